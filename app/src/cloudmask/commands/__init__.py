@@ -1,0 +1,31 @@
+"""The commands: argument parsing, messages and exit codes; the work is done by other modules."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, InputError
+
+
+def run(command: Callable[[], None]) -> int:
+    """Run `command` and return its exit code; expected errors become one line on stderr."""
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
+    except CutOff as error:
+        print(f"cut off: {error}", file=sys.stderr)
+        return EXIT_CUT_OFF
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAULT
+    except OSError as error:
+        # A full disk, a vanished file, missing permission: the message names the file.
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0

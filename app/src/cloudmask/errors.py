@@ -1,0 +1,20 @@
+"""What can end a command, and the exit code that tells a batch script which it was."""
+
+EXIT_FAULT = 1
+EXIT_INPUT = 2
+EXIT_CUT_OFF = 75  # EX_TEMPFAIL of sysexits.h: trying again continues the work
+
+
+class InputError(Exception):
+    """The user's command line, configuration or data cannot be used (exit code 2).
+
+    The message is one line that names the file or key, what was found and what was expected.
+    """
+
+
+class SceneError(InputError):
+    """A scene cannot be used; `--skip-bad` leaves such scenes out."""
+
+
+class CutOff(Exception):
+    """The work was cut off after its state was saved; the same command continues it (exit 75)."""

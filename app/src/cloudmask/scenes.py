@@ -1,0 +1,246 @@
+"""Find, read, check and normalise scenes: published HDF5 files and Level-1 SLSTR products.
+
+A scene has nine channels, reflectances S1 to S6 and brightness temperatures S7 to S9, and a mask in
+which 1 is cloud. (One sentence of the benchmark's paper calls the output the probability of clear
+sky; the published loader sets 1 where the Bayesian cloud flags are set, and that is what counts.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cloudmask import safe
+from cloudmask.errors import InputError, SceneError
+
+CHANNELS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")
+REFLECTANCES = 6
+
+# Normalisation of the published code, version 1.1.
+REFLECTANCE_OFFSET = 0.5
+TEMPERATURE_OFFSET = 270.0  # kelvin
+TEMPERATURE_SCALE = 22.0  # kelvin
+
+# A value outside cannot be a measurement and counts as fill: reflectance exceeds 1 in sun glint and
+# over clouds at low sun, and the fire channels of SLSTR reach about 500 K.
+REFLECTANCE_RANGE = (-1.0, 10.0)
+TEMPERATURE_RANGE = (100.0, 550.0)
+
+# SLSTR delivers 1200 x 1500 pixels; this bounds what a damaged header can make us allocate.
+MAX_SIDE = 6000
+
+NAN_POLICIES = ("ignore", "fill", "error")
+TRUTHS = ("bayes", "summary")
+
+# Folder names of the public data set: today's and those in older texts.
+ROLES = {"training": ("training", "one-day"), "inference": ("inference", "ssts")}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One normalised scene of H x W pixels.
+
+    image: (H, W, 9) float32, `reflectance - 0.5` and `(kelvin - 270) / 22`; 0 where not valid.
+    mask: (H, W, 1) uint8, 1 cloud, 0 clear.
+    valid: (H, W, 1) bool, every available channel and the mask hold a measurement.
+    channels: (9,) bool, the channels that the source has; a missing one is reflectance 0.
+    truth: (H, W, 1) uint8, the true cloud field where it is known (synthetic scenes), else None.
+    """
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray
+    valid: np.ndarray
+    channels: np.ndarray
+    truth: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def invalid_pixels(self) -> int:
+        """How many pixels are fill."""
+        return int(self.valid.size - np.count_nonzero(self.valid))
+
+
+def find_scenes(places: Sequence[Path | str], role: str | None = None) -> list[Path]:
+    """Scenes among `places` (files, product folders, or folders searched in depth), by name.
+
+    `role` ("training" or "inference") picks that part of a data set whose top folder is given.
+    Raises InputError if a place is missing, holds no scene, or two scenes have the same name.
+    """
+    found: dict[str, Path] = {}
+    for place in map(Path, places):
+        for path in _scenes_below(place, role):
+            if path.stem in found and found[path.stem].resolve() != path.resolve():
+                raise InputError(
+                    f"{path}: a scene named {path.stem} is also at {found[path.stem]}; "
+                    "names must differ"
+                )
+            found[path.stem] = path
+    return [found[name] for name in sorted(found)]
+
+
+def _scenes_below(place: Path, role: str | None) -> list[Path]:
+    if not place.exists():
+        raise InputError(f"{place}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
+    if place.is_file() or safe.is_product(place):
+        return [place]
+    parts = [place / name for name in ROLES.get(role, ()) if (place / name).is_dir()]
+    below = [
+        path
+        for part in parts or [place]
+        for path in part.rglob("*")
+        if (path.suffix in (".hdf", ".h5") and path.is_file() and not path.name.startswith("."))
+        or (path.suffix == ".SEN3" and path.is_dir())
+    ]
+    if not below:
+        raise InputError(
+            f"{place}: no scene in it; expected HDF5 files (*.hdf) or Level-1 product folders "
+            "(*.SEN3), also in sub-folders"
+        )
+    return below
+
+
+def check_scene(path: Path | str) -> tuple[int, int]:
+    """Height and width of a scene, from its headers alone; raises SceneError if it cannot be used."""
+    path = Path(path)
+    if safe.is_product(path):
+        return safe.check_product(path)
+    with _open(path) as file:
+        return _check_layout(path, file, "bayes")
+
+
+def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> Scene:
+    """Read one scene, an HDF5 file of the published layout or a Level-1 product folder.
+
+    `truth`: "bayes" (Bayesian mask) or "summary" (summary cloud flag).
+    `nan`: "ignore" marks pixels without a measurement in `.valid`; "fill" counts them as measured
+    with the fill value; "error" raises. Raises SceneError, naming the file, if it cannot be used.
+    """
+    path = Path(path)
+    notes: tuple[str, ...] = ()
+    if safe.is_product(path):
+        raw = safe.read_product(path, truth)
+        reflectance, temperature, mask = raw.reflectance, raw.temperature, raw.mask
+        channels, true_field, notes = raw.channels, None, raw.notes
+    else:
+        reflectance, temperature, mask, true_field, notes = _read_hdf5(path, truth)
+        channels = np.ones(len(CHANNELS), bool)
+    valid = _measured(path, reflectance, temperature, channels)
+    valid &= mask >= 0
+    image = _normalise(reflectance, temperature)
+    image[~valid] = 0
+    invalid = int(valid.size - np.count_nonzero(valid))
+    if invalid and nan == "error":
+        raise SceneError(f"{path}: {invalid} of {valid.size} pixels hold no measurement (NaN, fill)")
+    if nan == "fill":
+        valid[...] = True
+    return Scene(
+        name=path.stem,
+        image=image,
+        mask=(mask > 0).astype(np.uint8)[..., None],
+        valid=valid[..., None],
+        channels=channels,
+        truth=true_field,
+        notes=notes,
+    )
+
+
+def _normalise(reflectance: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    image = np.empty((*reflectance.shape[:2], len(CHANNELS)), np.float32)
+    np.subtract(reflectance, np.float32(REFLECTANCE_OFFSET), out=image[..., :REFLECTANCES])
+    np.subtract(temperature, np.float32(TEMPERATURE_OFFSET), out=image[..., REFLECTANCES:])
+    image[..., REFLECTANCES:] /= np.float32(TEMPERATURE_SCALE)
+    return image
+
+
+def _measured(
+    path: Path, reflectance: np.ndarray, temperature: np.ndarray, channels: np.ndarray
+) -> np.ndarray:
+    """(H, W) bool: each available channel is finite and in range; raises if one has no value."""
+    measured = np.ones(reflectance.shape[:2], bool)
+    for index in np.flatnonzero(channels):
+        if index < REFLECTANCES:
+            band, (low, high) = reflectance[..., index], REFLECTANCE_RANGE
+        else:
+            band, (low, high) = temperature[..., index - REFLECTANCES], TEMPERATURE_RANGE
+        good = (band >= low) & (band <= high)  # False for NaN
+        if not good.any():
+            raise SceneError(
+                f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
+                f"{low:g} and {high:g}, found only NaN or fill"
+            )
+        measured &= good
+    return measured
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        # Without locking: parallel file systems often refuse locks, and we only read.
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        reason = str(error).split("(")[-1].rstrip(")") or "cannot be opened"
+        raise SceneError(
+            f"{path}: not a readable HDF5 scene ({reason}); expected a complete HDF5 file"
+        ) from None
+
+
+def _check_layout(path: Path, file: h5py.File, truth: str) -> tuple[int, int]:
+    """Check names, shapes and types; returns height and width on the mask's grid."""
+    shape = _dataset(path, file, "bts", 3).shape[:2]
+    if max(shape) > MAX_SIDE or min(shape) < 1:
+        raise SceneError(f"{path}: 'bts' has {shape[0]} x {shape[1]} pixels; expected 1200 x 1500")
+    for name, channels, scales in (("refs", 6, (1, 2)), (truth, 1, (1,))):
+        found = _dataset(path, file, name, channels).shape
+        expected = [(shape[0] * k, shape[1] * k, channels) for k in scales]
+        if found not in expected:
+            raise SceneError(
+                f"{path}: '{name}' has shape {found}; expected "
+                f"{' or '.join(map(str, expected))} beside 'bts' {(*shape, 3)}"
+            )
+    return shape
+
+
+def _dataset(path: Path, file: h5py.File, name: str, channels: int) -> h5py.Dataset:
+    try:
+        dataset = file.get(name)
+    except (OSError, RuntimeError, KeyError, ValueError):
+        raise SceneError(f"{path}: data set '{name}' is damaged") from None
+    if not isinstance(dataset, h5py.Dataset):
+        raise SceneError(
+            f"{path}: no data set '{name}'; expected refs (H, W, 6), bts (H, W, 3), "
+            f"bayes (H, W, 1); found {', '.join(file) or 'nothing'}"
+        )
+    if dataset.dtype.kind not in "fiub":
+        raise SceneError(f"{path}: '{name}' has type {dataset.dtype}; expected numbers")
+    if dataset.ndim != 3 or dataset.shape[2] != channels:
+        raise SceneError(
+            f"{path}: '{name}' has shape {dataset.shape}; expected (H, W, {channels})"
+        )
+    return dataset
+
+
+def _read_hdf5(path: Path, truth: str):
+    with _open(path) as file:
+        shape = _check_layout(path, file, truth)
+        reflectance = _read(path, file["refs"])
+        temperature = _read(path, file["bts"])
+        flags = _read(path, file[truth])[..., 0]
+        true_field = _read(path, file["truth"]).astype(np.uint8) if "truth" in file else None
+    notes = []
+    if reflectance.shape[:2] != shape:
+        reflectance = safe.halve(reflectance)
+        notes.append("reflectances of 500 m averaged 2 x 2 to the 1 km grid")
+    # -1 marks pixels without a flag value.
+    mask = np.where(np.isfinite(flags) & (flags >= 0), flags > 0, -1).astype(np.int8)
+    return reflectance, temperature, mask, true_field, tuple(notes)
+
+
+def _read(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+    try:
+        return dataset.astype(np.float32)[...]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SceneError(
+            f"{path}: '{dataset.name[1:]}' cannot be read ({error}); the file is damaged"
+        ) from None
