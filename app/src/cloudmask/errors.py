@@ -18,3 +18,7 @@ class SceneError(InputError):
 
 class CutOff(Exception):
     """The work was cut off after its state was saved; the same command continues it (exit 75)."""
+
+
+class Fault(Exception):
+    """The work failed through no fault of the input (exit code 1); the message is one line."""

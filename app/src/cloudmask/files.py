@@ -38,3 +38,19 @@ def sha256(path: Path | str) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def whole_lines(path: Path | str) -> list[str]:
+    """Cut an unfinished last line off the file at `path` and return the others, [] without a file.
+
+    A kill or a full disk leaves half a line, and whatever is appended would join it.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as handle:
+            handle.truncate(len(whole))
+    return whole.decode("utf-8", errors="replace").splitlines()

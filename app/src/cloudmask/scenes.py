@@ -31,6 +31,9 @@ TEMPERATURE_RANGE = (100.0, 550.0)
 # SLSTR delivers 1200 x 1500 pixels; this bounds what a damaged header can make us allocate.
 MAX_SIDE = 6000
 
+# What h5py raises when the content of a file makes no sense.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+
 NAN_POLICIES = ("ignore", "fill", "error")
 TRUTHS = ("bayes", "summary")
 
@@ -103,7 +106,7 @@ def _scenes_below(place: Path, role: str | None) -> list[Path]:
 
 
 def check_scene(path: Path | str) -> tuple[int, int]:
-    """Height and width of a scene, from its headers alone; raises SceneError if it cannot be used."""
+    """Height and width of a scene, from headers alone; raises SceneError if it cannot be used."""
     path = Path(path)
     if safe.is_product(path):
         return safe.check_product(path)
@@ -133,7 +136,10 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     image[~valid] = 0
     invalid = int(valid.size - np.count_nonzero(valid))
     if invalid and nan == "error":
-        raise SceneError(f"{path}: {invalid} of {valid.size} pixels hold no measurement (NaN, fill)")
+        raise SceneError(
+            f"{path}: {invalid} of {valid.size} pixels hold no measurement (NaN, fill); "
+            "expected a value in all of them"
+        )
     if nan == "fill":
         valid[...] = True
     return Scene(
@@ -180,7 +186,7 @@ def _open(path: Path) -> h5py.File:
         # Without locking: parallel file systems often refuse locks, and we only read.
         return h5py.File(path, "r", locking=False)
     except OSError as error:
-        reason = str(error).split("(")[-1].rstrip(")") or "cannot be opened"
+        reason = _reason(error).split("(")[-1].rstrip(")")
         raise SceneError(
             f"{path}: not a readable HDF5 scene ({reason}); expected a complete HDF5 file"
         ) from None
@@ -191,7 +197,10 @@ def _check_layout(path: Path, file: h5py.File, truth: str) -> tuple[int, int]:
     shape = _dataset(path, file, "bts", 3).shape[:2]
     if max(shape) > MAX_SIDE or min(shape) < 1:
         raise SceneError(f"{path}: 'bts' has {shape[0]} x {shape[1]} pixels; expected 1200 x 1500")
-    for name, channels, scales in (("refs", 6, (1, 2)), (truth, 1, (1,))):
+    layout = [("refs", 6, (1, 2)), (truth, 1, (1,))]
+    if "truth" in file:  # only synthetic scenes have it
+        layout.append(("truth", 1, (1,)))
+    for name, channels, scales in layout:
         found = _dataset(path, file, name, channels).shape
         expected = [(shape[0] * k, shape[1] * k, channels) for k in scales]
         if found not in expected:
@@ -205,19 +214,18 @@ def _check_layout(path: Path, file: h5py.File, truth: str) -> tuple[int, int]:
 def _dataset(path: Path, file: h5py.File, name: str, channels: int) -> h5py.Dataset:
     try:
         dataset = file.get(name)
-    except (OSError, RuntimeError, KeyError, ValueError):
-        raise SceneError(f"{path}: data set '{name}' is damaged") from None
-    if not isinstance(dataset, h5py.Dataset):
-        raise SceneError(
-            f"{path}: no data set '{name}'; expected refs (H, W, 6), bts (H, W, 3), "
-            f"bayes (H, W, 1); found {', '.join(file) or 'nothing'}"
-        )
-    if dataset.dtype.kind not in "fiub":
-        raise SceneError(f"{path}: '{name}' has type {dataset.dtype}; expected numbers")
-    if dataset.ndim != 3 or dataset.shape[2] != channels:
-        raise SceneError(
-            f"{path}: '{name}' has shape {dataset.shape}; expected (H, W, {channels})"
-        )
+        if not isinstance(dataset, h5py.Dataset):
+            raise SceneError(
+                f"{path}: no data set '{name}'; expected refs (H, W, 6), bts (H, W, 3), "
+                f"bayes (H, W, 1); found {', '.join(map(str, file)) or 'nothing'}"
+            )
+        shape, dtype = dataset.shape, dataset.dtype
+    except DAMAGE as error:
+        raise SceneError(f"{path}: data set '{name}' is damaged ({_reason(error)})") from None
+    if dtype.kind not in "fiub":
+        raise SceneError(f"{path}: '{name}' has type {dtype}; expected numbers")
+    if shape is None or len(shape) != 3 or shape[2] != channels:
+        raise SceneError(f"{path}: '{name}' has shape {shape}; expected (H, W, {channels})")
     return dataset
 
 
@@ -240,7 +248,11 @@ def _read_hdf5(path: Path, truth: str):
 def _read(path: Path, dataset: h5py.Dataset) -> np.ndarray:
     try:
         return dataset.astype(np.float32)[...]
-    except (OSError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         raise SceneError(
-            f"{path}: '{dataset.name[1:]}' cannot be read ({error}); the file is damaged"
+            f"{path}: '{dataset.name[1:]}' cannot be read ({_reason(error)}); the file is damaged"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

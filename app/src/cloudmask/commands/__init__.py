@@ -5,11 +5,15 @@ import signal
 import sys
 from collections.abc import Callable
 
-from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, InputError
+from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, Fault, InputError
 
 
 def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr."""
+    # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # On is the default; saying so spares a notice.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         command()
     except InputError as error:
@@ -21,8 +25,8 @@ def run(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAULT
-    except OSError as error:
-        # A full disk, a vanished file, missing permission: the message names the file.
+    except (Fault, OSError) as error:
+        # Of an OSError: a full disk, a vanished file, no permission; its message names the file.
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAULT
     except KeyboardInterrupt:

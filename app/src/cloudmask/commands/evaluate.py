@@ -1,0 +1,138 @@
+"""cloudmask-eval: whole-scene inference of a run or a model."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloudmask.commands import run
+
+RUNS = Path("runs")
+SCENES = Path("data/inference")
+
+EPILOG = """\
+examples:
+  cloudmask-eval --run runs/paper-1 --scenes data/inference
+  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_….SEN3 --truth summary
+  cloudmask-eval
+
+Without --run or --model the newest finished run under ./runs is evaluated, without --scenes the
+scenes under ./data/inference. The output holds result.json, summary.txt, scenes.csv, masks/ (CF
+netCDF) and pictures/.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-eval",
+        description="Label the clouds of whole scenes and compare with their masks.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", type=Path, metavar="DIR", help="finished run")
+    source.add_argument("--model", type=Path, metavar="F.keras", help="saved network")
+    parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="output folder (default: evaluation in the run)"
+    )
+    parser.add_argument(
+        "--tiling",
+        choices=("whole", "published"),
+        help="whole scene at once (default), or the published 63 overlapping tiles",
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also judge a fixed threshold test and a naive Bayes classifier",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE.h5",
+        help="patch store whose training patches fit naive Bayes (default: the run's)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="cloud above this probability (default: 0.5)"
+    )
+    parser.add_argument(
+        "--truth",
+        choices=("bayes", "summary"),
+        default="bayes",
+        help="compare with the Bayesian mask (default) or the summary cloud flag",
+    )
+    parser.add_argument(
+        "--nan",
+        choices=("ignore", "fill", "error"),
+        default="ignore",
+        help="pixels without a measurement: leave out of the metrics (default), count them, or "
+        "refuse the scene",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="default: what the device does fast",
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=float,
+        default=0.0,
+        metavar="GB",
+        help="cut scenes into blocks, with exact results, so that the network stays below this",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
+    parser.add_argument("--no-masks", action="store_true", help="write no masks")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _evaluate(arguments))
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from cloudmask.evaluate.evaluation import table
+    from cloudmask.evaluate.job import Job, evaluate_job, newest_run
+    from cloudmask.scenes import find_scenes
+
+    if not arguments.run and not arguments.model:
+        arguments.run = newest_run(RUNS)
+        print(f"no --run or --model given: taking the newest finished run, {arguments.run}")
+    if not arguments.scenes:
+        arguments.scenes = [SCENES]
+        print(f"no --scenes given: taking {SCENES}")
+    job = Job(
+        run=arguments.run,
+        model=arguments.model,
+        scenes=find_scenes(arguments.scenes, role="inference"),
+        out=arguments.out,
+        tiling=arguments.tiling,
+        baselines=arguments.baselines,
+        data=arguments.data,
+        threshold=arguments.threshold,
+        truth=arguments.truth,
+        nan=arguments.nan,
+        precision=arguments.precision,
+        memory_limit=int(arguments.memory_limit * 1e9),
+        skip_bad=arguments.skip_bad,
+        masks=not arguments.no_masks,
+        pictures=not arguments.no_pictures,
+    )
+    out, inference = evaluate_job(job, sys.argv)
+    for line in inference["notes"]:
+        print(line)
+    if inference["left_out"]:
+        print(f"left out {len(inference['left_out'])} scenes:")
+        for line in inference["left_out"]:
+            print(f"  {line}")
+    print(table(inference))
+    print(
+        f"{inference['scenes']} scenes, {inference['seconds_per_scene']:.2f} s each in the network,"
+        f" {inference['seconds_per_scene_all']:.2f} s with reading and writing"
+    )
+    print(f"results: {out / 'result.json'}")
+    if job.pictures:
+        print(f"pictures: {out / 'pictures'}")

@@ -1,0 +1,87 @@
+"""cloudmask-prepare: scenes to patch store."""
+
+import argparse
+import os
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-prepare --scenes data/training --out patches.h5
+  cloudmask-prepare --scenes S3A_SL_1_RBT_….SEN3 --out patches.h5 --truth summary
+
+Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 product folders
+(*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. Cut off, the same command
+continues; the file appears under its name only when it is complete.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-prepare",
+        description="Cut scenes into normalised patches and write them into one patch store.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--scenes", nargs="+", required=True, metavar="PATH", help="folders or files with scenes"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5", help="patch store")
+    parser.add_argument(
+        "--dtype", choices=("float16", "float32"), default="float16", help="default: float16"
+    )
+    parser.add_argument(
+        "--truth",
+        choices=("bayes", "summary"),
+        default="bayes",
+        help="mask to learn: Bayesian (default) or the summary cloud flag",
+    )
+    parser.add_argument(
+        "--nan",
+        choices=("ignore", "fill", "error"),
+        default="ignore",
+        help="pixels without a measurement: leave out of loss and metrics (default), count them "
+        "as measured, or refuse the scene",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out scenes that cannot be used; list them"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes (default: all %(default)s cores)",
+    )
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _prepare(arguments))
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from cloudmask.prepare import Options, prepare
+    from cloudmask.scenes import find_scenes
+
+    scenes = find_scenes(arguments.scenes, role="training")
+    print(f"{len(scenes)} scenes found")
+    options = Options(arguments.dtype, arguments.truth, arguments.nan)
+    summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)
+    for note in summary.notes:
+        print(note)
+    if summary.resumed:
+        print(f"{summary.resumed} scenes were done by an earlier attempt")
+    print(
+        f"{arguments.out}: {summary.patches} patches of {summary.scenes} scenes, "
+        f"{summary.bytes / 1e9:.2f} GB, {summary.cloud_share:.1%} cloud, "
+        f"{summary.invalid_share:.2%} without measurement"
+    )
+    if summary.bad:
+        print(f"left out {len(summary.bad)} scenes:")
+        for line in summary.bad:
+            print(f"  {line}")

@@ -1,0 +1,1 @@
+"""Evaluation: whole-scene inference, metrics, masks and pictures."""

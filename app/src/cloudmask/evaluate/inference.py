@@ -1,0 +1,90 @@
+"""Cloud probability of whole scenes, by the published tiles or by the whole scene at once."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cloudmask.model import FACTOR, REACH, filters_of, unet
+from cloudmask.patches import stitch, tile
+
+TILES_AT_ONCE = 9  # one row of tiles of a published scene
+
+# Rows and columns around a block that its output depends on, in whole steps of the pooling.
+HALO = -(-REACH // FACTOR) * FACTOR
+
+
+class Predictor:
+    """The network, ready for scenes of any size.
+
+    `tiling`: "whole" runs it over the padded scene at once; "published" over 256 x 256 tiles of
+    which the centres are kept. `memory_limit` (bytes, 0: none) cuts "whole" into blocks with a halo
+    that makes them exact: the network sees all that an output pixel depends on.
+    """
+
+    def __init__(self, model, precision: str, tiling: str = "whole", memory_limit: int = 0):
+        import tensorflow as tf
+
+        self._model = unet((None, None, 9), filters_of(model), precision)
+        self._model.set_weights(model.get_weights())
+        self._tiling = tiling
+        self._block = _largest_block(memory_limit, filters_of(model), precision)
+        shape = tf.TensorSpec((None, None, None, 9), tf.float32)
+        self._run = tf.function(lambda x: self._model(x, training=False), input_signature=[shape])
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Normalised scene (H, W, 9) float32 to cloud probability (H, W, 1) float32."""
+        return self._tiled(image) if self._tiling == "published" else self._whole(image)
+
+    def _tiled(self, image: np.ndarray) -> np.ndarray:
+        tiles = tile(image)
+        parts = [
+            self._run(tiles[first : first + TILES_AT_ONCE]).numpy()
+            for first in range(0, len(tiles), TILES_AT_ONCE)
+        ]
+        return stitch(np.concatenate(parts), image.shape[:2])
+
+    def _whole(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        padded = np.pad(image, ((0, -height % FACTOR), (0, -width % FACTOR), (0, 0)))
+        result = np.empty((*padded.shape[:2], 1), np.float32)
+        for rows in _blocks(padded.shape[0], self._block):
+            for columns in _blocks(padded.shape[1], self._block):
+                result[rows.inner, columns.inner] = self._run(
+                    padded[None, rows.outer, columns.outer]
+                ).numpy()[0, rows.cut, columns.cut]
+        return result[:height, :width]
+
+
+class _Span:
+    """Part of one axis: what it delivers, what the network sees for it, and where the one lies in
+    the other."""
+
+    def __init__(self, begin: int, end: int, size: int):
+        seen = max(begin - HALO, 0), min(end + HALO, size)
+        self.inner = slice(begin, end)
+        self.outer = slice(*seen)
+        self.cut = slice(begin - seen[0], end - seen[0])
+
+
+def _blocks(size: int, block: int) -> Iterator[_Span]:
+    step = block or size
+    for begin in range(0, size, step):
+        yield _Span(begin, min(begin + step, size), size)
+
+
+def _largest_block(limit: int, filters: int, precision: str) -> int:
+    """Side of the square block whose activations fit `limit` bytes; 0 for the whole scene."""
+    if not limit:
+        return 0
+    side = int((limit / bytes_per_pixel(filters, precision)) ** 0.5) - 2 * HALO
+    return max(side // FACTOR, 1) * FACTOR
+
+
+def bytes_per_pixel(filters: int, precision: str) -> float:
+    """Memory of the activations that are alive at once, per pixel of the input.
+
+    The peak is the first convolution after the last concatenation: skip and up-sampled input
+    (filters and 2 * filters), their concatenation, the output, and the framework's copy of one.
+    """
+    size = 4 if precision == "float32" else 2
+    return size * filters * (3 + 3 + 1 + 3)

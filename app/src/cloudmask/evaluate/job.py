@@ -1,0 +1,152 @@
+"""One evaluation: what to evaluate, where the results go, and the record that it leaves."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cloudmask import files
+from cloudmask.baselines import NaiveBayes, ThresholdTest
+from cloudmask.config import Config, load_config
+from cloudmask.errors import InputError
+from cloudmask.evaluate.evaluation import Classifier, Options, Output, evaluate
+from cloudmask.evaluate.inference import Predictor
+from cloudmask.model import load
+from cloudmask.pipeline import Batches
+from cloudmask.record import provenance, result
+from cloudmask.record.stopwatch import Stopwatch
+from cloudmask.record.telemetry import Telemetry
+from cloudmask.store import PatchStore
+from cloudmask.train.devices import POLICIES, choose_precision, open_devices
+
+# Naive Bayes needs no more to fill its histograms: 2000 patches are 131 million pixels.
+BASELINE_PATCHES = 2000
+BASELINE_BATCH = 32
+
+
+@dataclass
+class Job:
+    """What `cloudmask-eval` was asked for; None where the run or the default decides."""
+
+    run: Path | None
+    model: Path | None
+    scenes: list[Path]
+    out: Path | None
+    tiling: str | None
+    baselines: bool
+    data: Path | None
+    threshold: float | None
+    truth: str
+    nan: str
+    precision: str
+    memory_limit: int
+    skip_bad: bool
+    masks: bool
+    pictures: bool
+
+
+def newest_run(runs: Path) -> Path:
+    """The run under `runs` that finished last; raises InputError if there is none."""
+    finished = [
+        path for path in runs.glob(f"**/{result.NAME}") if (path.parent / "model.keras").exists()
+    ]
+    if not finished:
+        raise InputError(
+            f"no --run or --model given, and no finished run under {runs.absolute()}; "
+            "expected a run directory of cloudmask-train or a saved network"
+        )
+    return max(finished, key=lambda path: path.stat().st_mtime).parent
+
+
+def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
+    """Evaluate and return the output folder and the section "inference" of its result.
+
+    Masks and pictures are written as they are made, `result.json` last. Raises InputError if the
+    run is not finished or the output folder holds an evaluation already.
+    """
+    config = _run_config(job)
+    earlier = result.read_result(job.run) if job.run else {"experiment": config.model_dump()}
+    threshold = config.evaluation.threshold if job.threshold is None else job.threshold
+    if not 0 < threshold < 1:
+        raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
+    if job.memory_limit < 0 or not math.isfinite(job.memory_limit):
+        raise InputError(f"--memory-limit: expected gigabytes, found {job.memory_limit / 1e9:g}")
+    options = Options(threshold, job.truth, job.nan, job.skip_bad)
+    tiling = job.tiling or config.evaluation.tiling
+    baselines = _baselines(job, config) if job.baselines else {}
+    devices = open_devices()
+    precision = choose_precision(job.precision)
+    network = load(job.run / "model.keras" if job.run else job.model)
+    predict = Predictor(network, POLICIES[precision], tiling, job.memory_limit)
+    out = _output_folder(job)
+    watch = Stopwatch(config.name)
+    with Telemetry(out / "telemetry.csv") as telemetry, watch.timer("inference"):
+        inference = evaluate(
+            predict, job.scenes, options, Output(out, job.masks, job.pictures), baselines
+        )
+    inference = {"tiling": tiling, "precision": precision, **inference}
+    facts = provenance.collect(command, {"model": str(job.model or job.run)})
+    system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
+    provenance.write(out, facts)
+    files.write_text(out / "summary.txt", watch.summary(system))
+    outcome = {
+        "status": "success",
+        "experiment": earlier["experiment"],
+        "training": earlier.get("training"),
+        "inference": inference,
+        "system": system,
+        "energy": telemetry.summary(),
+    }
+    result.write_result(out, {k: v for k, v in outcome.items() if v is not None})
+    if job.run and "inference" not in earlier:
+        earlier.pop("schema")
+        result.write_result(job.run, earlier | {"inference": inference})
+    return out, inference
+
+
+def _run_config(job: Job) -> Config:
+    if not job.run:
+        return load_config(None)
+    if not result.finished(job.run):
+        raise InputError(f"{job.run}: not a finished run; expected a folder with {result.NAME}")
+    return load_config(job.run / "config.yaml")
+
+
+def _output_folder(job: Job) -> Path:
+    """The folder asked for, or the first free `evaluation`, `evaluation-2`, … of the run."""
+    if job.out:
+        if result.finished(job.out):
+            raise InputError(f"{job.out}: holds an evaluation already; expected a new folder")
+        job.out.mkdir(parents=True, exist_ok=True)
+        return job.out
+    base = (job.run or Path.cwd()) / "evaluation"
+    number, out = 1, base
+    while True:
+        try:
+            out.mkdir()
+            return out
+        except FileExistsError:
+            number += 1
+            out = base.with_name(f"evaluation-{number}")
+
+
+def _baselines(job: Job, config: Config) -> dict[str, Classifier]:
+    """Both reference classifiers; naive Bayes is fitted on the run's training patches."""
+    data = job.data or _data_of(job)
+    if not data:
+        raise InputError("--baselines: naive Bayes needs training patches; expected --data FILE.h5")
+    store = PatchStore(data)
+    split = store.split(config.data.split, config.data.split_seed)
+    rows = split.training[:: -(-len(split.training) // BASELINE_PATCHES)]
+    bayes = NaiveBayes.fit(Batches(store, rows, BASELINE_BATCH).epoch(0))
+    return {"threshold test": ThresholdTest().predict, "naive Bayes": bayes.predict_probability}
+
+
+def _data_of(job: Job) -> Path | None:
+    """The patch store that the run was trained on, by its provenance."""
+    path = job.run / provenance.NAME if job.run else None
+    if not path or not path.exists():
+        return None
+    facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Path(facts["data"]["path"])

@@ -1,0 +1,73 @@
+"""The published network: a U-Net of three levels. Keras only, so that any Keras backend runs it."""
+
+from pathlib import Path
+
+from cloudmask.errors import InputError
+
+LEVELS = 3
+# Height and width of the input must be multiples of this: each level halves them once.
+FACTOR = 2**LEVELS
+
+# How far an output pixel looks, in input pixels to each side: two 3 x 3 convolutions at each level
+# on the way down (2, 4, 8), at the bottom (16) and on the way up (8, 4, 2), and up to FACTOR - 1
+# for the alignment of the pooling windows.
+REACH = 2 * (2 + 4 + 8) + 16 + FACTOR - 1
+
+PUBLISHED_PARAMETERS = 1_948_609
+
+
+def unet(input_shape=(256, 256, 9), filters: int = 32, precision: str = "float32"):
+    """Build the U-Net as a `keras.Model`: (N, H, W, 9) to cloud probability (N, H, W, 1) float32.
+
+    With the published 32 filters it has 1,948,609 parameters in 39 layers. H and W are multiples of
+    8, or None for any such size. `precision` is a Keras dtype policy ("float32",
+    "mixed_bfloat16", "mixed_float16"); weights and the last layer stay in float32, since a
+    probability needs more digits than half precision has.
+    """
+    import keras
+    from keras import layers
+
+    def convolve(x, count):
+        for _ in range(2):
+            x = layers.Conv2D(
+                count, 3, padding="same", kernel_initializer="he_normal", dtype=precision
+            )(x)
+            x = layers.Activation("relu", dtype=precision)(x)
+        return x
+
+    inputs = keras.Input(input_shape)
+    x, skips = inputs, []
+    for level in range(LEVELS):
+        x = convolve(x, filters * 2**level)
+        skips.append(x)
+        x = layers.MaxPooling2D(2, dtype=precision)(x)
+    x = convolve(x, filters * 2**LEVELS)
+    for level in reversed(range(LEVELS)):
+        x = layers.UpSampling2D(2, interpolation="nearest", dtype=precision)(x)
+        x = layers.Concatenate(dtype=precision)([x, skips[level]])
+        x = convolve(x, filters * 2**level)
+    outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x)
+    return keras.Model(inputs, outputs, name="unet")
+
+
+def load(path: Path | str):
+    """Read a saved network; raises InputError that names the file if that fails.
+
+    Keras' safe mode refuses files that carry code.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; expected a network saved as .keras")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its parts raise
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{path}: not a network that Keras {keras.__version__} reads ({reason})"
+        ) from None
+
+
+def filters_of(model) -> int:
+    """Filters of the first level of a network built by `unet`."""
+    return int(model.weights[0].shape[-1])

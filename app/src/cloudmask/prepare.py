@@ -1,0 +1,331 @@
+"""Scenes to patch store: in parallel over scenes, resumable, complete or not there at all.
+
+The store is laid out first, under a temporary name, with room for every scene; processes then write
+their patches to their place. A journal beside it lists the scenes that are done, so that the same
+command continues after a kill. The last step adds the tables and renames the file.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cloudmask import safe, store
+from cloudmask.errors import Fault, InputError, SceneError
+from cloudmask.files import sha256, whole_lines
+from cloudmask.patches import PATCH, crop_grid, crop_patches
+from cloudmask.progress import track
+from cloudmask.scenes import check_scene, read_scene
+
+PIXELS = PATCH * PATCH
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the content of a store: type of the patches, truth, policy for fill pixels."""
+
+    dtype: str = "float16"
+    truth: str = "bayes"
+    nan: str = "ignore"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scene and the rows of the store that its patches take."""
+
+    path: Path
+    height: int
+    width: int
+    first: int
+    count: int
+
+
+@dataclass
+class Summary:
+    """What `prepare` did. `bad` holds a line for each scene left out, `notes` what to log."""
+
+    scenes: int
+    patches: int
+    resumed: int
+    cloud_share: float
+    invalid_share: float
+    bad: list[str]
+    notes: list[str]
+    bytes: int
+
+
+def prepare(
+    scenes: Sequence[Path], out: Path, options: Options, workers: int, skip_bad: bool = False
+) -> Summary:
+    """Write the patches of `scenes` into the store `out`.
+
+    Raises SceneError for the first scene that cannot be used, unless `skip_bad`; InputError if
+    `out` is a folder or there is too little space; Fault if a worker process dies.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"{out}: expected the name of a file in an existing folder")
+    tasks, bad = _plan(scenes, skip_bad)
+    rows = sum(task.count for task in tasks)
+    size = rows * PIXELS * (store.CHANNELS * np.dtype(options.dtype).itemsize + 1)
+    with _partial(out, tasks, options, size) as (partial, journal, done):
+        offsets = _offsets(partial)
+        left = [task for task in tasks if str(task.path) not in done]
+        resumed = len(done)
+        for task, record in _work(left, partial, offsets, options, workers, len(tasks), skip_bad):
+            if isinstance(record, SceneError):
+                bad.append(str(record))
+                continue
+            done[str(task.path)] = record
+            journal.write(json.dumps({"scene": str(task.path), **record}) + "\n")
+            journal.flush()
+        kept = [task for task in tasks if str(task.path) in done]
+        if not kept:
+            raise InputError(f"no scene can be used; the first: {bad[0]}")
+        records = [done[str(task.path)] for task in kept]
+        _finish(partial, kept, records, options)
+        partial.replace(out)
+    patches = sum(task.count for task in kept)
+    return Summary(
+        scenes=len(kept),
+        patches=patches,
+        resumed=resumed,
+        cloud_share=sum(r["cloud_pixels"] for r in records) / (patches * PIXELS),
+        invalid_share=sum(r["invalid_pixels"] for r in records) / (patches * PIXELS),
+        bad=bad,
+        notes=[f"{t.path.stem}: {note}" for t in kept for note in done[str(t.path)]["notes"]],
+        bytes=out.stat().st_size,
+    )
+
+
+def _plan(scenes: Sequence[Path], skip_bad: bool) -> tuple[list[Task], list[str]]:
+    """Check all headers before anything is written and give each scene its rows."""
+    tasks, bad, first = [], [], 0
+    for path in scenes:
+        try:
+            height, width = check_scene(path)
+            try:
+                rows, columns = crop_grid(height, width)
+            except ValueError as error:
+                raise SceneError(f"{path}: {error}") from None
+        except SceneError as error:
+            if not skip_bad:
+                raise
+            bad.append(str(error))
+            continue
+        tasks.append(Task(path, height, width, first, rows * columns))
+        first += rows * columns
+    if not tasks:
+        raise InputError(f"no scene can be used; the first: {bad[0]}" if bad else "no scenes given")
+    return tasks, bad
+
+
+@contextlib.contextmanager
+def _partial(out: Path, tasks: list[Task], options: Options, size: int) -> Iterator[tuple]:
+    """The unfinished store of `out` and its journal, continued if both fit the plan.
+
+    The journal's lock keeps a second process out and dies with its holder.
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    path = out.with_name(f".{out.name}.journal")
+    plan = json.dumps({"options": asdict(options), "scenes": [_fingerprint(t) for t in tasks]})
+    with path.open("a+", encoding="utf-8") as journal:
+        try:
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{out}: another process is writing it") from None
+        done = _read_journal(path, plan) if partial.exists() else {}
+        if not done:
+            partial.unlink(missing_ok=True)
+            free = shutil.disk_usage(out.parent).free
+            if size > free:
+                path.unlink()
+                raise InputError(
+                    f"{out}: needs {size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
+                )
+            _lay_out(partial, sum(task.count for task in tasks), options.dtype)
+            journal.truncate(0)
+            journal.write(plan + "\n")
+            journal.flush()
+        try:
+            yield partial, journal, done
+        except BaseException:
+            if not done:
+                partial.unlink()
+                path.unlink()
+            raise
+        path.unlink()
+
+
+def _fingerprint(task: Task) -> list:
+    status = task.path.stat()
+    return [str(task.path), status.st_size, status.st_mtime_ns, task.first, task.count]
+
+
+def _read_journal(path: Path, plan: str) -> dict[str, dict]:
+    """Records by scene, if the journal is one of this plan."""
+    lines = whole_lines(path)
+    if not lines or lines[0] != plan:
+        return {}
+    records = [json.loads(line) for line in lines[1:]]
+    return {record.pop("scene"): record for record in records}
+
+
+def _lay_out(path: Path, rows: int, dtype: str) -> None:
+    """Create the file with both big data sets contiguous, allocated and page-aligned."""
+    with h5py.File(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
+        for name, shape, kind in (
+            ("patches", (rows, PATCH, PATCH, store.CHANNELS), dtype),
+            ("labels", (rows, PATCH, PATCH), "uint8"),
+        ):
+            creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            creation.set_layout(h5py.h5d.CONTIGUOUS)
+            creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            h5py.h5d.create(
+                file.id,
+                name.encode(),
+                h5py.h5t.py_create(np.dtype(kind)),
+                h5py.h5s.create_simple(shape),
+                creation,
+            )
+
+
+def _offsets(path: Path) -> dict[str, int]:
+    with h5py.File(path, "r", locking=False) as file:
+        return {name: file[name].id.get_offset() for name in ("patches", "labels")}
+
+
+def _work(
+    tasks: list[Task],
+    partial: Path,
+    offsets: dict[str, int],
+    options: Options,
+    workers: int,
+    total: int,
+    skip_bad: bool,
+) -> Iterator[tuple[Task, dict | SceneError]]:
+    """Run the tasks in processes; yields each with its record, as they finish."""
+    # Not forked: the caller may hold threads, which a forked child would inherit half-dead.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), mp_context=context)
+    try:
+        jobs = {pool.submit(_write_scene, t, partial, offsets, options): t for t in tasks}
+        for job in track(as_completed(jobs), total, "prepare", total - len(tasks)):
+            try:
+                yield jobs[job], job.result()
+            except SceneError as error:
+                if not skip_bad:
+                    raise
+                yield jobs[job], error
+    except BrokenProcessPool:
+        raise Fault(
+            "a worker process died (out of memory?); the same command continues, "
+            "perhaps with fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_scene(task: Task, partial: Path, offsets: dict[str, int], options: Options) -> dict:
+    """Cut one scene, write its rows and return its record for the journal."""
+    scene = read_scene(task.path, options.truth, options.nan)
+    patches = crop_patches(scene.image)
+    if patches.shape[0] != task.count:
+        raise SceneError(f"{task.path}: changed while it was read")
+    mask = crop_patches(scene.mask)[..., 0]
+    valid = crop_patches(scene.valid)[..., 0]
+    labels = np.where(valid, mask, mask | store.INVALID).astype(np.uint8)
+    stored = patches.astype(options.dtype)
+    with partial.open("r+b") as file:
+        for name, block in (("patches", stored), ("labels", labels)):
+            file.seek(offsets[name] + task.first * block[0].nbytes)
+            file.write(block.data)
+    return {
+        "sha256": _checksum(task.path),
+        "cloud_pixels": int(np.count_nonzero(labels == store.CLOUD)),
+        "invalid_pixels": int(labels.size - np.count_nonzero(valid)),
+        "channels": int(np.packbits(scene.channels, bitorder="little").view("<u2")[0]),
+        "notes": list(scene.notes),
+        "sums": _sums(patches, valid),
+    }
+
+
+def _checksum(path: Path) -> str:
+    """SHA-256 of a scene; of a product folder, of its files' names and checksums."""
+    if not safe.is_product(path):
+        return sha256(path)
+    lines = (f"{sha256(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sums(patches: np.ndarray, valid: np.ndarray) -> list[list[float]]:
+    """Minimum, maximum, sum and sum of squares per channel, and the count, over valid pixels."""
+    values = patches if valid.all() else patches[valid]
+    flat = values.reshape(-1, store.CHANNELS)
+    if not len(flat):
+        return [[], [], [], [], [0]]
+    total = flat.sum(axis=0, dtype=np.float64)
+    squares = np.einsum("ij,ij->j", flat, flat, dtype=np.float64)
+    parts = (flat.min(axis=0), flat.max(axis=0), total, squares)
+    return [[float(x) for x in part] for part in parts] + [[len(flat)]]
+
+
+def _statistics(records: list[dict]) -> np.ndarray:
+    """(4, 9) float64: minimum, maximum, mean, standard deviation over all scenes."""
+    sums = [record["sums"] for record in records if record["sums"][4][0]]
+    if not sums:
+        return np.full((4, store.CHANNELS), np.nan)
+    low, high, total, squares = (np.array([s[k] for s in sums]) for k in range(4))
+    count = sum(s[4][0] for s in sums)
+    mean = total.sum(axis=0) / count
+    deviation = np.sqrt(np.maximum(squares.sum(axis=0) / count - mean**2, 0))
+    return np.stack([low.min(axis=0), high.max(axis=0), mean, deviation])
+
+
+def _finish(partial: Path, tasks: list[Task], records: list[dict], options: Options) -> None:
+    """Add the tables and attributes, and bring everything to the disk."""
+    table = np.array(
+        [
+            (
+                task.path.stem,
+                record["sha256"],
+                task.first,
+                task.count,
+                task.height,
+                task.width,
+                record["cloud_pixels"],
+                record["invalid_pixels"],
+                record["channels"],
+            )
+            for task, record in zip(tasks, records, strict=True)
+        ],
+        dtype=store.SCENE_TABLE,
+    )
+    identity = [
+        asdict(options),
+        *([t.path.stem, r["sha256"]] for t, r in zip(tasks, records, strict=True)),
+    ]
+    with h5py.File(partial, "r+") as file:
+        # Present already if an earlier attempt was cut off between here and the renaming.
+        for name, data in (("scenes", table), ("statistics", _statistics(records))):
+            if name in file:
+                del file[name]
+            file[name] = data
+        file.attrs["format"] = store.FORMAT
+        file.attrs["version"] = store.VERSION
+        file.attrs["truth"] = options.truth
+        file.attrs["nan"] = options.nan
+        file.attrs["checksum"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())

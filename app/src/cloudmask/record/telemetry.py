@@ -1,0 +1,227 @@
+"""Sample power, energy, use and memory of a run's GPUs and host while it runs.
+
+One CSV row per device and sample, so that a resumed run may continue on a node with other cards:
+`time` UTC, `attempt` from 1, `seconds` since the attempt's start, `device` ("host", "gpu0", ...),
+`id` host name or UUID, `utilisation_percent`, `memory_bytes` in use on the device by everyone,
+`process_memory_bytes` resident in this process and its children (shared pages count in each),
+`power_watts`, `temperature_celsius`, `joules` since the attempt's start and the `source` of these.
+What cannot be measured is empty. The CPU's joules are those of its packages, without the memory.
+"""
+
+import contextlib
+import csv
+import datetime
+import platform
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from cloudmask.errors import InputError
+from cloudmask.files import whole_lines
+from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
+from cloudmask.record.gpus import Gpus
+
+COLUMNS = (
+    *("time", "attempt", "seconds", "device", "id", "utilisation_percent", "memory_bytes"),
+    *("process_memory_bytes", "power_watts", "temperature_celsius", "joules", "source"),
+)
+STOP_SECONDS = 10  # a driver that hangs must not keep a run from ending
+
+
+class Telemetry:
+    """Samples into the CSV file at `path` every `interval` seconds, from a thread of its own.
+
+    Never ends a run: what fails is empty in the file and told in `notes`. Only a file at `path`
+    that is not telemetry raises, InputError at `start`.
+    """
+
+    def __init__(self, path: Path | str, interval: float = 1.0) -> None:
+        self.path = Path(path)
+        self.interval = interval
+        self.notes: list[str] = []
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Take the first sample and go on in the background."""
+        import psutil
+
+        lines = whole_lines(self.path)
+        if lines and lines[0] != ",".join(COLUMNS):
+            raise InputError(f"{self.path}: not a telemetry file; expected columns {COLUMNS}")
+        self._attempt = 1 + max((_attempt(line) for line in lines[1:]), default=0)
+        self._process = psutil.Process()
+        psutil.cpu_percent()  # the next call tells the use since this one
+        self._gpus = Gpus()
+        self.notes += self._gpus.notes
+        self._energies = [GpuEnergy() for _ in self._gpus.uuids]
+        self._cpu = CpuEnergy(self.notes)
+        self._file = self.path.open("a", newline="", encoding="utf-8")
+        if not lines:
+            self._file.write(",".join(COLUMNS) + "\n")
+        self._began = time.monotonic()
+        self._sample(first=True)
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take a last sample and close the file; nothing happens if it is not running."""
+        if not self._thread:
+            return
+        self._stopping.set()
+        self._thread.join(STOP_SECONDS)
+        hangs = self._thread.is_alive()
+        self._thread = None
+        if hangs:
+            self.notes.append(f"sampling still hung after {STOP_SECONDS} s")
+            return
+        self._sample()
+        with contextlib.suppress(OSError):  # a full disk is noted already
+            self._file.close()
+        self._gpus.close()
+
+    def __enter__(self) -> "Telemetry":
+        self.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.stop()
+
+    def summary(self) -> dict:
+        """What `summarise` tells about the file, with this attempt's notes among its sources."""
+        summary = summarise(self.path)
+        summary["sources"]["notes"] = list(self.notes)
+        return summary
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.interval):
+            self._sample()
+
+    def _sample(self, first: bool = False) -> None:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        seconds = time.monotonic() - self._began
+        shared = {"time": now, "attempt": self._attempt, "seconds": f"{seconds:.3f}"}
+        try:
+            writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+            writer.writerow(shared | self._host(first))
+            for index in range(len(self._gpus.uuids)):
+                writer.writerow(shared | self._gpu(index, seconds))
+            self._file.flush()
+        except OSError as error:  # a full disk, say
+            note = f"samples are missing: {error}"
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def _host(self, first: bool) -> dict:
+        import psutil
+
+        joules = self._cpu.joules()
+        return {
+            "device": "host",
+            "id": platform.node(),
+            "utilisation_percent": None if first else psutil.cpu_percent(),
+            "memory_bytes": psutil.virtual_memory().used,
+            "process_memory_bytes": self._tree_bytes(),
+            "joules": None if joules is None else f"{joules:.3f}",
+            "source": None if joules is None else RAPL,
+        }
+
+    def _tree_bytes(self) -> int:
+        import psutil
+
+        total = 0
+        for process in (self._process, *self._process.children(recursive=True)):
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:  # a child that has just ended
+                continue
+        return total
+
+    def _gpu(self, index: int, seconds: float) -> dict:
+        reading = self._gpus.read(index)
+        energy = self._energies[index]
+        energy.add(seconds, reading.power_watts, reading.energy_joules)
+        return {
+            "device": f"gpu{index}",
+            "id": self._gpus.uuids[index],
+            "utilisation_percent": reading.utilisation_percent,
+            "memory_bytes": reading.memory_bytes,
+            "power_watts": reading.power_watts,
+            "temperature_celsius": reading.temperature_celsius,
+            "joules": None if energy.joules is None else f"{energy.joules:.3f}",
+            "source": energy.source,
+        }
+
+
+def summarise(path: Path | str) -> dict:
+    """Figures of all attempts in a telemetry file; None where nothing was measured.
+
+    `joules` adds what was measured, `sources` tells of what; the powers (watts) are those of all
+    GPUs of the node together, `mean_gpu_utilisation` is in percent, `peak_gpu_memory_bytes` of the
+    fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the time
+    sampled. Raises InputError if the file is missing or no telemetry.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as handle:
+            rows = [row for row in csv.DictReader(handle) if None not in row.values()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if rows and tuple(rows[0]) != COLUMNS:
+        raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
+    host = [row for row in rows if row["device"] == "host"]
+    gpus = [row for row in rows if row["device"] != "host"]
+    # Joules and seconds count from the start of an attempt: the last row of each tells its sum.
+    last_host = {row["attempt"]: row for row in host}
+    last_gpus = {(row["attempt"], row["device"]): row for row in gpus}
+    gpu_seconds = _sum(row["seconds"] for row in {r["attempt"]: r for r in gpus}.values())
+    gpu_joules = _sum(row["joules"] for row in last_gpus.values())
+    cpu_joules = _sum(row["joules"] for row in last_host.values())
+    measured = [joules for joules in (gpu_joules, cpu_joules) if joules is not None]
+    return {
+        "gpu_joules": gpu_joules,
+        "cpu_joules": cpu_joules,
+        "joules": sum(measured) if measured else None,
+        "mean_power_watts": gpu_joules / gpu_seconds
+        if gpu_seconds and gpu_joules is not None
+        else None,
+        "peak_power_watts": _peak_power(gpus),
+        "mean_gpu_utilisation": _mean(_numbers(gpus, "utilisation_percent")),
+        "peak_host_memory_bytes": max(_numbers(host, "process_memory_bytes", int), default=None),
+        "peak_gpu_memory_bytes": max(_numbers(gpus, "memory_bytes", int), default=None),
+        "samples": len(host),
+        "seconds": _sum(row["seconds"] for row in last_host.values()) or 0.0,
+        "sources": {"gpu": _sources(gpus), "cpu": _sources(host), "notes": []},
+    }
+
+
+def _peak_power(gpus: list[dict]) -> float | None:
+    moments = defaultdict(list)
+    for row in gpus:
+        moments[row["attempt"], row["seconds"]].append(row["power_watts"])
+    # A sum without one of its cards would be too small: such a moment does not count.
+    return max((watts for watts in map(_sum, moments.values()) if watts is not None), default=None)
+
+
+def _sources(rows: list[dict]) -> str | None:
+    return ", ".join(sorted({row["source"] for row in rows if row["source"]})) or None
+
+
+def _numbers(rows: list[dict], column: str, kind: type = float) -> list:
+    return [kind(row[column]) for row in rows if row[column]]
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _sum(cells) -> float | None:
+    """Sum of the cells, or None if there are none or one of them was not measured."""
+    cells = list(cells)
+    return sum(map(float, cells)) if cells and all(cells) else None
+
+
+def _attempt(line: str) -> int:
+    attempt = line.split(",")[1:2]
+    return int(attempt[0]) if attempt and attempt[0].isdigit() else 0

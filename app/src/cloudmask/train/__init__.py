@@ -1,0 +1,1 @@
+"""Training: one loop for one CPU, one GPU, several GPUs and several nodes."""

@@ -1,0 +1,104 @@
+"""What the run computes on: strategy, number of workers, precision that suits the device."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudmask.errors import InputError
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+# Compute capability from which the matrix units take a type: float16 on Volta, bfloat16 on Ampere.
+FLOAT16_CAPABILITY = (7, 0)
+BFLOAT16_CAPABILITY = (8, 0)
+# Flags of /proc/cpuinfo: without such instructions bfloat16 is emulated and slower than float32.
+BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+@dataclass(frozen=True)
+class Devices:
+    """A TensorFlow distribution strategy and this process's place in it.
+
+    replicas: devices over all workers; local_replicas: devices of this process.
+    """
+
+    strategy: Any
+    worker: int
+    workers: int
+    replicas: int
+    gpu: str
+
+    @property
+    def local_replicas(self) -> int:
+        return self.replicas // self.workers
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes the run directory."""
+        return self.worker == 0
+
+
+def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
+    """Set TensorFlow up; must be called before anything else uses it.
+
+    Several workers are those of `TF_CONFIG`; several GPUs of one process are mirrored.
+    """
+    import tensorflow as tf
+
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    worker, workers = _place()
+    if workers > 1:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    elif len(gpus) > 1:
+        strategy = tf.distribute.MirroredStrategy()
+    else:
+        strategy = tf.distribute.get_strategy()
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else ""
+    return Devices(strategy, worker, workers, strategy.num_replicas_in_sync, name)
+
+
+def _place() -> tuple[int, int]:
+    """Index of this worker and how many there are, by `TF_CONFIG`."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return 0, 1
+    try:
+        place = json.loads(text)
+        workers = place["cluster"]["worker"]
+        index = int(place["task"]["index"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index"
+        ) from None
+    return index, len(workers)
+
+
+def choose_precision(wanted: str) -> str:
+    """Precision to compute in: "float32", "bfloat16" or "float16", for a wanted one or "auto"."""
+    import tensorflow as tf
+
+    if wanted != "auto":
+        return wanted
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "bfloat16" if BFLOAT16_CPU_FLAGS & _cpu_flags() else "float32"
+    found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+    if found >= BFLOAT16_CAPABILITY:
+        return "bfloat16"
+    return "float16" if found >= FLOAT16_CAPABILITY else "float32"
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())

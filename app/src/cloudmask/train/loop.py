@@ -1,0 +1,263 @@
+"""The training loop: epochs, validation, early stopping, checkpoints, progress."""
+
+import csv
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cloudmask.config import Config
+from cloudmask.errors import CutOff, Fault
+from cloudmask.files import replacing
+from cloudmask.pipeline import Batches
+from cloudmask.record.events import EventLog
+from cloudmask.train.checkpoint import Checkpoints
+from cloudmask.train.step import Steps
+from cloudmask.train.stopping import Stopper
+
+PROGRESS_SECONDS = 20.0  # between two lines within an epoch
+
+HISTORY = (
+    *("epoch", "loss", "accuracy", "val_loss", "val_accuracy"),
+    *("seconds", "train_seconds", "patches_per_second", "data_wait_fraction"),
+)
+
+
+@dataclass
+class State:
+    """How far a run is; saved in every checkpoint.
+
+    epoch: epochs done; step: training steps done of the next one; sums, train_seconds and wait
+    belong to those steps. seconds: spent in epochs by all attempts.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    train_seconds: float = 0.0
+    wait: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 1
+    history: list[dict] = field(default_factory=list)
+
+
+class Loop:
+    """One run's training; `run` is its directory, `cut_off` tells whether to stop and save."""
+
+    def __init__(
+        self,
+        config: Config,
+        steps: Steps,
+        training: Batches,
+        validation: Batches,
+        run: Path,
+        log: EventLog,
+        chief: bool,
+        cut_off: Callable[[], bool],
+    ):
+        self._config = config
+        self._steps = steps
+        self._training = training
+        self._validation = validation
+        self._run = run
+        self._log = log
+        self._chief = chief
+        self._cut_off = cut_off
+        self._checkpoints = Checkpoints(run / "checkpoints")
+        self._stopper = Stopper(config.early_stopping)
+        self._best: list[np.ndarray] | None = None
+        self.state = State()
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights the run keeps."""
+        if self._config.early_stopping.weights == "best" and self._stopper.best_epoch:
+            return self._stopper.best_epoch
+        return self.state.epoch
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience ended the training before its last epoch."""
+        return self.state.epoch < self._config.training.epochs
+
+    def resume(self) -> list[str]:
+        """Continue from the newest intact checkpoint, if there is one; returns lines to tell."""
+        found = self._checkpoints.load()
+        if found is None:
+            return []
+        saved, variables, self._best, messages = found
+        self._stopper.restore(saved.pop("stopping"))
+        self.state = State(**saved)
+        self.state.attempts += 1
+        for variable, value in zip(self._steps.variables, variables, strict=True):
+            variable.assign(value)
+        return [*messages, f"continues after epoch {self.state.epoch}, step {self.state.step}"]
+
+    def fit(self) -> None:
+        """Train to the end; raises CutOff after saving if asked to stop, Fault on a NaN loss."""
+        epochs = self._config.training.epochs
+        while self.state.epoch < epochs and not self._stopper.stop_after(self.state.epoch):
+            began = time.perf_counter()
+            figures = self._train_epoch(self.state.epoch + 1)
+            figures |= self._validate(self.state.epoch + 1)
+            self.state.seconds += time.perf_counter() - began
+            self._end_epoch(figures)
+            if self._cut_off() and self.state.epoch < epochs:
+                self._stop_here()
+        if self._best is not None and self._config.early_stopping.weights == "best":
+            for variable, value in zip(self._steps.model.variables, self._best, strict=True):
+                variable.assign(value)
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        state, batches = self.state, self._training
+        self._log.epoch_start(epoch)
+        began = told = time.perf_counter()
+        waited = batches.wait_seconds
+        earlier = state.train_seconds, state.wait
+        pending: list = []
+        progress = Progress(self._chief, self._config.training.epochs, epoch, batches)
+        for patches, labels in batches.epoch(epoch, state.step):
+            pending.append(self._steps.train(patches, labels))
+            state.step += 1
+            now = time.perf_counter()
+            state.train_seconds = earlier[0] + now - began
+            state.wait = earlier[1] + batches.wait_seconds - waited
+            if now - told >= progress.interval:
+                told = now
+                _collect(pending, state.sums)
+                progress.tell(state)
+            if self._cut_off() and state.step < batches.steps:
+                _collect(pending, state.sums)
+                state.seconds += now - began
+                self._stop_here()
+        _collect(pending, state.sums)
+        state.train_seconds = earlier[0] + time.perf_counter() - began
+        progress.close()
+        self._log.epoch_stop(epoch)
+        loss, accuracy = _means(state.sums)
+        return {
+            "loss": loss,
+            "accuracy": accuracy,
+            "train_seconds": state.train_seconds,
+            "patches_per_second": batches.samples / state.train_seconds,
+            "data_wait_fraction": state.wait / state.train_seconds,
+        }
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        self._log.eval_start(epoch)
+        sums = [0.0, 0.0, 0.0]
+        _collect([self._steps.validate(*batch) for batch in self._validation.epoch(0)], sums)
+        loss, accuracy = _means(sums)
+        self._log.eval_accuracy(accuracy, epoch)
+        self._log.eval_stop(epoch)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+    def _end_epoch(self, figures: dict[str, float]) -> None:
+        state = self.state
+        if not np.isfinite(figures["loss"]):
+            raise Fault(
+                f"the loss of epoch {state.epoch + 1} is {figures['loss']}; try a smaller "
+                "training.learning_rate, or training.precision float32. The checkpoint of the "
+                "epoch before is intact"
+            )
+        state.epoch += 1
+        seconds = state.seconds - sum(row["seconds"] for row in state.history)
+        row = {"epoch": state.epoch, **figures, "seconds": seconds}
+        state.history.append({name: row[name] for name in HISTORY})
+        state.step, state.sums, state.train_seconds, state.wait = 0, [0.0, 0.0, 0.0], 0.0, 0.0
+        if self._stopper.update(state.epoch, figures):
+            self._best = [variable.numpy() for variable in self._steps.model.variables]
+        if not self._chief:
+            return
+        self._save()
+        write_history(self._run / "history.csv", state.history)
+        left = (self._config.training.epochs - state.epoch) * state.seconds / state.epoch
+        print(
+            f"epoch {state.epoch}/{self._config.training.epochs}  "
+            f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  "
+            f"val_loss {figures['val_loss']:.4f}  val_accuracy {figures['val_accuracy']:.4f}  "
+            f"{figures['patches_per_second']:.1f} patches/s  "
+            f"waiting for data {figures['data_wait_fraction']:.1%}  ends within {duration(left)}",
+            flush=True,
+        )
+
+    def _save(self) -> None:
+        state = asdict(self.state) | {"stopping": self._stopper.state()}
+        variables = [variable.numpy() for variable in self._steps.variables]
+        self._checkpoints.save(state, variables, self._best)
+
+    def _stop_here(self) -> None:
+        if self._chief:
+            self._save()
+        self._log.cut_off(self.state.epoch)
+        raise CutOff(
+            f"{self._run}: saved after epoch {self.state.epoch}, step {self.state.step}; "
+            "the same command continues"
+        )
+
+
+class Progress:
+    """Progress within an epoch: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, show: bool, epochs: int, epoch: int, batches: Batches):
+        self._batches = batches
+        self._label = f"epoch {epoch}/{epochs}"
+        self._show = show
+        self._bar = None
+        self.interval = PROGRESS_SECONDS
+        if show and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.interval = 0.5
+            self._bar = tqdm(total=batches.steps, desc=self._label, unit="step", leave=False)
+
+    def tell(self, state: State) -> None:
+        """Show how far the epoch is."""
+        loss, accuracy = _means(state.sums)
+        rate = state.step * self._batches.samples / self._batches.steps / state.train_seconds
+        figures = (
+            f"loss {loss:.4f} accuracy {accuracy:.4f} {rate:.1f} patches/s, "
+            f"waiting for data {state.wait / state.train_seconds:.1%}"
+        )
+        if self._bar is not None:
+            self._bar.update(state.step - self._bar.n)
+            self._bar.set_postfix_str(figures)
+        elif self._show:
+            print(f"{self._label} step {state.step}/{self._batches.steps} {figures}", flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _collect(pending: list, sums: list[float]) -> None:
+    """Add the figures of finished steps to `sums`: the only place that waits for the device."""
+    for figures in pending:
+        for index, value in enumerate(figures.numpy()):
+            sums[index] += float(value)
+    pending.clear()
+
+
+def _means(sums: list[float]) -> tuple[float, float]:
+    """Loss and accuracy per valid pixel."""
+    pixels = max(sums[2], 1.0)
+    return sums[0] / pixels, sums[1] / pixels
+
+
+def write_history(path: Path, history: list[dict]) -> None:
+    """Write one row per epoch, atomically."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HISTORY)
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def duration(seconds: float) -> str:
+    """Rounded for people: 45 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,262 @@
+"""One run, from an empty run directory to `result.json`."""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cloudmask import __version__, files, store
+from cloudmask.config import Config
+from cloudmask.errors import InputError
+from cloudmask.evaluate.evaluation import Options, evaluate
+from cloudmask.evaluate.inference import Predictor
+from cloudmask.files import replacing
+from cloudmask.pipeline import Batches
+from cloudmask.record import provenance, result
+from cloudmask.record.events import EventLog
+from cloudmask.record.stopwatch import Stopwatch
+from cloudmask.record.telemetry import Telemetry
+from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices
+from cloudmask.train.loop import Loop
+from cloudmask.train.step import Steps
+
+
+def train(
+    config: Config, data: Path, run: Path, scenes: Sequence[Path], command: list[str]
+) -> dict:
+    """Train on the patch store `data`, evaluate on `scenes` if any, and return the result.
+
+    `run` is created, or continued if it was cut off. Raises InputError if it is finished or belongs
+    to another configuration; CutOff if a signal ended it.
+    """
+    begun = time.time()
+    _check_run(config, run)
+    patches = store.PatchStore(data)
+    split = patches.split(config.data.split, config.data.split_seed)
+    devices = open_devices(config.training.threads, config.training.deterministic)
+    _check_batch(config, devices)
+    if devices.chief:
+        _begin_run(config, run)
+    watch = Stopwatch(config.name)
+    log = EventLog(run / "mlperf.log", rank=devices.worker)
+    telemetry = Telemetry(run / "telemetry.csv") if devices.chief else contextlib.nullcontext()
+    with _signals() as cut_off, log, telemetry, watch.timer("total"):
+        log.cache_clear(False)
+        log.init_start()
+        with watch.timer("init"):
+            facts = provenance.collect(command, {"path": str(data), "checksum": patches.checksum})
+            precision = choose_precision(config.training.precision)
+            steps, training, validation = _build(config, patches, split, devices, precision)
+            system = provenance.system(facts) | _system(devices, precision)
+            _log_settings(log, config, facts, system, training, validation, precision)
+            if devices.chief:
+                provenance.write(run, facts)
+            loop = Loop(
+                config, steps, training, validation, run, log, devices.chief, cut_off.is_set
+            )
+            messages = loop.resume()
+            with watch.timer("tracing"):
+                steps.trace(training.shape, patches.patches.dtype)
+        log.init_stop()
+        if devices.chief:
+            _tell(config, patches, split, devices, precision, messages)
+        log.staging_start()
+        log.staging_stop()
+        log.run_start()
+        with watch.timer("training"):
+            loop.fit()
+        experiment = config.model_dump() | {"config_sha256": config.sha256()}
+        outcome = {
+            "status": "success",
+            "experiment": experiment | {"precision": precision},
+            "training": _training(loop, watch),
+            "inference": None,
+            "system": system,
+            "energy": None,
+        }
+        if devices.chief:
+            with replacing(run / "model.keras") as path:
+                steps.model.save(path)
+            if scenes:
+                with watch.timer("inference"):
+                    outcome["inference"] = _evaluate(config, steps, precision, scenes)
+        log.run_stop("success")
+        log.result(_scientific_result(outcome, loop))
+    if not devices.chief:
+        return outcome
+    outcome["energy"] = telemetry.summary()
+    watch.add("wall", time.time() - begun)
+    files.write_text(run / "summary.txt", watch.summary(system))
+    result.write_result(run, {k: v for k, v in outcome.items() if v is not None})
+    return outcome
+
+
+def _check_run(config: Config, run: Path) -> None:
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run}: is a file; expected a run directory")
+    if result.finished(run):
+        raise InputError(f"{run}: this run is finished; expected a new or unfinished run directory")
+    earlier = run / "config.yaml"
+    if earlier.exists() and earlier.read_text(encoding="utf-8") != config.to_yaml():
+        raise InputError(
+            f"{run}: was begun with another configuration ({earlier}); "
+            "expected the same one, or a new run directory"
+        )
+    if not earlier.exists() and run.is_dir() and any(run.iterdir()):
+        raise InputError(f"{run}: holds files but no run; expected an empty or new directory")
+
+
+def _check_batch(config: Config, devices: Devices) -> None:
+    batch = config.training.batch_size
+    if batch % devices.replicas:
+        raise InputError(
+            f"training.batch_size: {batch} does not divide among {devices.replicas} devices; "
+            f"expected a multiple of {devices.replicas}"
+        )
+
+
+def _begin_run(config: Config, run: Path) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / "config.yaml").exists():
+        files.write_text(run / "config.yaml", config.to_yaml())
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGUSR1 set: the batch system wants the run to stop soon."""
+    asked = threading.Event()
+    wanted = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, lambda *_: asked.set()) for number in wanted]
+    try:
+        yield asked
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _build(
+    config: Config, patches: store.PatchStore, split: store.Split, devices: Devices, precision: str
+) -> tuple[Steps, Batches, Batches]:
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    steps = Steps(devices, config.model.filters, config.training.learning_rate, precision)
+    size = config.training.batch_size
+    place = {"worker": devices.worker, "workers": devices.workers}
+    training = Batches(patches, split.training, size, config.seed, **place)
+    validation = Batches(patches, split.validation, size, **place)
+    return steps, training, validation
+
+
+def _system(devices: Devices, precision: str) -> dict:
+    return {
+        "gpu": devices.gpu or None,
+        "gpus": devices.replicas if devices.gpu else 0,
+        "nodes": devices.workers,
+        "replicas": devices.replicas,
+        "precision": precision,
+    }
+
+
+def _log_settings(
+    log: EventLog,
+    config: Config,
+    facts: dict,
+    system: dict,
+    training: Batches,
+    validation: Batches,
+    precision: str,
+) -> None:
+    who = config.submission
+    log.submission(
+        organization=who.organization,
+        status=who.status,
+        platform=who.platform or system["gpu"] or system["cpu"] or "unknown",
+        name=who.name,
+        user=who.user or facts["user"],
+        email=who.email,
+        version=__version__,
+        commit=facts["git"]["commit"],
+        division=who.division,
+    )
+    log.settings(
+        train_samples=training.samples,
+        eval_samples=validation.samples,
+        global_batch_size=config.training.batch_size,
+        seed=config.seed,
+        optimizer={"name": "adam", "base_learning_rate": config.training.learning_rate},
+        ranks=system["replicas"],
+        nodes=system["nodes"],
+        accelerators_per_node=system["gpus"] // system["nodes"],
+        precision=precision,
+        config_sha256=config.sha256(),
+    )
+
+
+def _tell(
+    config: Config,
+    patches: store.PatchStore,
+    split: store.Split,
+    devices: Devices,
+    precision: str,
+    messages: list[str],
+) -> None:
+    print(
+        f"{config.name}: {len(split.training)} patches of {split.training_scenes} scenes train, "
+        f"{len(split.validation)} of {split.validation_scenes} validate; "
+        f"batch {config.training.batch_size} on {devices.replicas} x {devices.gpu or 'CPU'}, "
+        f"{precision}",
+        flush=True,
+    )
+    if patches.missing_channels:
+        print(f"{patches.missing_channels} scenes lack channels (see cloudmask-prepare)")
+    for message in messages:
+        print(message, flush=True)
+
+
+def _training(loop: Loop, watch: Stopwatch) -> dict:
+    """Section "training": figures of the kept weights, and times over the epochs that ran."""
+    state, best = loop.state, loop.best_epoch
+    kept = state.history[best - 1]
+    seconds = sum(row["train_seconds"] for row in state.history)
+    patches = sum(row["patches_per_second"] * row["train_seconds"] for row in state.history)
+    waited = sum(row["data_wait_fraction"] * row["train_seconds"] for row in state.history)
+    return {
+        "epochs_run": state.epoch,
+        "best_epoch": best,
+        "stopped_early": loop.stopped_early,
+        "accuracy": kept["accuracy"],
+        "loss": kept["loss"],
+        "val_accuracy": kept["val_accuracy"],
+        "val_loss": kept["val_loss"],
+        "seconds": state.seconds,
+        "seconds_per_epoch": state.seconds / state.epoch,
+        "first_epoch_seconds": state.history[0]["seconds"],
+        "tracing_seconds": watch.seconds("tracing"),
+        "patches_per_second": patches / seconds,
+        "data_wait_fraction": waited / seconds,
+        "staging_seconds": 0.0,
+        "attempts": state.attempts,
+    }
+
+
+def _evaluate(config: Config, steps: Steps, precision: str, scenes: Sequence[Path]) -> dict:
+    tiling = config.evaluation.tiling
+    predict = Predictor(steps.model, POLICIES[precision], tiling)
+    options = Options(threshold=config.evaluation.threshold)
+    print(f"inference over {len(scenes)} scenes", file=sys.stderr, flush=True)
+    return {"tiling": tiling, "precision": precision, **evaluate(predict, scenes, options)}
+
+
+def _scientific_result(outcome: dict, loop: Loop) -> dict:
+    """Value of the log's `result` event, in the shape of the published submissions."""
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy")
+    history = {name: [row[name] for row in loop.state.history] for name in columns}
+    described = {"name": "cloudmask", "training": {**outcome["training"], "history": history}}
+    if outcome["inference"]:
+        names = ("scenes", "accuracy", "iou", "precision", "recall", "f1", "seconds_per_scene")
+        described["inference"] = {name: outcome["inference"][name] for name in names}
+    return described

@@ -1,0 +1,62 @@
+"""What several tests share: synthetic scenes and their patch store, the commands, real data."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudmask import synthetic
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIZE = (512, 512)  # four patches
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Folder with six training and two inference scenes of 512 x 512 pixels."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for part, count in (("training", 6), ("inference", 2)):
+        (folder / part).mkdir()
+        for number in range(count):
+            path = folder / part / f"{synthetic.scene_name(part, number)}.hdf"
+            synthetic.write_scene(path, synthetic.make_scene(part, number, SIZE, seed=5))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store_path(scenes, tmp_path_factory):
+    """Patch store of the training scenes: 24 patches."""
+    from cloudmask.prepare import Options, prepare
+    from cloudmask.scenes import find_scenes
+
+    path = tmp_path_factory.mktemp("store") / "patches.h5"
+    prepare(find_scenes([scenes / "training"]), path, Options(), workers=2)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder of real data beside the checkout; tests that need it are skipped without it."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not there")
+    return folder
+
+
+@pytest.fixture
+def command():
+    """Run an installed command in a process of its own; returns it completed, with its output."""
+
+    def run(name, *arguments, cwd=None, env=None, timeout=600):
+        return subprocess.run(
+            [Path(sys.executable).with_name(name), *map(str, arguments)],
+            cwd=cwd,
+            env=os.environ | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

@@ -1,0 +1,82 @@
+"""The stop-watch, read with the same parser as the logs that cloudmesh's wrote."""
+
+import csv
+import time
+
+import pytest
+
+from cloudmask.record.stopwatch import CSV_COLUMNS, Stopwatch
+
+# As cloudmesh writes it.
+SAMPLE = """\
+# csv,timer,status,time,sum,start,tag,msg,uname.node,user,uname.system,platform.version
+# csv,total,ok,1153.525,1153.525,2022-10-01 02:05:05,a100_10,None,n1,me,Linux,#1 SMP 2022
+"""
+
+
+def parse(text):
+    lines = [line.removeprefix("# csv,") for line in text.splitlines() if line.startswith("# csv,")]
+    return list(csv.DictReader(lines))
+
+
+def test_sample_has_our_columns():
+    assert tuple(parse(SAMPLE)[0]) == CSV_COLUMNS
+
+
+def test_published_logs_have_our_columns(shared):
+    logs = list((shared / "published").glob("slstr_stopwatch_benchmark_*.log"))
+    assert logs
+    for log in logs:
+        rows = parse(log.read_text())
+        assert tuple(rows[0]) == CSV_COLUMNS
+        assert float(rows[0]["sum"]) > 0
+        assert rows[0]["timer"] == "total"
+
+
+def test_summary_parses_like_a_published_log():
+    watch = Stopwatch("run-1")
+    with watch.timer("total"):
+        watch.add("training", 1.25, start=0.0)
+        watch.add("training", 2.5, msg="two\nlines, and a comma", start=86400.0)
+        with watch.timer("inference"):
+            time.sleep(0.02)
+    total, training, inference = parse(watch.summary({}))
+    assert [row["timer"] for row in (total, training, inference)] == [
+        *("total", "training", "inference")
+    ]
+    assert (training["time"], training["sum"]) == ("2.500", "3.750")
+    assert training["msg"] == "two lines, and a comma"
+    assert training["start"] == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(86400))
+    assert training["uname.system"] == "Linux"
+    assert 0.02 <= float(inference["time"]) <= float(total["time"]) < 5
+    assert (total["status"], total["msg"], total["tag"]) == ("ok", "None", "run-1")
+    assert (watch.seconds("training"), watch.seconds("unknown")) == (3.75, 0.0)
+
+
+def test_block_that_fails_is_told():
+    watch = Stopwatch("run")
+    with pytest.raises(RuntimeError), watch.timer("training"):
+        raise RuntimeError("out of memory")
+    (row,) = parse(watch.summary({}))
+    assert (row["status"], row["msg"]) == ("failed", "out of memory")
+
+
+def test_timer_that_still_runs_is_told():
+    watch = Stopwatch("run")
+    with watch.timer("total"):
+        (row,) = parse(watch.summary({}))
+    assert row["status"] == "running"
+
+
+def test_tables_are_plain_and_even():
+    watch = Stopwatch("größe")
+    watch.add("training", 1052.665)
+    text = watch.summary({"gpu": None, "os": "word " * 40, "host": "n1"})
+    assert text.isascii()
+    tables = [line for line in text.splitlines() if line[:1] in "+|" and line]
+    attributes = [line for line in tables if len(line) == len(tables[0])]
+    assert all(len(line) in (len(tables[0]), len(tables[-1])) for line in tables)
+    names = [line.split("|")[1].strip() for line in attributes if line.startswith("| ")]
+    assert [name for name in names if name] == ["Attribute", "gpu", "host", "os"]
+    assert text.count("word") == 40
+    assert "| 1052.665 | 1052.665 |" in text

@@ -1,0 +1,172 @@
+"""Preparing scenes into a patch store, and reading it."""
+
+import json
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from cloudmask.errors import InputError, SceneError
+from cloudmask.patches import crop_patches
+from cloudmask.prepare import Options, prepare
+from cloudmask.scenes import find_scenes, read_scene
+from cloudmask.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
+
+
+@pytest.fixture
+def paths(scenes):
+    return find_scenes([scenes / "training"])
+
+
+def test_rows_are_the_scenes_patches(paths, store_path):
+    store = PatchStore(store_path)
+    assert store.patches.dtype == np.float16
+    assert store.names == [path.stem for path in paths]
+    for path, row in zip(paths, store.scenes, strict=True):
+        scene = read_scene(path)
+        rows = slice(row["first"], row["first"] + row["count"])
+        expected = crop_patches(scene.image)
+        error = np.abs(store.patches[rows].astype(np.float32) - expected)
+        assert (error <= np.maximum(np.abs(expected) * FLOAT16_RELATIVE_ERROR, 2**-25)).all()
+        labels = store.labels[rows][..., None]
+        np.testing.assert_array_equal(labels & CLOUD, crop_patches(scene.mask))
+        np.testing.assert_array_equal((labels & INVALID) == 0, crop_patches(scene.valid))
+
+
+def test_statistics_are_those_of_valid_pixels(paths, tmp_path):
+    prepare(paths, tmp_path / "p.h5", Options("float32"), workers=2)
+    store = PatchStore(tmp_path / "p.h5")
+    values = store.patches[store.labels < INVALID].astype(np.float64)
+    expected = [values.min(0), values.max(0), values.mean(0), values.std(0)]
+    np.testing.assert_allclose(store.statistics, expected, rtol=1e-5, atol=1e-6)
+    assert store.scenes["invalid_pixels"].sum() == (store.labels >= INVALID).sum()
+    assert store.scenes["cloud_pixels"].sum() == (store.labels == CLOUD).sum()
+
+
+def test_split_is_the_published_one(store_path):
+    store = PatchStore(store_path)
+    for share, seed in ((0.8, 42), (0.5, 1), (0.34, 7)):
+        split = store.split(share, seed)
+        training, validation = train_test_split(
+            np.arange(len(store.scenes)), train_size=share, random_state=seed
+        )
+        np.testing.assert_array_equal(split.training, store.rows(training))
+        np.testing.assert_array_equal(split.validation, store.rows(validation))
+        assert not set(split.training) & set(split.validation)
+
+
+def test_number_of_workers_changes_nothing(paths, store_path, tmp_path):
+    prepare(paths, tmp_path / "p.h5", Options(), workers=1)
+    one, two = PatchStore(store_path), PatchStore(tmp_path / "p.h5")
+    np.testing.assert_array_equal(one.patches, two.patches)
+    np.testing.assert_array_equal(one.scenes, two.scenes)
+    assert one.checksum == two.checksum
+
+
+def test_a_bad_scene_stops_before_anything_is_written(paths, tmp_path):
+    bad = tmp_path / "S3A_bad.hdf"
+    bad.write_bytes(paths[0].read_bytes()[:-1000])
+    with pytest.raises(SceneError, match=r"S3A_bad.hdf"):
+        prepare([*paths, bad], tmp_path / "p.h5", Options(), workers=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["S3A_bad.hdf"]
+
+
+def test_bad_scenes_are_left_out_and_listed(paths, tmp_path):
+    truncated = tmp_path / "S3A_truncated.hdf"
+    truncated.write_bytes(paths[0].read_bytes()[:-1000])
+    # This one only shows when it is read: its place in the store stays unused.
+    empty = tmp_path / "S3A_a_empty.hdf"
+    shutil.copy(paths[0], empty)
+    with h5py.File(empty, "r+") as file:
+        file["bts"][..., 1] = np.nan
+    summary = prepare(
+        [empty, *paths, truncated], tmp_path / "p.h5", Options(), workers=2, skip_bad=True
+    )
+    assert summary.scenes == 6
+    assert sorted(line.split(":")[0] for line in summary.bad) == [str(empty), str(truncated)]
+    store = PatchStore(tmp_path / "p.h5")
+    assert store.names == [path.stem for path in paths]
+    whole = store.rows(np.arange(6))
+    np.testing.assert_array_equal(whole, np.arange(4, 28))
+
+
+def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch):
+    out = tmp_path / "p.h5"
+    bad = paths[-1].parent / "zz_bad.hdf"
+    shutil.copy(paths[0], bad)
+    try:
+        with h5py.File(bad, "r+") as file:
+            file["bts"][..., 1] = np.nan
+        with pytest.raises(SceneError, match="S8 holds no measurement"):
+            prepare([*paths, bad], out, Options(), workers=1)
+        assert not out.exists()
+        journal = tmp_path / ".p.h5.journal"
+        assert len(journal.read_text().splitlines()) == 7
+        with journal.open("a") as file:
+            file.write('{"scene": "half a li')  # what a kill leaves
+        shutil.copystat(paths[0], bad)
+        status = bad.stat()
+        with h5py.File(bad, "r+") as file:
+            file["bts"][..., 1] = 280
+        os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
+        plan = json.loads(journal.read_text().splitlines()[0])
+        plan["scenes"][-1][2] = bad.stat().st_mtime_ns
+        lines = journal.read_text().split("\n")
+        journal.write_text("\n".join([json.dumps(plan), *lines[1:]]))
+        assert prepare([*paths, bad], out, Options(), workers=1).resumed == 6
+    finally:
+        bad.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+    np.testing.assert_array_equal(PatchStore(out).patches[:24], PatchStore(store_path).patches)
+
+
+def test_other_options_start_afresh(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    prepare(paths, out, Options(), workers=2)
+    journal = tmp_path / ".p.h5.journal"
+    journal.write_text('{"options": {}, "scenes": []}\n')
+    shutil.copy(out, tmp_path / ".p.h5.partial")
+    assert prepare(paths, out, Options("float32"), workers=2).resumed == 0
+    assert PatchStore(out).patches.dtype == np.float32
+
+
+def test_too_little_space_is_told_beforehand(paths, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"needs 0.03 GB, 0.00 GB are free"):
+        prepare(paths, tmp_path / "p.h5", Options(), workers=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["truncate", "format", "text", "table", "chunked", "missing"])
+def test_damaged_stores_are_named(store_path, tmp_path, damage):
+    path = tmp_path / "p.h5"
+    shutil.copy(store_path, path)
+    if damage == "truncate":
+        os.truncate(path, 10_000_000)
+    elif damage == "text":
+        path.write_text("not HDF5")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        with h5py.File(path, "r+") as file:
+            if damage == "format":
+                file.attrs["version"] = 99
+            elif damage == "table":
+                table = file["scenes"][...]
+                table["count"][0] = 10**9
+                file["scenes"][...] = table
+            else:
+                del file["labels"]
+                file.create_dataset("labels", (24, 256, 256), np.uint8, chunks=True)
+    with pytest.raises(InputError, match=r"p\.h5: "):
+        PatchStore(path)
+
+
+def test_one_scene_cannot_be_split(paths, tmp_path):
+    prepare(paths[:1], tmp_path / "p.h5", Options(), workers=1)
+    with pytest.raises(InputError, match=r"1 scene\(s\) cannot be split"):
+        PatchStore(tmp_path / "p.h5").split(0.8, 42)
