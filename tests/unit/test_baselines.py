@@ -120,5 +120,6 @@ def test_on_synthetic_scenes_both_are_useful_and_leave_room():
         image, valid = normalised(scene)
         threshold.append((ThresholdTest().predict(image) == scene.truth)[valid].mean())
         bayes.append((model.predict(image) == scene.truth)[valid].mean())
-    assert 0.78 < np.mean(threshold) < 0.89
-    assert 0.74 < np.mean(bayes) < 0.90
+    # Wider than the 0.80 to 0.88 of many large scenes: the sample is small.
+    assert 0.75 < np.mean(threshold) < 0.90
+    assert 0.75 < np.mean(bayes) < 0.91

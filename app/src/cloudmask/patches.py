@@ -42,8 +42,8 @@ def tile_grid(height: int, width: int) -> tuple[int, int]:
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
-def _padding(size: int) -> tuple[int, int]:
-    """Zeros before and after, as TensorFlow's SAME padding places them."""
+def tile_padding(size: int) -> tuple[int, int]:
+    """Zeros before and after an axis, as TensorFlow's SAME padding has them; (56, 56) for 1200."""
     total = (-(-size // STRIDE) - 1) * STRIDE + PATCH - size  # at least 2 * MARGIN
     return total // 2, total - total // 2
 
@@ -55,7 +55,7 @@ def tile(a: np.ndarray) -> np.ndarray:
     right.
     """
     height, width, channels = a.shape
-    padded = np.pad(a, (_padding(height), _padding(width), (0, 0)))
+    padded = np.pad(a, (tile_padding(height), tile_padding(width), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
     return windows[::STRIDE, ::STRIDE].transpose(0, 1, 3, 4, 2).reshape(-1, PATCH, PATCH, channels)
 
@@ -77,5 +77,5 @@ def stitch(tiles: np.ndarray, shape: tuple[int, int] = (1200, 1500)) -> np.ndarr
         rows, columns, STRIDE, STRIDE, channels
     )
     whole = centres.swapaxes(1, 2).reshape(rows * STRIDE, columns * STRIDE, channels)
-    top, left = (_padding(size)[0] - MARGIN for size in shape)
+    top, left = (tile_padding(size)[0] - MARGIN for size in shape)
     return whole[top : top + shape[0], left : left + shape[1]]

@@ -23,7 +23,7 @@ FILL = 0.037
 # How far off a hidden, regional prior of the Bayesian mask is, in units of evidence.
 PRIOR_ERROR = 1.2
 
-NIGHT = 0.3  # share of night scenes
+NIGHT = 0.35  # share of night scenes
 CLOUD_TAU = 0.3  # visible optical depth from which a pixel counts as cloud
 
 # Reflectance of surfaces and brightness of thick cloud, S1 to S6: round figures after the shape of
@@ -117,12 +117,12 @@ def _ground(rng, shape, day) -> _Ground:
     land = (height + 0.12 * rough > level) & ~lakes
     elevation = 0.6 * np.maximum(height - level, 0) * land  # about kilometres
 
-    climate = rng.uniform(258, 301)
+    climate = rng.uniform(262, 301)
     sea = np.maximum(climate + 1.8 * _noise(rng, shape, 1.9, outer=500, inner=2), 271.4)
-    soil = climate + (rng.uniform(0, 10) if day else rng.uniform(-8, 0))
+    soil = climate + (rng.uniform(0, 10) if day else rng.uniform(-6, 0))
     green = _ramp(_noise(rng, shape, 1.5, outer=300) + rng.uniform(-1.4, 1.2), -1, 1)
     # Dry ground is hotter by day and colder by night; 6.5 K per kilometre is the standard lapse.
-    dry = (1 - green) * (6 if day else -3)
+    dry = (1 - green) * (6 if day else -2)
     warm = soil + dry + 0.6 * rough - 6.5 * elevation
     temperature = np.where(land, warm, sea).astype(np.float32)
     # Cold ground is not always covered: dry winters leave it bare, and then it is merely cold.
@@ -180,7 +180,7 @@ def _deep(rng, shape, ground) -> _Layer:
 
 
 # Each kind with the share of scenes that have it; lower layers first.
-KINDS = ((_stratus, 0.5), (_cumulus, 0.6), (_deep, 0.4), (_cirrus, 0.5))
+KINDS = ((_stratus, 0.6), (_cumulus, 0.6), (_deep, 0.4), (_cirrus, 0.4))
 
 
 def _observe(rng, ground, layers, day) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +208,7 @@ def _observe(rng, ground, layers, day) -> tuple[np.ndarray, np.ndarray]:
         if day:
             t7 = t7 + (10 if layer.ice else 50) * albedo
         elif not layer.ice:
-            t7 = t7 - 5 * (1 - clear)
+            t7 = t7 - 6 * (1 - clear)
     refs = refs if day else np.zeros_like(refs)
     haze = rng.uniform(0.01, 0.05) * day
     refs = refs + haze * _spectrum((1, 0.6, 0.3, 0, 0.1, 0.05))

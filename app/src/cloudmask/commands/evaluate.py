@@ -96,7 +96,6 @@ def main() -> int:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.evaluation import table
     from cloudmask.evaluate.job import Job, evaluate_job, newest_run
-    from cloudmask.scenes import find_scenes
 
     if not arguments.run and not arguments.model:
         arguments.run = newest_run(RUNS)
@@ -107,7 +106,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     job = Job(
         run=arguments.run,
         model=arguments.model,
-        scenes=find_scenes(arguments.scenes, role="inference"),
+        scenes=[Path(place) for place in arguments.scenes],
         out=arguments.out,
         tiling=arguments.tiling,
         baselines=arguments.baselines,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cloudmask.model import FACTOR, REACH, filters_of, unet
-from cloudmask.patches import stitch, tile
+from cloudmask.patches import stitch, tile, tile_padding
 
 TILES_AT_ONCE = 9  # one row of tiles of a published scene
 
@@ -44,15 +44,21 @@ class Predictor:
         return stitch(np.concatenate(parts), image.shape[:2])
 
     def _whole(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        padded = np.pad(image, ((0, -height % FACTOR), (0, -width % FACTOR), (0, 0)))
+        # Zeros to a multiple of FACTOR, so that the pooling windows lie as in the published tiles.
+        before = [tile_padding(size)[0] % FACTOR for size in image.shape[:2]]
+        sizes = zip(before, image.shape[:2], strict=True)
+        padding = [(zeros, -(zeros + size) % FACTOR) for zeros, size in sizes]
+        padded = np.pad(image, (*padding, (0, 0)))
         result = np.empty((*padded.shape[:2], 1), np.float32)
         for rows in _blocks(padded.shape[0], self._block):
             for columns in _blocks(padded.shape[1], self._block):
                 result[rows.inner, columns.inner] = self._run(
                     padded[None, rows.outer, columns.outer]
                 ).numpy()[0, rows.cut, columns.cut]
-        return result[:height, :width]
+        inside = [
+            slice(zeros, zeros + size) for zeros, size in zip(before, image.shape[:2], strict=True)
+        ]
+        return result[tuple(inside)]
 
 
 class _Span:

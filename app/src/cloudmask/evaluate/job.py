@@ -17,6 +17,7 @@ from cloudmask.pipeline import Batches
 from cloudmask.record import provenance, result
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
+from cloudmask.scenes import find_scenes
 from cloudmask.store import PatchStore
 from cloudmask.train.devices import POLICIES, choose_precision, open_devices
 
@@ -27,7 +28,10 @@ BASELINE_BATCH = 32
 
 @dataclass
 class Job:
-    """What `cloudmask-eval` was asked for; None where the run or the default decides."""
+    """What `cloudmask-eval` was asked for; None where the run or the default decides.
+
+    scenes: files, product folders, or folders to search. memory_limit: bytes, 0 for none.
+    """
 
     run: Path | None
     model: Path | None
@@ -48,9 +52,9 @@ class Job:
 
 def newest_run(runs: Path) -> Path:
     """The run under `runs` that finished last; raises InputError if there is none."""
-    finished = [
-        path for path in runs.glob(f"**/{result.NAME}") if (path.parent / "model.keras").exists()
-    ]
+    # Named levels, since "**" would not follow a link to a run on another file system.
+    results = [*runs.glob(f"*/{result.NAME}"), *runs.glob(f"*/*/{result.NAME}")]
+    finished = [path for path in results if (path.parent / "model.keras").exists()]
     if not finished:
         raise InputError(
             f"no --run or --model given, and no finished run under {runs.absolute()}; "
@@ -74,6 +78,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
         raise InputError(f"--memory-limit: expected gigabytes, found {job.memory_limit / 1e9:g}")
     options = Options(threshold, job.truth, job.nan, job.skip_bad)
     tiling = job.tiling or config.evaluation.tiling
+    scenes = find_scenes(job.scenes, role="inference")
     baselines = _baselines(job, config) if job.baselines else {}
     devices = open_devices()
     precision = choose_precision(job.precision)
@@ -83,7 +88,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     watch = Stopwatch(config.name)
     with Telemetry(out / "telemetry.csv") as telemetry, watch.timer("inference"):
         inference = evaluate(
-            predict, job.scenes, options, Output(out, job.masks, job.pictures), baselines
+            predict, scenes, options, Output(out, job.masks, job.pictures), baselines
         )
     inference = {"tiling": tiling, "precision": precision, **inference}
     facts = provenance.collect(command, {"model": str(job.model or job.run)})

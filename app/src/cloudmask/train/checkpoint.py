@@ -45,7 +45,7 @@ class Checkpoints:
         for path in reversed(self._all()):
             try:
                 state, variables, best = _read(path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 damaged.append(f"{path}: damaged ({error}), the one before is used")
                 continue
             return state, variables, best, damaged

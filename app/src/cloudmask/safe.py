@@ -1,0 +1,305 @@
+"""Read Sentinel-3 SLSTR Level-1 RBT products: folders (SAFE) of netCDF files, nadir view.
+
+Brightness temperatures S7 to S9 are on the 1 km grid (1200 x 1500), radiances S1 to S6 on the 500 m
+grid of twice the size, the sun's position on tie points every 16 km across the track. Names, grids
+and flag bits: S3 PDFS 005.1, "Product Data Format Specification - SLSTR Level 1".
+
+The values are the product's own. Pixels whose exception flag is set keep the value that is stored:
+S7 saturates near 312 K, and by day its flag would discard half of a hot scene. Of the adjustments
+that EUMETSAT recommends for S1 to S6 (S3.PN-SLSTR-L1.08) none is applied.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cloudmask.errors import SceneError
+
+VISIBLE = ("S1", "S2", "S3", "S4", "S5", "S6")
+THERMAL = ("S7", "S8", "S9")
+FLAGS, GEOMETRY = "flags_in.nc", "geometry_tn.nc"
+
+MAX_SIDE = 6000  # as in scenes.py: bounds what a damaged header can make us allocate
+
+# Bits of `confidence_in`, and the bits of `bayes_in` that are in use: single_low, single_moderate,
+# dual_low, dual_moderate. A product without a Bayesian mask holds 255.
+UNFILLED, SUMMARY_CLOUD = 32, 16384
+BAYES_BITS = 15
+
+# From a solar zenith angle of 87 degrees it is night: dividing by a cosine that goes to zero would
+# turn noise into reflectance.
+NIGHT_COSINE = 0.05
+
+
+@dataclass(frozen=True)
+class RawScene:
+    """A product of H x W pixels on the 1 km grid, in physical units.
+
+    reflectance: (H, W, 6) float32, S1 to S6; 0 at night and in a missing channel, NaN where day has
+    no measurement. temperature: (H, W, 3) float32 kelvin, S7 to S9; NaN where not measured.
+    mask: (H, W) int8, 1 cloud, 0 clear, -1 unknown. channels: (9,) bool, which the product has.
+    notes: what the log should say about it.
+    """
+
+    reflectance: np.ndarray
+    temperature: np.ndarray
+    mask: np.ndarray
+    channels: np.ndarray
+    notes: tuple[str, ...]
+
+
+def is_product(path: Path | str) -> bool:
+    """Whether `path` is a product folder: named *.SEN3, or with a manifest; never raises."""
+    path = Path(path)
+    try:
+        return path.is_dir() and (path.suffix == ".SEN3" or (path / "xfdumanifest.xml").is_file())
+    except OSError:  # no permission to look
+        return False
+
+
+def check_product(path: Path | str) -> tuple[int, int]:
+    """Height and width of the 1 km grid, from headers alone.
+
+    Raises SceneError, naming the file, if S7 to S9 or the flags are missing or of the wrong shape,
+    if radiances that are there do not fit, or if a file cannot be opened.
+    """
+    path = Path(path)
+    shape = None
+    for channel in THERMAL:
+        with _opened(path / f"{channel}_BT_in.nc") as dataset:
+            shape = _variable(dataset, f"{channel}_BT_in", shape).shape
+    with _opened(path / FLAGS) as dataset:
+        _variable(dataset, "confidence_in", shape)
+        if "bayes_in" in dataset:
+            _variable(dataset, "bayes_in", shape)
+    for channel in _visible(path):
+        with _opened(_radiance_file(path, channel)) as dataset:
+            _variable(dataset, f"{channel}_radiance_an", (2 * shape[0], 2 * shape[1]))
+    return shape
+
+
+def read_product(path: Path | str, truth: str = "bayes") -> RawScene:
+    """Read a product; `truth` is "bayes" (Bayesian mask) or "summary" (summary cloud flag).
+
+    A channel of S1 to S6 whose radiance file is not there is reflectance 0 and named in the notes.
+    Raises SceneError, naming the file, if something is damaged or does not fit.
+    """
+    path = Path(path)
+    shape = check_product(path)
+    notes = []
+
+    temperature = np.empty((*shape, len(THERMAL)), np.float32)
+    for index, channel in enumerate(THERMAL):
+        with _opened(path / f"{channel}_BT_in.nc") as dataset:
+            temperature[..., index] = _values(dataset, f"{channel}_BT_in", shape)
+
+    reflectances = np.zeros((*shape, len(VISIBLE)), np.float32)
+    present = _visible(path)
+    if present:
+        cosine = sun_cosine(path, shape)
+        for channel in present:
+            with _opened(_radiance_file(path, channel)) as dataset:
+                grid = (2 * shape[0], 2 * shape[1])
+                radiance = halve(_values(dataset, f"{channel}_radiance_an", grid)[..., None])
+            reflectances[..., VISIBLE.index(channel)] = reflectance(
+                radiance[..., 0], solar_irradiance(path, channel), cosine
+            )
+        night = np.mean(cosine <= NIGHT_COSINE)
+        if night:
+            notes.append(f"night in {night:.1%} of the pixels: reflectance 0 there")
+    missing = [channel for channel in VISIBLE if channel not in present]
+    if missing:
+        notes.append(f"no radiance file of {', '.join(missing)}: reflectance 0 there")
+
+    return RawScene(
+        reflectance=reflectances,
+        temperature=temperature,
+        mask=_mask(path, truth, shape),
+        channels=np.array([channel not in missing for channel in VISIBLE + THERMAL]),
+        notes=tuple(notes),
+    )
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """Mean of each 2 x 2 block, NaN left out: (2H, 2W, C) to (H, W, C) float32.
+
+    A block without any value is NaN.
+    """
+    total = np.zeros((image.shape[0] // 2, image.shape[1] // 2, image.shape[2]), np.float32)
+    count = np.zeros(total.shape, np.float32)
+    for row in (0, 1):
+        for column in (0, 1):
+            corner = image[row::2, column::2]
+            missing = np.isnan(corner)
+            total += np.where(missing, 0, corner)
+            count += ~missing
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def reflectance(radiance: np.ndarray, irradiance: float, cosine: np.ndarray) -> np.ndarray:
+    """Reflectance pi * L / (E0 * cos(solar zenith)), float32; 0 at night (`NIGHT_COSINE`).
+
+    radiance: (H, W) mW m-2 sr-1 nm-1. irradiance: mW m-2 nm-1. cosine: (H, W). By day NaN stays.
+    """
+    night = cosine <= NIGHT_COSINE
+    value = np.pi * radiance / (irradiance * np.where(night, 1, cosine))
+    return np.where(night, 0, value).astype(np.float32)
+
+
+def solar_irradiance(path: Path | str, channel: str) -> float:
+    """E0 of a channel of S1 to S6, mW m-2 nm-1, at the product's distance from the sun.
+
+    From the product's quality file: the mean over the detectors, for which one and the same value
+    is given. Raises SceneError if the file is missing or holds none.
+    """
+    name = f"{channel}_solar_irradiance_an"
+    file = Path(path) / f"{channel}_quality_an.nc"
+    with _opened(file) as dataset:
+        values = _values(dataset, name, ndim=1)
+    if not (values > 0).any():
+        raise SceneError(f"{file}: '{name}' holds no value; expected mW m-2 nm-1 for each detector")
+    return float(values[values > 0].mean(dtype=np.float64))
+
+
+def sun_cosine(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
+    """Cosine of the solar zenith angle on the 1 km grid: (H, W) float32, NaN where not known.
+
+    Tie points have the rows of the image and their own columns. `track_offset` is the column of
+    either grid at the ground track; the track is at tie point 64, and at the edge between pixels
+    997 and 998. So the centre of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16. Between tie
+    points the cosine is linear: unlike the angle it has no kink below the sun.
+    """
+    path = Path(path)
+    with _opened(path / "S7_BT_in.nc") as dataset:
+        offset, spacing = _track(dataset)
+    with _opened(path / GEOMETRY) as dataset:
+        tie_offset, tie_spacing = _track(dataset)
+        zenith = _values(dataset, "solar_zenith_tn")
+    if zenith.shape[0] != shape[0] or zenith.shape[1] < 2:
+        raise SceneError(
+            f"{path / GEOMETRY}: 'solar_zenith_tn' has shape {zenith.shape}; expected "
+            f"({shape[0]}, columns of tie points)"
+        )
+    ties = np.cos(np.radians(zenith))
+    position = tie_offset + (np.arange(shape[1]) + 0.5 - offset) * spacing / tie_spacing
+    left = np.clip(np.floor(position), 0, zenith.shape[1] - 2).astype(int)
+    weight = position - left
+    weight[(weight < 0) | (weight > 1)] = np.nan  # the tie points do not reach there
+    return (ties[:, left] * (1 - weight) + ties[:, left + 1] * weight).astype(np.float32)
+
+
+def _track(dataset) -> tuple[float, float]:
+    """Column at the ground track, and metres from column to column (the first of two numbers)."""
+    try:
+        spacing = re.findall(r"\d+", str(dataset.attrs["resolution"]))[0]
+        offset, spacing = float(np.ravel(dataset.attrs["track_offset"])[0]), float(spacing)
+    except (KeyError, IndexError, ValueError):
+        offset = spacing = 0.0
+    if spacing <= 0 or not np.isfinite(offset):
+        raise SceneError(
+            f"{dataset.encoding['source']}: attributes 'track_offset' and 'resolution' do not "
+            "place the grid; expected e.g. 998 and '[ 1000 1000 ]'"
+        )
+    return offset, spacing
+
+
+def _mask(path: Path, truth: str, shape: tuple[int, int]) -> np.ndarray:
+    with _opened(path / FLAGS) as dataset:
+        confidence = _values(dataset, "confidence_in", shape)
+        if truth == "bayes" and "bayes_in" in dataset:
+            bayes = _values(dataset, "bayes_in", shape)
+        else:
+            bayes = np.full(shape, np.nan, np.float32)
+    known = (confidence >= 0) & (confidence <= 0xFFFF)  # False for NaN
+    confidence = np.where(known, confidence, UNFILLED).astype(np.int32)
+    known &= confidence & UNFILLED == 0
+    if truth == "bayes":
+        filled = (bayes >= 0) & (bayes <= BAYES_BITS)
+        if not filled.any():
+            raise SceneError(
+                f"{path / FLAGS}: 'bayes_in' holds no Bayesian mask, only fill; "
+                "use the summary cloud flag instead (--truth summary)"
+            )
+        known &= filled
+        cloud = bayes > 0
+    else:
+        cloud = confidence & SUMMARY_CLOUD > 0
+    return np.where(known, cloud, -1).astype(np.int8)
+
+
+def _visible(path: Path) -> list[str]:
+    return [channel for channel in VISIBLE if _radiance_file(path, channel).exists()]
+
+
+def _radiance_file(path: Path, channel: str) -> Path:
+    return path / f"{channel}_radiance_an.nc"
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator:
+    """The netCDF file as an xarray.Dataset: lazy, decoded by the CF rules, without file locks."""
+    import xarray
+
+    try:
+        handle = file.open("rb")
+    except OSError as error:
+        raise SceneError(
+            f"{file}: cannot be opened ({error.strerror}); expected it in a Level-1 RBT product"
+        ) from None
+    with handle:
+        try:
+            # First what h5netcdf begins with: if that fails, it also prints a traceback of its own.
+            with h5py.File(handle, "r") as probe:
+                probe.attrs.get("_nc3_strict")
+            handle.seek(0)
+            # A handle instead of a name: HDF5 then takes no lock, which parallel file systems
+            # refuse, and xarray keeps no file open. Variables named like a dimension would be read
+            # at once, whatever their size.
+            dataset = xarray.open_dataset(
+                handle, engine="h5netcdf", decode_times=False, drop_variables=("rows", "columns")
+            )
+        except Exception as error:  # on damaged files the libraries raise anything
+            raise SceneError(
+                f"{file}: not a readable netCDF file ({_reason(error)}); expected a complete one"
+            ) from None
+        dataset.encoding["source"] = str(file)  # for messages
+        with dataset:
+            yield dataset
+
+
+def _variable(dataset, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2):
+    """A variable (not read yet) of numbers, of `shape` or, without one, of sides within bounds."""
+    file = dataset.encoding["source"]
+    if name not in dataset.variables:
+        raise SceneError(f"{file}: no variable '{name}'; found {', '.join(dataset) or 'nothing'}")
+    variable = dataset.variables[name]
+    if variable.dtype.kind not in "fiu":
+        raise SceneError(f"{file}: '{name}' has type {variable.dtype}; expected numbers")
+    if shape is not None and variable.shape != shape:
+        raise SceneError(f"{file}: '{name}' has shape {variable.shape}; expected {shape}")
+    if variable.ndim != ndim or not all(1 <= side <= MAX_SIDE for side in variable.shape):
+        raise SceneError(
+            f"{file}: '{name}' has shape {variable.shape}; expected {ndim} sides of 1 to {MAX_SIDE}"
+        )
+    return variable
+
+
+def _values(dataset, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2) -> np.ndarray:
+    """The values of a variable as float32, NaN where it is fill."""
+    variable = _variable(dataset, name, shape, ndim)
+    try:
+        return variable.values.astype(np.float32)
+    except Exception as error:  # as in _opened
+        raise SceneError(
+            f"{dataset.encoding['source']}: '{name}' cannot be read ({_reason(error)}); "
+            "the file is damaged"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,53 @@
+"""Masks and pictures as a reader finds them."""
+
+import numpy as np
+import pytest
+
+from cloudmask.evaluate.masks import write_mask
+from cloudmask.evaluate.pictures import COLOURS, write_picture
+from cloudmask.scenes import Scene
+
+
+@pytest.fixture
+def scene():
+    rng = np.random.default_rng(0)
+    valid = np.ones((60, 80, 1), bool)
+    valid[:, :5] = False
+    image = np.where(valid, rng.normal(size=(60, 80, 9)), 0).astype(np.float32)
+    mask = np.zeros((60, 80, 1), np.uint8)
+    mask[:30] = 1
+    return Scene("S3A_x", image, mask, valid, np.ones(9, bool))
+
+
+@pytest.fixture
+def probability():
+    values = np.zeros((60, 80, 1), np.float32)
+    values[:, :40] = 0.9
+    return values
+
+
+def test_mask_is_cf_netcdf(tmp_path, scene, probability):
+    xarray = pytest.importorskip("xarray")
+    path = tmp_path / "S3A_x.nc"
+    write_mask(path, scene.name, probability, scene.valid, 0.5)
+    with xarray.open_dataset(path, engine="h5netcdf") as file:
+        assert file.attrs["Conventions"] == "CF-1.8"
+        assert file["cloud_mask"].dims == ("row", "column")
+        cloud = file["cloud_mask"].values
+        np.testing.assert_array_equal(np.isnan(cloud), ~scene.valid[..., 0])
+        np.testing.assert_array_equal(cloud[:, 5:], probability[:, 5:, 0] > 0.5)
+        close = np.abs(file["cloud_probability"].values - probability[..., 0])[:, 5:]
+        assert close.max() <= 0.002
+        assert file["cloud_mask"].attrs["flag_meanings"] == "clear cloud"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_picture_shows_all_outcomes(tmp_path, scene, probability):
+    image = pytest.importorskip("matplotlib.image")
+    path = tmp_path / "S3A_x.png"
+    write_picture(path, scene, probability, 0.5, 0.75)
+    pixels = image.imread(path)[..., :3]
+    for label, colour in COLOURS.items():
+        share = np.isclose(pixels, colour, atol=0.01).all(axis=2).mean()
+        assert share > 0.002, label
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,93 @@
+"""Early stopping and checkpoints."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cloudmask.config import EarlyStopping
+from cloudmask.train.checkpoint import KEPT, Checkpoints
+from cloudmask.train.stopping import Stopper
+
+
+def follow(values, **settings):
+    """Epoch after which training ends, and the best epoch."""
+    stopper = Stopper(EarlyStopping(**settings))
+    for epoch, value in enumerate(values, start=1):
+        stopper.update(epoch, {stopper.settings.monitor: value})
+        if stopper.stop_after(epoch):
+            return epoch, stopper.best_epoch
+    return None, stopper.best_epoch
+
+
+def test_stops_after_patience_without_improvement():
+    assert follow([3, 2, 1, 1, 1, 1], patience=2) == (5, 3)
+    assert follow([3, 2, 1, 1, 0.5, 1, 1], patience=2) == (7, 5)
+    assert follow([1, 2, 3, 4], patience=9) == (None, 1)
+    assert follow([1, 2, 3, 4], patience=1, enabled=False) == (None, 1)
+
+
+def test_small_changes_do_not_count():
+    assert follow([1, 0.95, 0.91, 0.89], patience=3, min_delta=0.1) == (None, 4)
+    assert follow([1, 0.95, 0.91, 0.901], patience=3, min_delta=0.1) == (4, 1)
+
+
+def test_accuracy_is_better_when_larger():
+    assert follow([0.7, 0.8, 0.8, 0.75], patience=2, monitor="val_accuracy") == (4, 2)
+
+
+def test_nan_is_never_best():
+    assert follow([math.nan, 2, math.nan, math.nan], patience=2) == (4, 2)
+    assert follow([math.nan, math.nan], patience=2) == (2, 0)
+
+
+def test_restored_stopper_goes_on():
+    values = [5, 4, 4.5, 3, 3.5, 3.6, 3.7]
+    one = Stopper(EarlyStopping(patience=3))
+    for epoch, value in enumerate(values[:4], 1):
+        one.update(epoch, {"val_loss": value})
+    two = Stopper(EarlyStopping(patience=3))
+    two.restore(one.state())
+    for epoch, value in enumerate(values[4:], 5):
+        two.update(epoch, {"val_loss": value})
+    assert (two.best_epoch, two.stop_after(7)) == (4, True)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    kept = Checkpoints(tmp_path / "checkpoints")
+    for epoch in (1, 2, 3):
+        state = {"epoch": epoch, "step": 0, "note": "ä"}
+        kept.save(state, [np.full((2, 3), epoch), np.float32(epoch)], [np.arange(epoch)])
+    return kept
+
+
+def test_the_last_two_are_kept_and_the_newest_read(checkpoints):
+    names = sorted(path.name for path in checkpoints.folder.iterdir())
+    assert names == ["000002-000000.npz", "000003-000000.npz"]
+    assert len(names) == KEPT
+    state, variables, best, damaged = checkpoints.load()
+    assert state == {"epoch": 3, "step": 0, "note": "ä"}
+    np.testing.assert_array_equal(variables[0], np.full((2, 3), 3))
+    assert variables[1].shape == ()
+    np.testing.assert_array_equal(best[0], [0, 1, 2])
+    assert damaged == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_one_is_told_and_the_one_before_used(checkpoints, damage):
+    path = checkpoints.folder / "000003-000000.npz"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        # A bit of the first array's data: only a checksum can tell.
+        content[content.index(np.full((2, 3), 3).tobytes()) + 9] ^= 4
+    path.write_bytes({"truncated": content[:-50], "empty": b""}.get(damage, content))
+    state, variables, _, damaged = checkpoints.load()
+    assert state["epoch"] == 2
+    np.testing.assert_array_equal(variables[0], np.full((2, 3), 2))
+    assert len(damaged) == 1
+    assert str(path) in damaged[0]
+
+
+def test_without_checkpoints(tmp_path):
+    assert Checkpoints(tmp_path / "none").load() is None
