@@ -12,8 +12,6 @@ def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr."""
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # On is the default; saying so spares a notice.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         command()
     except InputError as error:

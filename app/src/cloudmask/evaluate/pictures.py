@@ -7,7 +7,7 @@ import numpy as np
 from cloudmask.files import replacing
 from cloudmask.scenes import Scene
 
-LONGEST = 750  # pixels of the longer side of a panel; scenes are thinned to it
+LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.
 DARK = 0.02
 
@@ -16,7 +16,7 @@ COLOURS = {  # of the panel "disagreement", as red, green, blue
     "agree: cloud": (0.93, 0.93, 0.93),
     "cloud missed": (0.90, 0.30, 0.10),
     "cloud invented": (0.98, 0.78, 0.15),
-    "no measurement": (0.0, 0.0, 0.0),
+    "no measurement": (0.35, 0.20, 0.45),
 }
 
 
@@ -45,16 +45,16 @@ def write_picture(
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
     panels = (
-        (picture, kind, {}),
-        (np.where(valid, mask, np.nan), "mask (truth of the benchmark)", _GREY),
-        (np.where(valid, probability, np.nan), "predicted probability of cloud", _GREY),
-        (palette[outcome], "prediction against mask", {}),
+        (picture, kind),
+        (_grey(mask), "mask (truth of the benchmark)"),
+        (_grey(probability), "predicted probability of cloud"),
+        (palette[outcome], "prediction against mask"),
     )
-    for axis, (content, title, options) in zip(axes.flat, panels, strict=True):
-        axis.imshow(content, interpolation="nearest", **options)
+    for axis, (content, title) in zip(axes.flat, panels, strict=True):
+        shown = np.where(valid[..., None], content, COLOURS["no measurement"])
+        axis.imshow(shown, interpolation="nearest")
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
-        axis.set_facecolor("black")
     agreement = "" if accuracy is None else f"   {accuracy:.1%} of pixels as in the mask"
     figure.suptitle(f"{scene.name}{agreement}", fontsize=10)
     handles = [Patch(color=colour, label=label) for label, colour in COLOURS.items()]
@@ -63,7 +63,8 @@ def write_picture(
         figure.savefig(temporary, dpi=90)
 
 
-_GREY = {"cmap": "gray", "vmin": 0, "vmax": 1}
+def _grey(plane: np.ndarray) -> np.ndarray:
+    return np.repeat(plane[..., None].astype(np.float32), 3, axis=2)
 
 
 def _false_colour(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, str]:
@@ -78,5 +79,5 @@ def _false_colour(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, str
         kelvin = image[..., 7] * 22 + 270
         low, high = np.percentile(kelvin[valid], (1, 99)) if valid.any() else (0, 1)
         grey = np.clip((high - kelvin) / max(high - low, 1e-3), 0, 1)
-        colour, kind = np.repeat(grey[..., None], 3, axis=2), "scene: S8, 10.8 um, cold is bright"
-    return np.where(valid[..., None], colour, 0), kind
+        colour, kind = _grey(grey), "scene: S8, 10.8 um, cold is bright"
+    return colour, kind

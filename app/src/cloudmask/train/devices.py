@@ -1,7 +1,12 @@
 """What the run computes on: strategy, number of workers, precision that suits the device."""
 
+import contextlib
 import json
 import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,9 @@ FLOAT16_CAPABILITY = (7, 0)
 BFLOAT16_CAPABILITY = (8, 0)
 # Flags of /proc/cpuinfo: without such instructions bfloat16 is emulated and slower than float32.
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+# Information, not warnings: the level is set too late for what is printed while loading.
+GREETING = re.compile(r"WARNING: All log messages before absl|I\d{4} ")
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
 
     Several workers are those of `TF_CONFIG`; several GPUs of one process are mirrored.
     """
-    import tensorflow as tf
+    with _without_greeting():
+        import keras  # noqa: F401
+        import tensorflow as tf
 
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -63,6 +73,24 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
         strategy = tf.distribute.get_strategy()
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "") if gpus else ""
     return Devices(strategy, worker, workers, strategy.num_replicas_in_sync, name)
+
+
+@contextlib.contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Drop the notices that TensorFlow prints from its C++ side whenever it is imported."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        kept = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                if not GREETING.match(line):
+                    print(line, file=sys.stderr)
 
 
 def _place() -> tuple[int, int]:
