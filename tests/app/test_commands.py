@@ -111,7 +111,8 @@ def test_a_finished_run_is_not_touched(finished, store_path, command):
     done = command("cloudmask-train", "--data", store_path, "--run", run, *SMALL)
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {run}: this run is finished; expected a new or unfinished run directory\n"
+        f"error: {run}: this run is finished; expected a new or unfinished run directory "
+        "(--force moves it aside)\n"
     )
     assert before == {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
 

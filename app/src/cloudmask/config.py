@@ -74,6 +74,12 @@ class EarlyStopping(Section):
     )
 
 
+class Checkpoint(Section):
+    """When the state of a run is saved, besides after every epoch and when asked to stop."""
+
+    minutes: float = Field(0.0, ge=0, description="also every so many minutes, 0: not")
+
+
 class Evaluation(Section):
     """Inference over whole scenes."""
 
@@ -102,6 +108,7 @@ class Config(Section):
     model: Model = Model()
     training: Training = Training()
     early_stopping: EarlyStopping = EarlyStopping()
+    checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     submission: Submission = Submission()
 

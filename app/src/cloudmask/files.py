@@ -25,6 +25,21 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporary(*folders: Path) -> None:
+    """Remove what `replacing` left in these folders when its process was killed."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp*"):
+            path.unlink(missing_ok=True)
+
+
+def move_aside(path: Path) -> Path:
+    """Rename `path` to the first free of `path.1`, `path.2`, …, and return that."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return path.rename(aside)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
     with replacing(path) as temporary:

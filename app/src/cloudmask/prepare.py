@@ -6,7 +6,6 @@ command continues after a kill. The last step adds the tables and renames the fi
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -24,6 +23,7 @@ import numpy as np
 from cloudmask import safe, store
 from cloudmask.errors import Fault, InputError, SceneError
 from cloudmask.files import sha256, whole_lines
+from cloudmask.lock import exclusive
 from cloudmask.patches import PATCH, crop_grid, crop_patches
 from cloudmask.progress import track
 from cloudmask.scenes import check_scene, read_scene
@@ -132,18 +132,14 @@ def _plan(scenes: Sequence[Path], skip_bad: bool) -> tuple[list[Task], list[str]
 
 @contextlib.contextmanager
 def _partial(out: Path, tasks: list[Task], options: Options, size: int) -> Iterator[tuple]:
-    """The unfinished store of `out` and its journal, continued if both fit the plan.
-
-    The journal's lock keeps a second process out and dies with its holder.
-    """
+    """The unfinished store of `out` and its journal, continued if both fit the plan."""
     partial = out.with_name(f".{out.name}.partial")
     path = out.with_name(f".{out.name}.journal")
     plan = json.dumps({"options": asdict(options), "scenes": [_fingerprint(t) for t in tasks]})
-    with path.open("a+", encoding="utf-8") as journal:
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{out}: another process is writing it") from None
+    with (
+        exclusive(out.with_name(f".{out.name}.lock"), str(out)),
+        path.open("a+", encoding="utf-8") as journal,
+    ):
         done = _read_journal(path, plan) if partial.exists() else {}
         if not done:
             partial.unlink(missing_ok=True)

@@ -81,6 +81,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="GB",
         help="cut scenes into blocks, with exact results, so that the network stays below this",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="move an evaluation that is in --out aside first"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
     parser.add_argument("--no-masks", action="store_true", help="write no masks")
     parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
@@ -117,6 +120,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         memory_limit=int(arguments.memory_limit * 1e9),
         skip_bad=arguments.skip_bad,
+        force=arguments.force,
         masks=not arguments.no_masks,
         pictures=not arguments.no_pictures,
     )

@@ -46,6 +46,7 @@ class Job:
     precision: str
     memory_limit: int
     skip_bad: bool
+    force: bool
     masks: bool
     pictures: bool
 
@@ -122,7 +123,12 @@ def _output_folder(job: Job) -> Path:
     """The folder asked for, or the first free `evaluation`, `evaluation-2`, … of the run."""
     if job.out:
         if result.finished(job.out):
-            raise InputError(f"{job.out}: holds an evaluation already; expected a new folder")
+            if not job.force:
+                raise InputError(
+                    f"{job.out}: holds an evaluation already; expected a new folder "
+                    "(--force moves it aside)"
+                )
+            print(f"{job.out}: moved to {files.move_aside(job.out)}")
         job.out.mkdir(parents=True, exist_ok=True)
         return job.out
     base = (job.run or Path.cwd()) / "evaluation"
