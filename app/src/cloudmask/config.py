@@ -163,8 +163,8 @@ def _apply(tree: dict, override: str) -> None:
         raise InputError(f"--set {override}: expected section.key=value")
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not valid YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError(f"--set {override[:80]}: the value is not valid YAML") from None
     *sections, last = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

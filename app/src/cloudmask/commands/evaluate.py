@@ -12,7 +12,7 @@ SCENES = Path("data/inference")
 EPILOG = """\
 examples:
   cloudmask-eval --run runs/paper-1 --scenes data/inference
-  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_….SEN3 --truth summary
+  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --truth summary
   cloudmask-eval
 
 Without --run or --model the newest finished run under ./runs is evaluated, without --scenes the
@@ -118,7 +118,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         truth=arguments.truth,
         nan=arguments.nan,
         precision=arguments.precision,
-        memory_limit=int(arguments.memory_limit * 1e9),
+        memory_limit=arguments.memory_limit * 1e9,
         skip_bad=arguments.skip_bad,
         force=arguments.force,
         masks=not arguments.no_masks,

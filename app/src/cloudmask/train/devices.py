@@ -102,9 +102,12 @@ def place() -> tuple[int, int]:
         place = json.loads(text)
         workers = place["cluster"]["worker"]
         index = int(place["task"]["index"])
+        if not 0 <= index < len(workers):
+            raise ValueError
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index"
+            "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index, "
+            "a position in that list"
         ) from None
     return index, len(workers)
 

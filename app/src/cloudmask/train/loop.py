@@ -78,7 +78,7 @@ class Loop:
         self._checkpoints = Checkpoints(run / "checkpoints")
         self._stopper = Stopper(config.early_stopping)
         self._best: list[np.ndarray] | None = None
-        self._data = ""
+        self._identity: dict[str, str] = {}
         self._saved = time.monotonic()
         self._recent: deque = deque()
         self.state = State()
@@ -95,18 +95,24 @@ class Loop:
         """Whether patience ended the training before its last epoch."""
         return self.state.epoch < self._config.training.epochs
 
-    def resume(self, data: str) -> list[str]:
+    def resume(self, data: str, precision: str) -> list[str]:
         """Continue from the newest intact checkpoint, if there is one; returns lines to tell.
 
-        `data` is the checksum of the patches. Raises InputError if the run began with others.
+        `data` is the checksum of the patches. Raises InputError if the run began with others, or
+        in another precision.
         """
-        self._data = data
+        self._identity = {"data": data, "precision": precision}
         found = self._checkpoints.load()
         if found is None:
             return []
         saved, variables, self._best, messages = found
         if saved.pop("data") != data:
             raise InputError(f"{self._run}: was begun with another patch store; expected the same")
+        if (begun := saved.pop("precision")) != precision:
+            raise InputError(
+                f"{self._run}: was begun in {begun}, this device chooses {precision}; expected the "
+                f"same kind of device, or training.precision={begun} from the beginning"
+            )
         self._stopper.restore(saved.pop("stopping"))
         self.state = State(**saved)
         self.state.attempts += 1
@@ -125,6 +131,9 @@ class Loop:
             self._end_epoch(figures | validation)
             if asked and self.state.epoch < epochs:
                 self._stop_here()
+        if self._chief:
+            # A kill between checkpoint and history leaves the latter short.
+            write_history(self._run / "history.csv", self.state.history)
         if self._best is not None and self._config.early_stopping.weights == "best":
             for variable, value in zip(self._steps.model.variables, self._best, strict=True):
                 variable.assign(value)
@@ -201,7 +210,7 @@ class Loop:
             raise Fault(
                 f"the loss of epoch {state.epoch + 1} is {figures['loss']}; try a smaller "
                 "training.learning_rate, or training.precision float32. The checkpoint of the "
-                "epoch before is intact"
+                "epoch before is kept"
             )
         state.epoch += 1
         seconds = state.seconds - sum(row["seconds"] for row in state.history)
@@ -215,12 +224,13 @@ class Loop:
             return
         write_history(self._run / "history.csv", state.history)
         left = (self._config.training.epochs - state.epoch) * state.seconds / state.epoch
+        ends = f"  ends within {duration(left)}" if left else ""
         print(
             f"epoch {state.epoch}/{self._config.training.epochs}  "
             f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  "
             f"val_loss {figures['val_loss']:.4f}  val_accuracy {figures['val_accuracy']:.4f}  "
             f"{figures['patches_per_second']:.1f} patches/s  "
-            f"waiting for data {figures['data_wait_fraction']:.1%}  ends within {duration(left)}",
+            f"waiting for data {figures['data_wait_fraction']:.1%}{ends}",
             flush=True,
         )
 
@@ -228,7 +238,7 @@ class Loop:
         self._saved = time.monotonic()
         if not self._chief:
             return
-        state = asdict(self.state) | {"stopping": self._stopper.state(), "data": self._data}
+        state = asdict(self.state) | {"stopping": self._stopper.state(), **self._identity}
         variables = [variable.numpy() for variable in self._steps.variables]
         self._checkpoints.save(state, variables, self._best)
 

@@ -76,7 +76,9 @@ def _train(
         log.cache_clear(False)
         log.init_start()
         with watch.timer("init"):
-            facts = provenance.collect(command, {"path": str(data), "checksum": patches.checksum})
+            facts = provenance.collect(
+                command, {"path": str(data.resolve()), "checksum": patches.checksum}
+            )
             precision = choose_precision(config.training.precision)
             steps, training, validation = _build(config, patches, split, devices, precision)
             system = provenance.system(facts) | _system(devices, precision)
@@ -84,7 +86,7 @@ def _train(
             if devices.chief:
                 provenance.write(run, facts)
             loop = Loop(config, steps, training, validation, run, log, devices, cut_off.is_set)
-            messages = loop.resume(patches.checksum)
+            messages = loop.resume(patches.checksum, precision)
             with watch.timer("tracing"):
                 steps.trace(training.shape, patches.patches.dtype)
         log.init_stop()
@@ -314,7 +316,7 @@ def _evaluate(
 
     options = Options(threshold=config.evaluation.threshold)
     inference = evaluate(predict_unless_cut_off, scenes, options)
-    return {"tiling": tiling, "precision": precision, **inference}
+    return {"tiling": tiling, "computed_in": precision, **inference}
 
 
 def _scientific_result(outcome: dict, loop: Loop) -> dict:
