@@ -40,11 +40,26 @@ def train(
     Raises InputError if it is finished, belongs to another configuration or is in use; CutOff if a
     signal or the death of another worker ended it; Fault if the work cannot go on.
     """
+    # Before TensorFlow is loaded, which takes a while in which the batch system may end us.
+    with _signals() as cut_off:
+        return _train_alone(config, data, run, scenes, command, force, cut_off)
+
+
+def _train_alone(
+    config: Config,
+    data: Path,
+    run: Path,
+    scenes: Sequence[Path],
+    command: list[str],
+    force: bool,
+    cut_off: threading.Event,
+) -> dict:
+    """Hold the run directory while training in it; of several workers the chief does."""
     patches = store.PatchStore(data)
     split = patches.split(config.data.split, config.data.split_seed, config.data.split_by)
     worker, _ = place()
     if worker:
-        return _train(config, data, run, scenes, command, patches, split)
+        return _train(config, data, run, scenes, command, patches, split, cut_off)
     if force and result.finished(run):
         print(f"{run}: finished; moved to {files.move_aside(run)}")
     _check_run(config, run)
@@ -54,7 +69,7 @@ def train(
         files.remove_temporary(run, run / "checkpoints")
         if not (run / "config.yaml").exists():
             files.write_text(run / "config.yaml", config.to_yaml())
-        return _train(config, data, run, scenes, command, patches, split)
+        return _train(config, data, run, scenes, command, patches, split, cut_off)
 
 
 def _train(
@@ -65,6 +80,7 @@ def _train(
     command: list[str],
     patches: store.PatchStore,
     split: store.Split,
+    cut_off: threading.Event,
 ) -> dict:
     begun = time.time()
     devices = open_devices(config.training.threads, config.training.deterministic)
@@ -72,7 +88,7 @@ def _train(
     watch = Stopwatch(config.name)
     log = EventLog(run / "mlperf.log", rank=devices.worker)
     telemetry = Telemetry(run / "telemetry.csv") if devices.chief else contextlib.nullcontext()
-    with _signals() as cut_off, log, telemetry, watch.timer("total"):
+    with log, telemetry, watch.timer("total"):
         log.cache_clear(False)
         log.init_start()
         with watch.timer("init"):
