@@ -58,6 +58,15 @@ def test_split_is_the_published_one(store_path):
         assert not set(split.training) & set(split.validation)
 
 
+def test_split_by_patch(store_path):
+    store = PatchStore(store_path)
+    split = store.split(0.75, 42, "patch")
+    training, validation = train_test_split(np.arange(24), train_size=0.75, random_state=42)
+    np.testing.assert_array_equal(split.training, np.sort(training))
+    np.testing.assert_array_equal(split.validation, np.sort(validation))
+    assert split.validation_scenes == len(set(validation // 4))
+
+
 def test_number_of_workers_changes_nothing(paths, store_path, tmp_path):
     prepare(paths, tmp_path / "p.h5", Options(), workers=1)
     one, two = PatchStore(store_path), PatchStore(tmp_path / "p.h5")
@@ -168,5 +177,6 @@ def test_damaged_stores_are_named(store_path, tmp_path, damage):
 
 def test_one_scene_cannot_be_split(paths, tmp_path):
     prepare(paths[:1], tmp_path / "p.h5", Options(), workers=1)
-    with pytest.raises(InputError, match=r"1 scene\(s\) cannot be split"):
+    with pytest.raises(InputError, match=r"1 scene\(s\) cannot be split .*split_by: patch"):
         PatchStore(tmp_path / "p.h5").split(0.8, 42)
+    assert PatchStore(tmp_path / "p.h5").split(0.75, 42, "patch").training_scenes == 1

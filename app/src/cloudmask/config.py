@@ -37,6 +37,9 @@ class Data(Section):
     """Which patches train and which validate."""
 
     split: Fraction = Field(0.8, description="share of the scenes (not patches) that train")
+    split_by: Literal["scene", "patch"] = Field(
+        "scene", description="patch: as the paper's text has it; neighbours then leak knowledge"
+    )
     split_seed: int = Field(42, ge=0, description="seed of the split; 42 as published")
 
 

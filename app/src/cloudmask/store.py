@@ -119,21 +119,29 @@ class PatchStore:
             [np.arange(row["first"], row["first"] + row["count"]) for row in table]
         ).astype(np.int64)
 
-    def split(self, share: float, seed: int) -> Split:
-        """Split by scene as the published code does (scikit-learn's train_test_split).
+    def split(self, share: float, seed: int, by: str = "scene") -> Split:
+        """Split by scene as the published code does (scikit-learn's train_test_split), or by patch.
 
-        The validation scenes are the first of a permutation by `seed`, the training scenes, `share`
-        of all rounded down, follow. Raises InputError with fewer than two scenes.
+        The validation scenes (patches) are the first of a permutation by `seed`; the training ones,
+        `share` of all rounded down, follow. Raises InputError if one of both would be empty.
         """
-        count = len(self.scenes)
+        everything = self.rows(np.arange(len(self.scenes)))
+        units = self.scenes if by == "scene" else everything
+        count = len(units)
         training = int(share * count)
         if not 0 < training < count:
+            hint = " (or data.split_by: patch)" if by == "scene" else ""
             raise InputError(
-                f"{self.path}: {count} scene(s) cannot be split {share:g} to {1 - share:.2g}; "
-                "expected at least one for training and one for validation"
+                f"{self.path}: {count} {by}(s) cannot be split {share:g} to {1 - share:.2g}; "
+                f"expected at least one for training and one for validation{hint}"
             )
         order = np.random.RandomState(seed).permutation(count)
-        validation = count - training
-        return Split(
-            self.rows(order[validation:]), self.rows(order[:validation]), training, validation
-        )
+        parts = order[count - training :], order[: count - training]
+        if by == "scene":
+            rows = [self.rows(part) for part in parts]
+            scenes = [len(part) for part in parts]
+        else:
+            rows = [np.sort(everything[part]) for part in parts]
+            ends = self.scenes["first"] + self.scenes["count"]
+            scenes = [len(set(np.searchsorted(ends, part, side="right"))) for part in rows]
+        return Split(*rows, *scenes)

@@ -142,7 +142,7 @@ def _baselines(job: Job, config: Config) -> dict[str, Classifier]:
     if not data:
         raise InputError("--baselines: naive Bayes needs training patches; expected --data FILE.h5")
     store = PatchStore(data)
-    split = store.split(config.data.split, config.data.split_seed)
+    split = store.split(config.data.split, config.data.split_seed, config.data.split_by)
     rows = split.training[:: -(-len(split.training) // BASELINE_PATCHES)]
     bayes = NaiveBayes.fit(Batches(store, rows, BASELINE_BATCH).epoch(0))
     return {"threshold test": ThresholdTest().predict, "naive Bayes": bayes.predict_probability}

@@ -35,7 +35,7 @@ def train(
     begun = time.time()
     _check_run(config, run)
     patches = store.PatchStore(data)
-    split = patches.split(config.data.split, config.data.split_seed)
+    split = patches.split(config.data.split, config.data.split_seed, config.data.split_by)
     devices = open_devices(config.training.threads, config.training.deterministic)
     _check_batch(config, devices)
     if devices.chief:
