@@ -77,6 +77,10 @@ image-info: $(BUILD_VENV)/stamp ## what is in the image: labels, base, sizes; GP
 image-test: ## let the image check itself, with the GPU where there is one
 	bash -c 'source slurm/lib/container.sh && container::self_test $(IMAGE)'
 
+.PHONY: example
+example: $(VENV)/cpu.stamp ## make the small model and scene of cloudmask-eval --example anew
+	$(BIN)/python app/make_example.py build/example
+
 .PHONY: clean
 clean: ## remove the virtual environments, the demo and what builds leave; images stay
 	rm -rf $(VENV) $(DEMO) $(BUILD_VENV) build

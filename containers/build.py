@@ -23,7 +23,7 @@ from cloudmask.errors import Fault, InputError  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
-DEBIAN_PACKAGES = "python3,ca-certificates"
+DEBIAN_PACKAGES = "python3 ca-certificates"
 
 EPILOG = """\
 Certificates (CA_BUNDLE, default SSL_CERT_FILE) and proxy (default https_proxy) serve the programs
