@@ -70,7 +70,8 @@ def rounded(values: np.ndarray, step: float) -> np.ndarray:
 def train(folder: Path) -> Path:
     """Train the demonstration's network on synthetic scenes; returns the run."""
     data, patches, run = folder / "data", folder / "patches.h5", folder / "run"
-    command("cloudmask-synth", "--out", data, "--train", 36, "--test", 0, "--size", "512x768", "--seed", 1)
+    scenes = ("--train", 36, "--test", 0, "--size", "512x768", "--seed", 1)
+    command("cloudmask-synth", "--out", data, *scenes)
     command("cloudmask-prepare", "--scenes", data, "--out", patches)
     settings = ("--set", "training.deterministic=true")
     command("cloudmask-train", "--config", CONFIG, "--data", patches, "--run", run, *settings)

@@ -1,15 +1,15 @@
 """Build an image of the bundle from cloudmask.def for a base of bases.yaml.
 
-    containers/build.py --gpu k80 --wheels build/wheels/k80 --out cloudmask-k80.sif
+containers/build.py --gpu k80 --wheels build/wheels/k80 --out cloudmask-k80.sif
 """
 
 import argparse
-import datetime
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,9 +186,8 @@ def pinned(address: str, digest: str) -> str:
 def created() -> str:
     """Date of the build, or that of SOURCE_DATE_EPOCH where someone set it to get equal images."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    zone = datetime.timezone.utc
-    now = datetime.datetime.fromtimestamp(int(epoch), zone) if epoch else datetime.datetime.now(zone)
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = time.gmtime(int(epoch)) if epoch else time.gmtime()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", when)
 
 
 def commit() -> str:

@@ -1,13 +1,14 @@
 """What an image checks about itself: that the base was left alone, and that the app runs in it.
 
-    selftest.py record FILE    before the app is installed: the base's own packages
-    selftest.py compare FILE   after it: the same versions, imported from the same places
-    selftest.py test FILE      compare, imports, a forward pass, and the GPU if there is one
+selftest.py record FILE    before the app is installed: the base's own packages
+selftest.py compare FILE   after it: the same versions, imported from the same places
+selftest.py test FILE      compare, imports, a forward pass, and the GPU if there is one
 """
 
 import importlib
 import importlib.metadata
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def forward() -> None:
 
 def test(path: Path) -> None:
     """All checks; the GPU's only where there is one."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compare(path)
     for module in MODULES:
         importlib.import_module(module)

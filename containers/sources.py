@@ -106,7 +106,9 @@ def _open(request: urllib.request.Request, context: ssl.SSLContext, option: str)
 
 def _away(url: str, error: OSError, option: str) -> InputError:
     reason = getattr(error, "reason", error)
-    hint = "its certificate is not trusted: give CA_BUNDLE=" if "CERTIFICATE" in str(reason) else (
-        f"give PROXY=, or {option}"
+    hint = (
+        "its certificate is not trusted: give CA_BUNDLE="
+        if "CERTIFICATE" in str(reason)
+        else (f"give PROXY=, or {option}")
     )
     return InputError(f"{url}: cannot be reached ({reason}); {hint}")

@@ -1,6 +1,6 @@
 """Make the wheelhouse of an image on the host, so that its build needs no Python from the network.
 
-    containers/wheels.py --base ngc-24.03 --out build/wheels/ngc-24.03
+containers/wheels.py --base ngc-24.03 --out build/wheels/ngc-24.03
 """
 
 import argparse
@@ -45,7 +45,9 @@ def make_wheelhouse(base: Base, out: Path) -> None:
     """
     lock = LOCKS / f"image-py{base.python.replace('.', '')}.txt"
     if not lock.exists():
-        raise InputError(f"{base.name}: no {lock.name} for its Python {base.python}; see make locks")
+        raise InputError(
+            f"{base.name}: no {lock.name} for its Python {base.python}; see make locks"
+        )
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     download(base.python, lock, out)
@@ -73,7 +75,7 @@ def download(python: str, lock: Path, out: Path) -> None:
 
 
 def app_wheel(out: Path) -> Path:
-    """Build the app's wheel from a copy of the tree, since setuptools keeps leftovers of old ones."""
+    """Build the app's wheel from a copy: setuptools would pack leftovers of its earlier builds."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "app"
         skip = shutil.ignore_patterns("*.egg-info", "__pycache__", "build", ".*")

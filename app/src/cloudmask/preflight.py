@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cloudmask.bases import Base, Bases, compiled_for, read_bases
 from cloudmask.record.gpus import Gpus
+from cloudmask.train.devices import without_greeting
 
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
 DRIVER_OF_NODE = Path("/proc/driver/nvidia/version")
@@ -80,7 +81,8 @@ def preflight(device: str = "gpu") -> Report:
 def build_info() -> Mapping:
     """What TensorFlow was compiled for; empty without TensorFlow."""
     try:
-        import tensorflow as tf
+        with without_greeting():
+            import tensorflow as tf
     except ImportError:
         return {}
     return dict(tf.sysconfig.get_build_info()) | {"tensorflow": tf.__version__}

@@ -14,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="cloudmask-preflight",
-        description="Compare what TensorFlow was compiled for with the GPU and driver of this node.",
+        description="Compare what TensorFlow was compiled for with this node's GPU and driver.",
         epilog=EPILOG,
     )
     device = parser.add_mutually_exclusive_group()
