@@ -3,9 +3,13 @@
 containers/info.py cloudmask.sif
 """
 
+import contextlib
 import json
+import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from spython.main import get_client
@@ -29,16 +33,36 @@ def main() -> int:
 
 def info(path: Path) -> dict[str, str]:
     """Facts about an image, by the labels that the build wrote and what lies in it."""
-    client = get_client(quiet=True)
-    labels = client.inspect(str(path))["attributes"]["labels"]
+    with singularity_on_path():
+        client = get_client(quiet=True)
+        found = client.inspect(str(path), quiet=True)
+        if "attributes" not in found:
+            sys.exit(f"error: {path}: not an image that the runtime reads")
+        labels = found["attributes"]["labels"]
+        record = client.execute(str(path), ["cat", "/opt/cloudmask/share/base.json"], quiet=True)
     facts = {"image": str(path), "megabytes": f"{path.stat().st_size / 1e6:.0f}"}
     for name in sorted(labels):
         if name.startswith((PREFIX, "cloudmask.")):
             facts[name.removeprefix(PREFIX)] = labels[name]
-    record = client.execute(str(path), ["cat", "/opt/cloudmask/share/base.json"], quiet=True)
-    for name, entry in json.loads(record).items():
+    for name, entry in json.loads("".join(record)).items():
         facts[name] = f"{entry['version']} of the base, in {entry['folder']}"
     return facts
+
+
+@contextlib.contextmanager
+def singularity_on_path() -> Iterator[None]:
+    """Let spython, which calls `singularity` by name, find an Apptainer without that alias."""
+    if shutil.which("singularity"):
+        yield
+        return
+    kept = os.environ["PATH"]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "singularity").symlink_to(shutil.which("apptainer"))
+        os.environ["PATH"] = f"{folder}{os.pathsep}{kept}"
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = kept
 
 
 if __name__ == "__main__":
