@@ -1,6 +1,7 @@
 """What an image checks about itself: that the base was left alone, and that the app runs in it.
 
 selftest.py record FILE    before the app is installed: the base's own packages
+selftest.py labels FILE    the same as labels of the image
 selftest.py compare FILE   after it: the same versions, imported from the same places
 selftest.py test FILE      compare, imports, a forward pass, and the GPU if there is one
 """
@@ -59,6 +60,12 @@ def compare(path: Path) -> None:
         print(f"{module} {after[module]['version']} is the base's, in {after[module]['folder']}")
 
 
+def labels(path: Path) -> None:
+    """Print the recorded versions as the runtime takes labels: a name and a value on each line."""
+    for module, found in json.loads(path.read_text()).items():
+        print(f"cloudmask.base.{module} {found['version']} in {found['folder']}")
+
+
 def forward() -> None:
     """Run the published network once on a made-up image."""
     import numpy as np
@@ -96,4 +103,4 @@ if __name__ == "__main__":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(state(), indent=2) + "\n")
     else:
-        {"compare": compare, "test": test}[action](file)
+        {"labels": labels, "compare": compare, "test": test}[action](file)

@@ -18,8 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 USER = "cloudmask-ci"
 # Not below /tmp/pytest-of-root, which the ordinary user cannot enter.
 KEPT = Path(os.environ.get("CLOUDMASK_TEST_IMAGES", "/var/tmp/cloudmask-test-images"))
-# What decides an image's content.
+# What a tree needs to build images and to use them, and of that what does not change an image.
 INPUTS = ("Makefile", "containers", "app", "slurm")
+BESIDE = ("Makefile", "containers/info.py", "containers/README.md", "slurm/")
 
 WRAPPER = """\
 #!/bin/sh
@@ -98,23 +99,29 @@ def workspace() -> Path:
     names = [name for name in sorted(listed.split("\0")) if name and (REPOSITORY / name).exists()]
     digest = hashlib.sha256()
     for name in names:
-        digest.update(name.encode() + b"\0" + (REPOSITORY / name).read_bytes())
+        if not name.startswith(BESIDE):
+            digest.update(name.encode() + b"\0" + (REPOSITORY / name).read_bytes())
     folder = KEPT / digest.hexdigest()[:16]
+    if not folder.exists():
+        for old in KEPT.iterdir():
+            if old.name != "bin" and old.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+    for name in names:
+        copy = folder / name
+        if copy.exists() and copy.read_bytes() == (REPOSITORY / name).read_bytes():
+            continue  # its date stays: make goes by it
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, copy, follow_symlinks=False)
     if (folder / ".git").exists():
         return folder
-    for old in KEPT.iterdir() if KEPT.exists() else ():
-        if old.name != "bin" and old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPOSITORY / name, folder / name, follow_symlinks=False)
     for path in (folder, folder / "build", folder / "build/tmp", folder / "build/cache"):
         path.mkdir(exist_ok=True)
         path.chmod(0o777)
     (folder / ".gitignore").write_text("*.sif\n.venv*\nbuild/\n")
-    author = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME",)}
-    author |= {f"GIT_{who}_EMAIL": "test@localhost" for who in ("AUTHOR", "COMMITTER")}
-    author |= {f"GIT_{who}_DATE": "2025-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
+    author = {}
+    for who in ("GIT_AUTHOR", "GIT_COMMITTER"):
+        author |= {f"{who}_NAME": "test", f"{who}_EMAIL": "test@localhost"}
+        author |= {f"{who}_DATE": "2025-01-01T00:00:00Z"}
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "inputs"]):
         subprocess.run(["git", *words], cwd=folder, env=os.environ | author, check=True)
     return folder
@@ -147,3 +154,9 @@ def build_cpu_image(apptainer: Apptainer) -> Image:
         made = make_image(apptainer, tree, "image", "BASE=cpu")
         assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
         return Image(path, tree, made.stdout + made.stderr)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

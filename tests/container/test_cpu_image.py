@@ -22,7 +22,7 @@ def test_image_says_what_it_is(facts, cpu_image, apptainer):
     assert facts["base.name"] == "debootstrap:bookworm"
     assert facts["base.digest"].startswith("sha256:")
     assert facts["created"].startswith("20")
-    assert facts["tensorflow"].startswith("2.")
+    assert facts["cloudmask.base.tensorflow"].startswith("2.")
 
 
 def test_what_the_app_adds_is_small(facts):
