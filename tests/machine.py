@@ -103,9 +103,7 @@ def workspace() -> Path:
             digest.update(name.encode() + b"\0" + (REPOSITORY / name).read_bytes())
     folder = KEPT / digest.hexdigest()[:16]
     if not folder.exists():
-        for old in KEPT.iterdir():
-            if old.name != "bin" and old.is_dir():
-                shutil.rmtree(old, ignore_errors=True)
+        _forget_old_workspaces()
     for name in names:
         copy = folder / name
         if copy.exists() and copy.read_bytes() == (REPOSITORY / name).read_bytes():
@@ -125,6 +123,13 @@ def workspace() -> Path:
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "inputs"]):
         subprocess.run(["git", *words], cwd=folder, env=os.environ | author, check=True)
     return folder
+
+
+def _forget_old_workspaces() -> None:
+    """Keep the two newest, which other checkouts may be using; each takes 2 GB."""
+    found = [path.parent for path in KEPT.glob("*/.git")]
+    for old in sorted(found, key=lambda path: path.stat().st_mtime)[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass
