@@ -67,10 +67,10 @@ locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/
 wheels: $(WHEELS)/app.txt ## the image's Python packages, downloaded and checked; GPU=, BASE= as for image
 
 .PHONY: image
-image: $(IMAGE) ## the container image: the default, GPU=k80 (v100, p100 …), or BASE=cpu
+image: $(IMAGE) ## the container image for most GPUs, or with GPU=k80 (v100, p100 …), or BASE=cpu
 
 .PHONY: image-info
-image-info: $(BUILD_VENV)/stamp ## what is in the image: labels, base, sizes; GPU=, BASE= as for image
+image-info: $(BUILD_VENV)/stamp ## what is in the image (labels, base, sizes); GPU=, BASE= as for image
 	@$(BUILD_PYTHON) containers/info.py $(IMAGE)
 
 .PHONY: image-test
