@@ -33,7 +33,7 @@ help: ## this list
 
 .PHONY: demo
 demo: $(VENV)/cpu.stamp ## the whole benchmark on synthetic scenes, on this machine's CPU, in minutes
-	@PATH="$(abspath $(BIN)):$$PATH" bash app/demo.sh $(DEMO)
+	@PATH="$(abspath $(BIN)):$$PATH" bash app/demo.sh "$(DEMO)"
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests
@@ -42,6 +42,10 @@ test: $(VENV)/dev.stamp ## all tests
 .PHONY: test-versions
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest
 	bash tests/env/versions.sh
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
+	$(BIN)/python tests/fuzz.py $(or $(N),10000)
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff and shellcheck
@@ -83,7 +87,7 @@ example: $(VENV)/cpu.stamp ## make the small model and scene of cloudmask-eval -
 
 .PHONY: clean
 clean: ## remove the virtual environments, the demo and what builds leave; images stay
-	rm -rf $(VENV) $(DEMO) $(BUILD_VENV) build
+	rm -rf "$(VENV)" "$(DEMO)" "$(BUILD_VENV)" build
 
 $(VENV)/cpu.stamp: app/locks/cpu.txt app/pyproject.toml
 	@echo "installing Python packages into $(VENV) (about 250 MB to download, once)"

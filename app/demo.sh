@@ -18,6 +18,7 @@ if [[ ! -e $FOLDER/patches.h5 ]]; then
   cloudmask-prepare --scenes "$FOLDER/data" --out "$FOLDER/patches.h5"
 fi
 step "training"
-cloudmask-train --config "$CONFIG" --data "$FOLDER/patches.h5" --run "$RUN"
+cloudmask-train --config "$CONFIG" --data "$FOLDER/patches.h5" --run "$RUN" \
+  --scenes "$FOLDER/data"
 step "inference over whole scenes, beside two reference classifiers"
 cloudmask-eval --run "$RUN" --scenes "$FOLDER/data" --baselines

@@ -23,8 +23,7 @@ KEPT = {
 MODULES = (
     *("cloudmask.commands.evaluate", "cloudmask.commands.train", "cloudmask.evaluate.evaluation"),
     *("cloudmask.prepare", "cloudmask.record.events", "cloudmask.record.telemetry"),
-    *("h5netcdf", "matplotlib.figure", "mlperf_logging.mllog", "psutil", "pynvml", "tqdm"),
-    *("xarray",),
+    *("cloudmask.safe", "matplotlib.figure", "mlperf_logging.mllog", "psutil", "pynvml", "tqdm"),
 )
 
 

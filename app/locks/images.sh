@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pin what an image adds to its base, for each Python that a base has; called by make locks.
-# NumPy, h5py and TensorFlow are the base's: resolved against, never listed. SciPy is wanted by
-# mlperf-logging for checks of submissions only, not for writing logs, and would fill 100 MB.
+# NumPy, h5py and TensorFlow are the base's: resolved against, never listed. SciPy and pandas are
+# wanted by mlperf-logging for checks of submissions only, not for writing logs: 150 MB.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,6 +16,7 @@ for version in 3.10 3.11 3.12; do
   name=py${version/./}
   compile --upgrade --python-version "$version" -c "base-$name.in" \
     --no-emit-package numpy --no-emit-package h5py --no-emit-package scipy \
+    --no-emit-package pandas --no-emit-package pytz --no-emit-package tzdata \
     --extra image ../pyproject.toml -o "image-$name.txt"
 done
 

@@ -111,7 +111,8 @@ def test_a_finished_run_is_not_touched(finished, store_path, command):
     done = command("cloudmask-train", "--data", store_path, "--run", run, *SMALL)
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {run}: this run is finished; expected a new or unfinished run directory\n"
+        f"error: {run}: this run is finished; expected a new or unfinished run directory "
+        "(--force moves it aside)\n"
     )
     assert before == {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
 
@@ -165,7 +166,7 @@ def test_evaluation_of_a_run_with_baselines(finished, scenes, command, tmp_path)
     within = json.loads((run / "result.json").read_text())["inference"]
     assert inference["accuracy"] == pytest.approx(within["accuracy"], abs=1e-4)
     for name in ("U-Net", "threshold test", "naive Bayes"):
-        assert f"{name} (true field)" in done.stdout
+        assert f"{name}, true field" in done.stdout
     again = command("cloudmask-eval", *arguments)
     assert again.returncode == 2
     assert "holds an evaluation already" in again.stderr

@@ -27,7 +27,7 @@ def test_the_real_product_goes_all_the_way(shared, tmp_path, command):
     few = ["--set", "training.epochs=4", "--set", "training.batch_size=4"]
     run(command, "cloudmask-train", "--data", store, "--run", trained, *SMALL, *few)
     run(command, "cloudmask-eval", "--run", trained, "--scenes", product)
-    inference = json.loads((trained / "result.json").read_text())["inference"]
+    inference = json.loads((trained / "evaluation" / "result.json").read_text())["inference"]
     # All but a few pixels are clear; whoever says so everywhere gets 93.3 %.
     assert inference["accuracy"] > 0.9
     assert inference["invalid_pixels"] == pytest.approx(0.0368 * 1_800_000, rel=0.01)
@@ -47,7 +47,7 @@ def test_one_sensor_learnt_the_other_judged(shared, tmp_path, command, learnt, j
     run(command, "cloudmask-train", "--data", store, "--run", trained, *SMALL, *settings)
     arguments = ["--run", trained, "--scenes", scenes[judged], "--baselines"]
     print(run(command, "cloudmask-eval", *arguments))
-    inference = json.loads((trained / "result.json").read_text())["inference"]
+    inference = json.loads((trained / "evaluation" / "result.json").read_text())["inference"]
     baselines = inference["baselines"]
     # S4 is near infrared on these sensors, where the threshold test expects the cirrus band: it
     # calls everything cloud.

@@ -96,7 +96,7 @@ def test_network_runs_amid_pollution(apptainer, cpu_image, polluted):
         apptainer, cpu_image.tree, polluted | {"TF_CONFIG": ""}, cpu_image.path, *words
     )
     assert done.returncode == 0, done.stderr
-    assert "U-Net (mask)" in done.stdout
+    assert "U-Net, mask" in done.stdout
 
 
 def test_exit_code_and_missing_image(apptainer, cpu_image):

@@ -477,7 +477,11 @@ DOUBLE = (2 * ROWS, 2 * COLUMNS)
 @pytest.mark.parametrize(
     "file, variables, words",
     [
-        ("S7_BT_in.nc", {"S8_BT_in": SMALL}, "no variable 'S7_BT_in'; found S8_BT_in"),
+        (
+            "S7_BT_in.nc",
+            {"S8_BT_in": SMALL},
+            "no variable 'S7_BT_in'; found rows, columns, S8_BT_in",
+        ),
         ("S8_BT_in.nc", {"S8_BT_in": SMALL}, "has shape (4, 7); expected (4, 48)"),
         ("S9_BT_in.nc", {"S9_BT_in": TEXT}, "expected numbers"),
         ("S7_BT_in.nc", {"S7_BT_in": np.float32(280)}, "has shape (); expected 2 sides"),
@@ -604,3 +608,18 @@ def test_huge_declared_netcdf_is_refused_before_anything_is_allocated(product, s
             data.dims[axis].attach_scale(handle[name])
     for call in (scenes.read_scene, scenes.check_scene):
         assert f"{file}: 'S7_BT_in' has shape ({side}, {side})" in message(call, product)
+
+
+def test_the_other_part_of_a_data_set_stays_out(tmp_path):
+    """Whatever level the folder is at: test scenes must not get into training."""
+    for part in ("training", "inference", "ssts"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        (tmp_path / "set" / part / f"S3A_{part}.hdf").touch()
+    names = [path.stem for path in scenes.find_scenes([tmp_path], role="training")]
+    assert names == ["S3A_training"]
+    assert len(scenes.find_scenes([tmp_path])) == 3
+    inside = tmp_path / "set" / "inference"
+    assert len(scenes.find_scenes([inside], role="training")) == 1
+    with pytest.raises(InputError, match=r"no scene in it \(but 3 in"):
+        (tmp_path / "set" / "training" / "S3A_training.hdf").rename(inside / "S3A_t.hdf")
+        scenes.find_scenes([tmp_path], role="training")

@@ -142,6 +142,31 @@ def test_other_options_start_afresh(paths, tmp_path):
     assert PatchStore(out).patches.dtype == np.float32
 
 
+def test_a_damaged_partial_store_is_begun_anew(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    (tmp_path / ".p.h5.partial").write_bytes(b"damaged")
+    (tmp_path / ".p.h5.journal").write_text("damaged")
+    assert prepare(paths, out, Options(), workers=2).resumed == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+def test_a_scene_is_never_overwritten(paths):
+    before = paths[0].read_bytes()
+    with pytest.raises(InputError, match="is one of the scenes"):
+        prepare(paths, paths[0], Options(), workers=1)
+    assert paths[0].read_bytes() == before
+
+
+def test_scenes_without_any_measurement_are_refused(paths, tmp_path):
+    scene = tmp_path / "S3A_fill.hdf"
+    shutil.copy(paths[0], scene)
+    with h5py.File(scene, "r+") as file:
+        file["bts"][:, :250, 1] = np.nan
+        file["bts"][:, 250:, 2] = np.nan
+    with pytest.raises(InputError, match="no pixel of any scene holds a measurement"):
+        prepare([scene], tmp_path / "p.h5", Options(), workers=1)
+
+
 def test_too_little_space_is_told_beforehand(paths, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cloudmask.config import EarlyStopping
+from cloudmask.errors import Fault
 from cloudmask.train.checkpoint import KEPT, Checkpoints
 from cloudmask.train.stopping import Stopper
 
@@ -87,6 +88,13 @@ def test_a_damaged_one_is_told_and_the_one_before_used(checkpoints, damage):
     np.testing.assert_array_equal(variables[0], np.full((2, 3), 2))
     assert len(damaged) == 1
     assert str(path) in damaged[0]
+
+
+def test_only_damaged_ones_are_no_reason_to_begin_again(checkpoints):
+    for path in checkpoints.folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(Fault, match="all 2 checkpoints are damaged"):
+        checkpoints.load()
 
 
 def test_without_checkpoints(tmp_path):

@@ -74,6 +74,12 @@ class EarlyStopping(Section):
     )
 
 
+class Checkpoint(Section):
+    """When the state of a run is saved, besides after every epoch and when asked to stop."""
+
+    minutes: float = Field(0.0, ge=0, description="also every so many minutes, 0: not")
+
+
 class Evaluation(Section):
     """Inference over whole scenes."""
 
@@ -102,6 +108,7 @@ class Config(Section):
     model: Model = Model()
     training: Training = Training()
     early_stopping: EarlyStopping = EarlyStopping()
+    checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     submission: Submission = Submission()
 
@@ -156,8 +163,8 @@ def _apply(tree: dict, override: str) -> None:
         raise InputError(f"--set {override}: expected section.key=value")
     try:
         value = yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not valid YAML") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError(f"--set {override[:80]}: the value is not valid YAML") from None
     *sections, last = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

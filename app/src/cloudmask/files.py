@@ -21,8 +21,28 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename or not error.errno:
+            raise
+        # A failed write does not know its file's name, and HDF5 tells it in many lines.
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(*folders: Path) -> None:
+    """Remove what `replacing` left in these folders when its process was killed."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp*"):
+            path.unlink(missing_ok=True)
+
+
+def move_aside(path: Path) -> Path:
+    """Rename `path` to the first free of `path.1`, `path.2`, …, and return that."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return path.rename(aside)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -60,12 +60,16 @@ def load(path: Path | str):
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; expected a network saved as .keras")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise
         reason = str(error).strip().split("\n")[0]
         raise InputError(
             f"{path}: not a network that Keras {keras.__version__} reads ({reason})"
         ) from None
+    shapes = [tuple(weight.shape) for weight in model.weights]
+    if not shapes or shapes != [tuple(w.shape) for w in unet(filters=shapes[0][-1]).weights]:
+        raise InputError(f"{path}: another network; expected the U-Net of cloudmask-train")
+    return model
 
 
 def filters_of(model) -> int:

@@ -1,5 +1,6 @@
 """Batches from the patch store: gathered from its memory map, shuffled globally, prefetched."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -55,20 +56,20 @@ class Batches:
         ready: queue.Queue = queue.Queue(PREFETCH)
         stop = threading.Event()
 
+        def hand_over(item) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(queue.Full):
+                    ready.put(item, timeout=0.1)
+                    return
+
         def fill() -> None:
             try:
                 for step in range(first_step, self.steps):
-                    batch = self._gather(order, step)
-                    while not stop.is_set():
-                        try:
-                            ready.put(batch, timeout=0.1)
-                            break
-                        except queue.Full:
-                            continue
+                    hand_over(self._gather(order, step))
                     if stop.is_set():
                         return
-            except BaseException as error:  # handed to the consumer, who raises it
-                ready.put(error)
+            except BaseException as error:  # the consumer raises it
+                hand_over(error)
 
         order = self._order(number)
         thread = threading.Thread(target=fill, name="gather", daemon=True)

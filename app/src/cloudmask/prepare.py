@@ -6,12 +6,14 @@ command continues after a kill. The last step adds the tables and renames the fi
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,8 +24,9 @@ import h5py
 import numpy as np
 
 from cloudmask import safe, store
-from cloudmask.errors import Fault, InputError, SceneError
+from cloudmask.errors import EXIT_FAULT, Fault, InputError, SceneError
 from cloudmask.files import sha256, whole_lines
+from cloudmask.lock import exclusive
 from cloudmask.patches import PATCH, crop_grid, crop_patches
 from cloudmask.progress import track
 from cloudmask.scenes import check_scene, read_scene
@@ -75,7 +78,11 @@ def prepare(
     """
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"{out}: expected the name of a file in an existing folder")
-    tasks, bad = _plan(scenes, skip_bad)
+    if any(out.resolve() == path.resolve() for path in scenes):
+        raise InputError(f"{out}: is one of the scenes; expected another name for the patch store")
+    if workers < 1:
+        raise InputError(f"--workers {workers}: expected at least 1")
+    tasks, bad = _plan(scenes, options.truth, skip_bad)
     rows = sum(task.count for task in tasks)
     size = rows * PIXELS * (store.CHANNELS * np.dtype(options.dtype).itemsize + 1)
     with _partial(out, tasks, options, size) as (partial, journal, done):
@@ -93,6 +100,9 @@ def prepare(
         if not kept:
             raise InputError(f"no scene can be used; the first: {bad[0]}")
         records = [done[str(task.path)] for task in kept]
+        valid = sum(t.count * PIXELS for t in kept) - sum(r["invalid_pixels"] for r in records)
+        if not valid:
+            raise InputError(f"{out}: no pixel of any scene holds a measurement in all channels")
         _finish(partial, kept, records, options)
         partial.replace(out)
     patches = sum(task.count for task in kept)
@@ -100,7 +110,7 @@ def prepare(
         scenes=len(kept),
         patches=patches,
         resumed=resumed,
-        cloud_share=sum(r["cloud_pixels"] for r in records) / (patches * PIXELS),
+        cloud_share=sum(r["cloud_pixels"] for r in records) / valid,
         invalid_share=sum(r["invalid_pixels"] for r in records) / (patches * PIXELS),
         bad=bad,
         notes=[f"{t.path.stem}: {note}" for t in kept for note in done[str(t.path)]["notes"]],
@@ -108,12 +118,12 @@ def prepare(
     )
 
 
-def _plan(scenes: Sequence[Path], skip_bad: bool) -> tuple[list[Task], list[str]]:
+def _plan(scenes: Sequence[Path], truth: str, skip_bad: bool) -> tuple[list[Task], list[str]]:
     """Check all headers before anything is written and give each scene its rows."""
     tasks, bad, first = [], [], 0
     for path in scenes:
         try:
-            height, width = check_scene(path)
+            height, width = check_scene(path, truth)
             try:
                 rows, columns = crop_grid(height, width)
             except ValueError as error:
@@ -132,19 +142,15 @@ def _plan(scenes: Sequence[Path], skip_bad: bool) -> tuple[list[Task], list[str]
 
 @contextlib.contextmanager
 def _partial(out: Path, tasks: list[Task], options: Options, size: int) -> Iterator[tuple]:
-    """The unfinished store of `out` and its journal, continued if both fit the plan.
-
-    The journal's lock keeps a second process out and dies with its holder.
-    """
+    """The unfinished store of `out` and its journal, continued if both fit the plan."""
     partial = out.with_name(f".{out.name}.partial")
     path = out.with_name(f".{out.name}.journal")
     plan = json.dumps({"options": asdict(options), "scenes": [_fingerprint(t) for t in tasks]})
-    with path.open("a+", encoding="utf-8") as journal:
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{out}: another process is writing it") from None
-        done = _read_journal(path, plan) if partial.exists() else {}
+    with (
+        exclusive(out.with_name(f".{out.name}.lock"), str(out)),
+        path.open("a+", encoding="utf-8") as journal,
+    ):
+        done = _read_journal(path, plan) if _offsets(partial) else {}
         if not done:
             partial.unlink(missing_ok=True)
             free = shutil.disk_usage(out.parent).free
@@ -202,8 +208,12 @@ def _lay_out(path: Path, rows: int, dtype: str) -> None:
 
 
 def _offsets(path: Path) -> dict[str, int]:
-    with h5py.File(path, "r", locking=False) as file:
-        return {name: file[name].id.get_offset() for name in ("patches", "labels")}
+    """Where both big data sets begin in the file; {} if it is missing or damaged."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return {name: file[name].id.get_offset() for name in ("patches", "labels")}
+    except (OSError, KeyError):
+        return {}
 
 
 def _work(
@@ -218,7 +228,10 @@ def _work(
     """Run the tasks in processes; yields each with its record, as they finish."""
     # Not forked: the caller may hold threads, which a forked child would inherit half-dead.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), mp_context=context)
+    count = max(1, min(workers, len(tasks)))
+    pool = ProcessPoolExecutor(
+        count, mp_context=context, initializer=_die_with, initargs=(os.getpid(),)
+    )
     try:
         jobs = {pool.submit(_write_scene, t, partial, offsets, options): t for t in tasks}
         for job in track(as_completed(jobs), total, "prepare", total - len(tasks)):
@@ -235,6 +248,20 @@ def _work(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _die_with(parent: int) -> None:
+    """End this process when `parent` is gone, by whatever death: nobody else would."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(EXIT_FAULT)
+
+    # The parent alone decides what a signal to the whole group means.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _write_scene(task: Task, partial: Path, offsets: dict[str, int], options: Options) -> dict:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -202,7 +203,7 @@ def _track(dataset) -> tuple[float, float]:
         offset = spacing = 0.0
     if spacing <= 0 or not np.isfinite(offset):
         raise SceneError(
-            f"{dataset.encoding['source']}: attributes 'track_offset' and 'resolution' do not "
+            f"{dataset.source}: attributes 'track_offset' and 'resolution' do not "
             "place the grid; expected e.g. 998 and '[ 1000 1000 ]'"
         )
     return offset, spacing
@@ -240,11 +241,18 @@ def _radiance_file(path: Path, channel: str) -> Path:
     return path / f"{channel}_radiance_an.nc"
 
 
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator:
-    """The netCDF file as an xarray.Dataset: lazy, decoded by the CF rules, without file locks."""
-    import xarray
+class _NetCdf(h5py.File):
+    """A netCDF-4 file, which is HDF5, read without the dimension tables: over damaged ones the
+    netCDF libraries hang. Opened by a handle, since HDF5 then takes no lock, which parallel file
+    systems refuse; `source` is its name."""
 
+    def __init__(self, handle: BinaryIO, source: Path):
+        super().__init__(handle, "r")
+        self.source = source
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[_NetCdf]:
     try:
         handle = file.open("rb")
     except OSError as error:
@@ -253,51 +261,59 @@ def _opened(file: Path) -> Iterator:
         ) from None
     with handle:
         try:
-            # First what h5netcdf begins with: if that fails, it also prints a traceback of its own.
-            with h5py.File(handle, "r") as probe:
-                probe.attrs.get("_nc3_strict")
-            handle.seek(0)
-            # A handle instead of a name: HDF5 then takes no lock, which parallel file systems
-            # refuse, and xarray keeps no file open. Variables named like a dimension would be read
-            # at once, whatever their size.
-            dataset = xarray.open_dataset(
-                handle, engine="h5netcdf", decode_times=False, drop_variables=("rows", "columns")
-            )
-        except Exception as error:  # on damaged files the libraries raise anything
+            opened = _NetCdf(handle, file)
+        except Exception as error:  # on damaged files the library raises anything
             raise SceneError(
                 f"{file}: not a readable netCDF file ({_reason(error)}); expected a complete one"
             ) from None
-        dataset.encoding["source"] = str(file)  # for messages
-        with dataset:
-            yield dataset
+        with opened:
+            yield opened
 
 
-def _variable(dataset, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2):
+def _variable(
+    file: _NetCdf, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
+) -> h5py.Dataset:
     """A variable (not read yet) of numbers, of `shape` or, without one, of sides within bounds."""
-    file = dataset.encoding["source"]
-    if name not in dataset.variables:
-        raise SceneError(f"{file}: no variable '{name}'; found {', '.join(dataset) or 'nothing'}")
-    variable = dataset.variables[name]
-    if variable.dtype.kind not in "fiu":
-        raise SceneError(f"{file}: '{name}' has type {variable.dtype}; expected numbers")
+    try:
+        variable, kind, found = file.get(name), None, ", ".join(file)
+        if isinstance(variable, h5py.Dataset):
+            kind = variable.dtype.kind
+    except Exception as error:  # as in _opened
+        raise SceneError(f"{file.source}: '{name}' is damaged ({_reason(error)})") from None
+    if kind is None:
+        raise SceneError(f"{file.source}: no variable '{name}'; found {found or 'nothing'}")
+    if kind not in "fiu":
+        raise SceneError(f"{file.source}: '{name}' has type {variable.dtype}; expected numbers")
     if shape is not None and variable.shape != shape:
-        raise SceneError(f"{file}: '{name}' has shape {variable.shape}; expected {shape}")
+        raise SceneError(f"{file.source}: '{name}' has shape {variable.shape}; expected {shape}")
     if variable.ndim != ndim or not all(1 <= side <= MAX_SIDE for side in variable.shape):
         raise SceneError(
-            f"{file}: '{name}' has shape {variable.shape}; expected {ndim} sides of 1 to {MAX_SIDE}"
+            f"{file.source}: '{name}' has shape {variable.shape}; "
+            f"expected {ndim} sides of 1 to {MAX_SIDE}"
         )
     return variable
 
 
-def _values(dataset, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2) -> np.ndarray:
-    """The values of a variable as float32, NaN where it is fill."""
-    variable = _variable(dataset, name, shape, ndim)
+def _values(
+    file: _NetCdf, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
+) -> np.ndarray:
+    """The values of a variable as float32 by the CF rules: scaled, shifted, NaN where fill."""
+    variable = _variable(file, name, shape, ndim)
     try:
-        return variable.values.astype(np.float32)
+        stored = variable[...]
+        scale, shift = (
+            float(np.ravel(variable.attrs.get(attribute, default))[0])
+            for attribute, default in (("scale_factor", 1), ("add_offset", 0))
+        )
+        values = stored * scale + shift
+        for attribute in ("_FillValue", "missing_value"):
+            if attribute in variable.attrs:
+                values[stored == np.ravel(variable.attrs[attribute])[0]] = np.nan
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32)
     except Exception as error:  # as in _opened
         raise SceneError(
-            f"{dataset.encoding['source']}: '{name}' cannot be read ({_reason(error)}); "
-            "the file is damaged"
+            f"{file.source}: '{name}' cannot be read ({_reason(error)}); the file is damaged"
         ) from None
 
 

@@ -89,29 +89,38 @@ def _scenes_below(place: Path, role: str | None) -> list[Path]:
         raise InputError(f"{place}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
     if place.is_file() or safe.is_product(place):
         return [place]
-    parts = [place / name for name in ROLES.get(role, ()) if (place / name).is_dir()]
-    below = [
+    found = [
         path
-        for part in parts or [place]
-        for path in part.rglob("*")
+        for path in place.rglob("*")
         if (path.suffix in (".hdf", ".h5") and path.is_file() and not path.name.startswith("."))
         or (path.suffix == ".SEN3" and path.is_dir())
     ]
+    # What belongs to the other part of the data set: test scenes must not get into training.
+    others = {name for other, names in ROLES.items() if role and other != role for name in names}
+    below = [path for path in found if not others & set(path.relative_to(place).parts)]
     if not below:
+        aside = f" (but {len(found)} in {', '.join(sorted(others))})" if found else ""
         raise InputError(
-            f"{place}: no scene in it; expected HDF5 files (*.hdf) or Level-1 product folders "
-            "(*.SEN3), also in sub-folders"
+            f"{place}: no scene in it{aside}; expected HDF5 files (*.hdf) or Level-1 product "
+            "folders (*.SEN3), also in sub-folders"
         )
+    for path in below:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{str(path)!a}: the name is not UTF-8; expected a plain one"
+            ) from None
     return below
 
 
-def check_scene(path: Path | str) -> tuple[int, int]:
+def check_scene(path: Path | str, truth: str = "bayes") -> tuple[int, int]:
     """Height and width of a scene, from headers alone; raises SceneError if it cannot be used."""
     path = Path(path)
     if safe.is_product(path):
         return safe.check_product(path)
     with _open(path) as file:
-        return _check_layout(path, file, "bayes")
+        return _check_layout(path, file, truth)
 
 
 def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> Scene:

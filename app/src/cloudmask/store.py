@@ -8,7 +8,6 @@ not read.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -58,7 +57,7 @@ class PatchStore:
     """A patch store opened for reading; raises InputError, naming the file, if it cannot be used.
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
-    scenes: structured array, one row per scene, see SCENE_TABLE.
+    scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
     """
 
     def __init__(self, path: Path | str):
@@ -79,10 +78,11 @@ class PatchStore:
                 f"{self.path}: format {found[0]} version {found[1]}; "
                 f"expected {FORMAT} version {VERSION}, made by cloudmask-prepare"
             )
-        self.patches = self._map(file["patches"], (PATCH, PATCH, CHANNELS), ("f2", "f4"))
-        self.labels = self._map(file["labels"], (PATCH, PATCH), ("u1",))
-        self.scenes = file["scenes"][...]
-        self.statistics = file["statistics"][...]
+        self.patches = self._map(file, "patches", (PATCH, PATCH, CHANNELS), ("f2", "f4"))
+        self.labels = self._map(file, "labels", (PATCH, PATCH), ("u1",))
+        self.scenes = self._table(file, "scenes", SCENE_TABLE.names, 1)
+        self.names = [name.decode() for name in self.scenes["name"]]
+        self.statistics = self._table(file, "statistics", None, 2)
         self.checksum = str(file.attrs["checksum"])
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)
@@ -91,21 +91,36 @@ class PatchStore:
         if not self.scenes["count"].sum():
             raise InputError(f"{self.path}: holds no patches")
 
-    def _map(self, data: h5py.Dataset, shape: tuple, types: tuple) -> np.ndarray:
+    def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
+        data = file.get(name)
+        if not isinstance(data, h5py.Dataset):
+            raise InputError(f"{self.path}: damaged or not a patch store: no data set '{name}'")
+        return data
+
+    def _map(self, file: h5py.File, name: str, shape: tuple, types: tuple) -> np.ndarray:
+        data = self._dataset(file, name)
         offset = data.id.get_offset()
         if data.shape[1:] != shape or data.dtype.str[1:] not in types or offset is None:
             raise InputError(
-                f"{self.path}: '{data.name[1:]}' is {data.dtype} {data.shape}; expected "
+                f"{self.path}: '{name}' is {data.dtype} {data.shape}; expected "
                 f"contiguous {' or '.join(types)} (N, {', '.join(map(str, shape))})"
             )
         if offset + data.size * data.dtype.itemsize > self.path.stat().st_size:
-            raise InputError(f"{self.path}: truncated: '{data.name[1:]}' ends beyond the file")
+            raise InputError(f"{self.path}: truncated: '{name}' ends beyond the file")
         return np.memmap(self.path, data.dtype, "r", offset, data.shape)
 
-    @cached_property
-    def names(self) -> list[str]:
-        """Scene names, in the order of the table."""
-        return [name.decode() for name in self.scenes["name"]]
+    def _table(
+        self, file: h5py.File, name: str, fields: tuple | None, dimensions: int
+    ) -> np.ndarray:
+        data = self._dataset(file, name)
+        # A scene has at least one patch, so a longer table is a damaged header.
+        if (
+            data.dtype.names != fields
+            or data.ndim != dimensions
+            or data.shape[0] > max(len(self.patches), len(STATISTICS))
+        ):
+            raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
+        return data[...]
 
     @property
     def missing_channels(self) -> int:

@@ -3,6 +3,7 @@
 What is in a scene is in `synthetic_scene`; here are names, files and processes.
 """
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -54,9 +55,13 @@ def scene_name(part: str, number: int) -> str:
 
 def write_scene(path: Path | str, scene: RawScene) -> None:
     """Write `scene` to `path` atomically, in the published layout and with the true field."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
         for name in ("refs", "bts", "bayes", "summary", "truth"):
             file.create_dataset(name, data=getattr(scene, name), track_times=False)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_request(counts: dict[str, int], size: tuple[int, int], workers: int) -> None:

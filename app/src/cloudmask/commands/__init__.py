@@ -23,6 +23,9 @@ def run(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAULT
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT
     except (Fault, OSError) as error:
         # Of an OSError: a full disk, a vanished file, no permission; its message names the file.
         print(f"error: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ EPILOG = """\
 examples:
   cloudmask-eval --example
   cloudmask-eval --run runs/paper-1 --scenes data/inference
-  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_….SEN3 --truth summary
+  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --truth summary
   cloudmask-eval
 
 Without --run or --model the newest finished run under ./runs is evaluated, without --scenes the
@@ -87,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="GB",
         help="cut scenes into blocks, with exact results, so that the network stays below this",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="move an evaluation that is in --out aside first"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
     parser.add_argument("--no-masks", action="store_true", help="write no masks")
     parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
@@ -126,8 +129,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         truth=arguments.truth,
         nan=arguments.nan,
         precision=arguments.precision,
-        memory_limit=int(arguments.memory_limit * 1e9),
+        memory_limit=arguments.memory_limit * 1e9,
         skip_bad=arguments.skip_bad,
+        force=arguments.force,
         masks=not arguments.no_masks,
         pictures=not arguments.no_pictures,
         example=arguments.example,

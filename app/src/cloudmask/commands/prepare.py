@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import signal
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.errors import CutOff
 
 EPILOG = """\
 examples:
   cloudmask-prepare --scenes data/training --out patches.h5
-  cloudmask-prepare --scenes S3A_SL_1_RBT_….SEN3 --out patches.h5 --truth summary
+  cloudmask-prepare --scenes S3A_SL_1_RBT_....SEN3 --out patches.h5 --truth summary
 
 Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 product folders
 (*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. Cut off, the same command
@@ -68,6 +70,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from cloudmask.prepare import Options, prepare
     from cloudmask.scenes import find_scenes
 
+    def cut_off(*_) -> None:
+        raise CutOff(f"{arguments.out}: the same command continues")
+
+    signal.signal(signal.SIGTERM, cut_off)
     scenes = find_scenes(arguments.scenes, role="training")
     print(f"{len(scenes)} scenes found")
     options = Options(arguments.dtype, arguments.truth, arguments.nan)

@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
         help="evaluate on these whole scenes at the end, as part of the run",
     )
     parser.add_argument(
+        "--force", action="store_true", help="move a finished run of that name aside first"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -61,7 +64,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
     scenes = find_scenes(arguments.scenes, role="inference") if arguments.scenes else []
-    result = train(config, arguments.data, arguments.run, scenes, sys.argv)
+    result = train(config, arguments.data, arguments.run, scenes, sys.argv, arguments.force)
     training = result["training"]
     print(
         f"{arguments.run}: {training['epochs_run']} epochs, best {training['best_epoch']}, "

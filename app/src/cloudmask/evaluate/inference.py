@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cloudmask.errors import InputError
 from cloudmask.model import FACTOR, REACH, filters_of, unet
 from cloudmask.patches import stitch, tile, tile_padding
 
+SMALLEST_BLOCK = 64  # pixels; smaller ones would be nearly all halo
 TILES_AT_ONCE = 9  # one row of tiles of a published scene
 
 # Rows and columns around a block that its output depends on, in whole steps of the pooling.
@@ -82,8 +84,12 @@ def _largest_block(limit: int, filters: int, precision: str) -> int:
     """Side of the square block whose activations fit `limit` bytes; 0 for the whole scene."""
     if not limit:
         return 0
-    side = int((limit / bytes_per_pixel(filters, precision)) ** 0.5) - 2 * HALO
-    return max(side // FACTOR, 1) * FACTOR
+    need = bytes_per_pixel(filters, precision)
+    side = (int((limit / need) ** 0.5) - 2 * HALO) // FACTOR * FACTOR
+    if side < SMALLEST_BLOCK:
+        least = (SMALLEST_BLOCK + 2 * HALO) ** 2 * need / 1e9
+        raise InputError(f"--memory-limit {limit / 1e9:g}: expected at least {least:.2f} GB")
+    return side
 
 
 def bytes_per_pixel(filters: int, precision: str) -> float:

@@ -1,10 +1,9 @@
 """One evaluation: what to evaluate, where the results go, and the record that it leaves."""
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from cloudmask import example, files
 from cloudmask.baselines import NaiveBayes, ThresholdTest
@@ -45,8 +44,9 @@ class Job:
     truth: str
     nan: str
     precision: str
-    memory_limit: int
+    memory_limit: float
     skip_bad: bool
+    force: bool
     masks: bool
     pictures: bool
     example: bool = False
@@ -67,7 +67,7 @@ def newest_run(runs: Path) -> Path:
             f"no --run or --model given, and no finished run under {runs.absolute()}; "
             "expected a run directory of cloudmask-train or a saved network"
         )
-    return max(finished, key=lambda path: path.stat().st_mtime).parent
+    return max(finished, key=lambda path: (path.parent / "model.keras").stat().st_mtime).parent
 
 
 def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
@@ -81,7 +81,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     threshold = config.evaluation.threshold if job.threshold is None else job.threshold
     if not 0 < threshold < 1:
         raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
-    if job.memory_limit < 0 or not math.isfinite(job.memory_limit):
+    if not 0 <= job.memory_limit < math.inf:
         raise InputError(f"--memory-limit: expected gigabytes, found {job.memory_limit / 1e9:g}")
     options = Options(threshold, job.truth, job.nan, job.skip_bad)
     tiling = job.tiling or config.evaluation.tiling
@@ -90,14 +90,14 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     devices = open_devices()
     precision = choose_precision(job.precision)
     network = _network(job)
-    predict = Predictor(network, POLICIES[precision], tiling, job.memory_limit)
+    predict = Predictor(network, POLICIES[precision], tiling, int(job.memory_limit))
     out = _output_folder(job)
     watch = Stopwatch(config.name)
     with Telemetry(out / "telemetry.csv") as telemetry, watch.timer("inference"):
         inference = evaluate(
             predict, scenes, options, Output(out, job.masks, job.pictures), baselines
         )
-    inference = {"tiling": tiling, "precision": precision, **inference}
+    inference = {"tiling": tiling, "computed_in": precision, **inference}
     facts = provenance.collect(command, {"model": job.network})
     system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
     provenance.write(out, facts)
@@ -111,9 +111,6 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
         "energy": telemetry.summary(),
     }
     result.write_result(out, {k: v for k, v in outcome.items() if v is not None})
-    if job.run and "inference" not in earlier:
-        earlier.pop("schema")
-        result.write_result(job.run, earlier | {"inference": inference})
     return out, inference
 
 
@@ -137,7 +134,12 @@ def _output_folder(job: Job) -> Path:
     """The folder asked for, or the first free `evaluation`, `evaluation-2`, … of the run."""
     if job.out:
         if result.finished(job.out):
-            raise InputError(f"{job.out}: holds an evaluation already; expected a new folder")
+            if not job.force:
+                raise InputError(
+                    f"{job.out}: holds an evaluation already; expected a new folder "
+                    "(--force moves it aside)"
+                )
+            print(f"{job.out}: moved to {files.move_aside(job.out)}")
         job.out.mkdir(parents=True, exist_ok=True)
         return job.out
     base = (job.run or Path.cwd()) / "evaluation"
@@ -168,5 +170,7 @@ def _data_of(job: Job) -> Path | None:
     path = job.run / provenance.NAME if job.run else None
     if not path or not path.exists():
         return None
-    facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return Path(facts["data"]["path"])
+    try:
+        return Path(json.loads(path.read_text(encoding="utf-8"))["data"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged; expected the path of the patches in it") from None

@@ -1,5 +1,6 @@
 """Predicted masks as CF netCDF, which GIS tools and xarray read as they are."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,9 @@ def write_mask(
             },
         ),
     }
-    with replacing(path) as temporary, h5netcdf.File(temporary, "w") as file:
+    # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
         file.attrs["Conventions"] = "CF-1.8"
         file.attrs["title"] = f"Cloud mask of {name}"
         file.attrs["source"] = f"cloudmask {__version__}, U-Net, cloud above {threshold:g}"
@@ -57,3 +60,5 @@ def write_mask(
             )
             variable[...] = values
             variable.attrs.update(attributes)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())

@@ -38,18 +38,23 @@ def write_picture(
     )
     cloud = probability > threshold
     picture, kind = _false_colour(image, valid)
-    outcome = np.select([~valid, mask & cloud, mask, cloud], [4, 1, 2, 3], 0)
-    palette = np.array(list(COLOURS.values()))
-
-    figure = Figure(figsize=(11, 2.2 + 8.8 * image.shape[0] / image.shape[1]), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    panels = (
+    panels = [
         (picture, kind),
-        (_grey(mask), "mask (truth of the benchmark)"),
+        (_grey(mask), "mask, the benchmark's truth"),
         (_grey(probability), "predicted probability of cloud"),
-        (palette[outcome], "prediction against mask"),
+        (_outcome(cloud, mask), "prediction against mask"),
+    ]
+    if scene.truth is not None:
+        truth = scene.truth[::step, ::step, 0] > 0
+        panels.insert(2, (_grey(truth), "true cloud field"))
+        panels.append((_outcome(cloud, truth), "prediction against true field"))
+
+    columns = len(panels) // 2
+    figure = Figure(
+        figsize=(5.5 * columns, 1.6 + 11 * image.shape[0] / image.shape[1]), layout="constrained"
     )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, columns)
     for axis, (content, title) in zip(axes.flat, panels, strict=True):
         shown = np.where(valid[..., None], content, COLOURS["no measurement"])
         axis.imshow(shown, interpolation="nearest")
@@ -61,6 +66,12 @@ def write_picture(
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=90)
+
+
+def _outcome(cloud: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(H, W, 3) colours of how prediction and truth agree."""
+    index = np.select([truth & cloud, truth, cloud], [1, 2, 3], 0)
+    return np.array(list(COLOURS.values()))[index]
 
 
 def _grey(plane: np.ndarray) -> np.ndarray:

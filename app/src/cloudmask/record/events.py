@@ -13,6 +13,7 @@ between them; a value that has changed (fewer GPUs, say) is told in an event `re
 
 import logging
 import re
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,16 @@ BENCHMARK = "cloudmask"
 
 # Frames between the call of a public method and MLLogger.event: the log names the caller's line.
 _DIRECT, _ONCE = 3, 4
+
+
+class _Handler(logging.FileHandler):
+    """Raises what goes wrong: logging's own handler prints it and goes on without the event."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError) and not error.filename:
+            raise OSError(error.errno, error.strerror, self.baseFilename) from None
+        raise error
 
 
 class EventLog:
@@ -51,7 +62,7 @@ class EventLog:
             self._first.setdefault(event["key"], event["value"])
         # Not logging.getLogger: a logger of this instance alone, with one handler and no parent.
         logger = logging.Logger("cloudmask.events", logging.INFO)
-        self._handler = logging.FileHandler(path, encoding="utf-8")
+        self._handler = _Handler(path, encoding="utf-8")
         logger.addHandler(self._handler)
         self._mllog = mllog.MLLogger(logger, root_dir=re.escape(str(Path(__file__).parents[2])))
         if events and "run_stop" not in self._first:

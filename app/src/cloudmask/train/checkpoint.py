@@ -2,12 +2,20 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from cloudmask.errors import Fault
 from cloudmask.files import replacing
+
+# What reading a damaged zip file of arrays raises.
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 KEPT = 2  # the last one and, should it be damaged, the one before
 
@@ -39,16 +47,21 @@ class Checkpoints:
     def load(self) -> tuple[dict, list[np.ndarray], list[np.ndarray] | None, list[str]] | None:
         """The newest intact one: state, variables, best weights, and lines about damaged ones.
 
-        None if there is no checkpoint at all, or none is intact.
+        None if there is no checkpoint at all. Raises Fault if none is intact.
         """
         damaged = []
         for path in reversed(self._all()):
             try:
                 state, variables, best = _read(path)
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except DAMAGE as error:
                 damaged.append(f"{path}: damaged ({error}), the one before is used")
                 continue
             return state, variables, best, damaged
+        if damaged:
+            raise Fault(
+                f"{self.folder}: all {len(damaged)} checkpoints are damaged; remove the folder to "
+                "begin again"
+            )
         return None
 
     def _all(self) -> list[Path]:

@@ -64,7 +64,7 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    worker, workers = _place()
+    worker, workers = place()
     if workers > 1:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif len(gpus) > 1:
@@ -93,7 +93,7 @@ def without_greeting() -> Iterator[None]:
                     print(line, file=sys.stderr)
 
 
-def _place() -> tuple[int, int]:
+def place() -> tuple[int, int]:
     """Index of this worker and how many there are, by `TF_CONFIG`."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
@@ -102,9 +102,12 @@ def _place() -> tuple[int, int]:
         place = json.loads(text)
         workers = place["cluster"]["worker"]
         index = int(place["task"]["index"])
+        if not 0 <= index < len(workers):
+            raise ValueError
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index"
+            "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index, "
+            "a position in that list"
         ) from None
     return index, len(workers)
 

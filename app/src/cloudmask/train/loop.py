@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,14 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from cloudmask.config import Config
-from cloudmask.errors import CutOff, Fault
+from cloudmask.errors import CutOff, Fault, InputError
 from cloudmask.files import replacing
 from cloudmask.pipeline import Batches
 from cloudmask.record.events import EventLog
 from cloudmask.train.checkpoint import Checkpoints
+from cloudmask.train.devices import Devices
 from cloudmask.train.step import Steps
 from cloudmask.train.stopping import Stopper
 
+FIGURES = 4  # that a step returns
+# After how many steps the workers look whether one of them was asked to stop.
+AGREEMENT_STEPS = 2
 PROGRESS_SECONDS = 20.0  # between two lines within an epoch
 
 HISTORY = (
@@ -36,7 +41,7 @@ class State:
 
     epoch: int = 0
     step: int = 0
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    sums: list[float] = field(default_factory=lambda: [0.0] * FIGURES)
     train_seconds: float = 0.0
     wait: float = 0.0
     seconds: float = 0.0
@@ -45,7 +50,10 @@ class State:
 
 
 class Loop:
-    """One run's training; `run` is its directory, `cut_off` tells whether to stop and save."""
+    """One run's training; `run` is its directory, `cut_off` tells whether to stop and save.
+
+    Of several workers the chief alone writes; all stop at the same step, whoever was asked.
+    """
 
     def __init__(
         self,
@@ -55,7 +63,7 @@ class Loop:
         validation: Batches,
         run: Path,
         log: EventLog,
-        chief: bool,
+        devices: Devices,
         cut_off: Callable[[], bool],
     ):
         self._config = config
@@ -64,11 +72,15 @@ class Loop:
         self._validation = validation
         self._run = run
         self._log = log
-        self._chief = chief
+        self._chief = devices.chief
+        self._alone = devices.workers == 1
         self._cut_off = cut_off
         self._checkpoints = Checkpoints(run / "checkpoints")
         self._stopper = Stopper(config.early_stopping)
         self._best: list[np.ndarray] | None = None
+        self._identity: dict[str, str] = {}
+        self._saved = time.monotonic()
+        self._recent: deque = deque()
         self.state = State()
 
     @property
@@ -83,12 +95,24 @@ class Loop:
         """Whether patience ended the training before its last epoch."""
         return self.state.epoch < self._config.training.epochs
 
-    def resume(self) -> list[str]:
-        """Continue from the newest intact checkpoint, if there is one; returns lines to tell."""
+    def resume(self, data: str, precision: str) -> list[str]:
+        """Continue from the newest intact checkpoint, if there is one; returns lines to tell.
+
+        `data` is the checksum of the patches. Raises InputError if the run began with others, or
+        in another precision.
+        """
+        self._identity = {"data": data, "precision": precision}
         found = self._checkpoints.load()
         if found is None:
             return []
         saved, variables, self._best, messages = found
+        if saved.pop("data") != data:
+            raise InputError(f"{self._run}: was begun with another patch store; expected the same")
+        if (begun := saved.pop("precision")) != precision:
+            raise InputError(
+                f"{self._run}: was begun in {begun}, this device chooses {precision}; expected the "
+                f"same kind of device, or training.precision={begun} from the beginning"
+            )
         self._stopper.restore(saved.pop("stopping"))
         self.state = State(**saved)
         self.state.attempts += 1
@@ -102,11 +126,14 @@ class Loop:
         while self.state.epoch < epochs and not self._stopper.stop_after(self.state.epoch):
             began = time.perf_counter()
             figures = self._train_epoch(self.state.epoch + 1)
-            figures |= self._validate(self.state.epoch + 1)
+            validation, asked = self._validate(self.state.epoch + 1)
             self.state.seconds += time.perf_counter() - began
-            self._end_epoch(figures)
-            if self._cut_off() and self.state.epoch < epochs:
+            self._end_epoch(figures | validation)
+            if asked and self.state.epoch < epochs:
                 self._stop_here()
+        if self._chief:
+            # A kill between checkpoint and history leaves the latter short.
+            write_history(self._run / "history.csv", self.state.history)
         if self._best is not None and self._config.early_stopping.weights == "best":
             for variable, value in zip(self._steps.model.variables, self._best, strict=True):
                 variable.assign(value)
@@ -120,7 +147,7 @@ class Loop:
         pending: list = []
         progress = Progress(self._chief, self._config.training.epochs, epoch, batches)
         for patches, labels in batches.epoch(epoch, state.step):
-            pending.append(self._steps.train(patches, labels))
+            pending.append(self._steps.train(patches, labels, self._cut_off()))
             state.step += 1
             now = time.perf_counter()
             state.train_seconds = earlier[0] + now - began
@@ -129,10 +156,16 @@ class Loop:
                 told = now
                 _collect(pending, state.sums)
                 progress.tell(state)
-            if self._cut_off() and state.step < batches.steps:
+            asked, due = self._asked(pending[-1:]), self._due()
+            if (asked or due) and state.step < batches.steps:
                 _collect(pending, state.sums)
+                before = state.seconds
                 state.seconds += now - began
-                self._stop_here()
+                if asked:
+                    self._stop_here()
+                self._save()
+                # The epoch's end adds its whole time.
+                state.seconds = before
         _collect(pending, state.sums)
         state.train_seconds = earlier[0] + time.perf_counter() - began
         progress.close()
@@ -146,14 +179,30 @@ class Loop:
             "data_wait_fraction": state.wait / state.train_seconds,
         }
 
-    def _validate(self, epoch: int) -> dict[str, float]:
+    def _validate(self, epoch: int) -> tuple[dict[str, float], bool]:
+        """Figures of the validation patches, and whether any worker was asked to stop."""
         self._log.eval_start(epoch)
-        sums = [0.0, 0.0, 0.0]
-        _collect([self._steps.validate(*batch) for batch in self._validation.epoch(0)], sums)
+        sums = [0.0] * FIGURES
+        batches = self._validation.epoch(0)
+        _collect([self._steps.validate(*batch, self._cut_off()) for batch in batches], sums)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)
-        return {"val_loss": loss, "val_accuracy": accuracy}
+        self._recent.clear()
+        return {"val_loss": loss, "val_accuracy": accuracy}, sums[3] > 0
+
+    def _asked(self, figures: list) -> bool:
+        """Whether to stop after this step; all workers answer alike."""
+        if self._alone:
+            return self._cut_off()
+        # Of a step that is done already, so that nothing waits for the device.
+        self._recent.extend(figures)
+        return len(self._recent) > AGREEMENT_STEPS and self._recent.popleft().numpy()[3] > 0
+
+    def _due(self) -> bool:
+        """Whether the minutes between two checkpoints are over."""
+        minutes = self._config.checkpoint.minutes
+        return bool(minutes) and time.monotonic() - self._saved > 60 * minutes
 
     def _end_epoch(self, figures: dict[str, float]) -> None:
         state = self.state
@@ -161,37 +210,40 @@ class Loop:
             raise Fault(
                 f"the loss of epoch {state.epoch + 1} is {figures['loss']}; try a smaller "
                 "training.learning_rate, or training.precision float32. The checkpoint of the "
-                "epoch before is intact"
+                "epoch before is kept"
             )
         state.epoch += 1
         seconds = state.seconds - sum(row["seconds"] for row in state.history)
         row = {"epoch": state.epoch, **figures, "seconds": seconds}
         state.history.append({name: row[name] for name in HISTORY})
-        state.step, state.sums, state.train_seconds, state.wait = 0, [0.0, 0.0, 0.0], 0.0, 0.0
+        state.step, state.sums, state.train_seconds, state.wait = 0, [0.0] * FIGURES, 0.0, 0.0
         if self._stopper.update(state.epoch, figures):
             self._best = [variable.numpy() for variable in self._steps.model.variables]
+        self._save()
         if not self._chief:
             return
-        self._save()
         write_history(self._run / "history.csv", state.history)
         left = (self._config.training.epochs - state.epoch) * state.seconds / state.epoch
+        ends = f"  ends within {duration(left)}" if left else ""
         print(
             f"epoch {state.epoch}/{self._config.training.epochs}  "
             f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  "
             f"val_loss {figures['val_loss']:.4f}  val_accuracy {figures['val_accuracy']:.4f}  "
             f"{figures['patches_per_second']:.1f} patches/s  "
-            f"waiting for data {figures['data_wait_fraction']:.1%}  ends within {duration(left)}",
+            f"waiting for data {figures['data_wait_fraction']:.1%}{ends}",
             flush=True,
         )
 
     def _save(self) -> None:
-        state = asdict(self.state) | {"stopping": self._stopper.state()}
+        self._saved = time.monotonic()
+        if not self._chief:
+            return
+        state = asdict(self.state) | {"stopping": self._stopper.state(), **self._identity}
         variables = [variable.numpy() for variable in self._steps.variables]
         self._checkpoints.save(state, variables, self._best)
 
     def _stop_here(self) -> None:
-        if self._chief:
-            self._save()
+        self._save()
         self._log.cut_off(self.state.epoch)
         raise CutOff(
             f"{self._run}: saved after epoch {self.state.epoch}, step {self.state.step}; "

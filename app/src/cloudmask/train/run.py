@@ -2,44 +2,73 @@
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cloudmask import __version__, files, store
 from cloudmask.config import Config
-from cloudmask.errors import InputError
+from cloudmask.errors import CutOff, Fault, InputError
 from cloudmask.evaluate.evaluation import Options, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.files import replacing
+from cloudmask.lock import exclusive
 from cloudmask.pipeline import Batches
 from cloudmask.record import provenance, result
 from cloudmask.record.events import EventLog
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
-from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices
+from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices, place
 from cloudmask.train.loop import Loop
 from cloudmask.train.step import Steps
 
 
 def train(
-    config: Config, data: Path, run: Path, scenes: Sequence[Path], command: list[str]
+    config: Config,
+    data: Path,
+    run: Path,
+    scenes: Sequence[Path],
+    command: list[str],
+    force: bool = False,
 ) -> dict:
     """Train on the patch store `data`, evaluate on `scenes` if any, and return the result.
 
-    `run` is created, or continued if it was cut off. Raises InputError if it is finished or belongs
-    to another configuration; CutOff if a signal ended it.
+    `run` is created, or continued if it was cut off; with `force` a finished one is moved aside.
+    Raises InputError if it is finished, belongs to another configuration or is in use; CutOff if a
+    signal or the death of another worker ended it; Fault if the work cannot go on.
     """
-    begun = time.time()
-    _check_run(config, run)
     patches = store.PatchStore(data)
     split = patches.split(config.data.split, config.data.split_seed, config.data.split_by)
+    worker, _ = place()
+    if worker:
+        return _train(config, data, run, scenes, command, patches, split)
+    if force and result.finished(run):
+        print(f"{run}: finished; moved to {files.move_aside(run)}")
+    _check_run(config, run)
+    run.mkdir(parents=True, exist_ok=True)
+    with exclusive(run / ".lock", str(run)):
+        _check_run(config, run)
+        files.remove_temporary(run, run / "checkpoints")
+        if not (run / "config.yaml").exists():
+            files.write_text(run / "config.yaml", config.to_yaml())
+        return _train(config, data, run, scenes, command, patches, split)
+
+
+def _train(
+    config: Config,
+    data: Path,
+    run: Path,
+    scenes: Sequence[Path],
+    command: list[str],
+    patches: store.PatchStore,
+    split: store.Split,
+) -> dict:
+    begun = time.time()
     devices = open_devices(config.training.threads, config.training.deterministic)
     _check_batch(config, devices)
-    if devices.chief:
-        _begin_run(config, run)
     watch = Stopwatch(config.name)
     log = EventLog(run / "mlperf.log", rank=devices.worker)
     telemetry = Telemetry(run / "telemetry.csv") if devices.chief else contextlib.nullcontext()
@@ -47,17 +76,17 @@ def train(
         log.cache_clear(False)
         log.init_start()
         with watch.timer("init"):
-            facts = provenance.collect(command, {"path": str(data), "checksum": patches.checksum})
+            facts = provenance.collect(
+                command, {"path": str(data.resolve()), "checksum": patches.checksum}
+            )
             precision = choose_precision(config.training.precision)
             steps, training, validation = _build(config, patches, split, devices, precision)
             system = provenance.system(facts) | _system(devices, precision)
             _log_settings(log, config, facts, system, training, validation, precision)
             if devices.chief:
                 provenance.write(run, facts)
-            loop = Loop(
-                config, steps, training, validation, run, log, devices.chief, cut_off.is_set
-            )
-            messages = loop.resume()
+            loop = Loop(config, steps, training, validation, run, log, devices, cut_off.is_set)
+            messages = loop.resume(patches.checksum, precision)
             with watch.timer("tracing"):
                 steps.trace(training.shape, patches.patches.dtype)
         log.init_stop()
@@ -66,27 +95,18 @@ def train(
         log.staging_start()
         log.staging_stop()
         log.run_start()
-        with watch.timer("training"):
+        with watch.timer("training"), _explained(config, run, devices):
             loop.fit()
-        experiment = config.model_dump() | {"config_sha256": config.sha256()}
-        outcome = {
-            "status": "success",
-            "experiment": experiment | {"precision": precision},
-            "training": _training(loop, watch),
-            "inference": None,
-            "system": system,
-            "energy": None,
-        }
-        if devices.chief:
-            with replacing(run / "model.keras") as path:
-                steps.model.save(path)
-            if scenes:
-                with watch.timer("inference"):
-                    outcome["inference"] = _evaluate(config, steps, precision, scenes)
+        outcome = _outcome(config, loop, watch, system, precision)
+        if not devices.chief:
+            return outcome
+        with replacing(run / "model.keras") as path:
+            steps.model.save(path)
+        if scenes:
+            with watch.timer("inference"):
+                outcome["inference"] = _evaluate(config, run, steps, precision, scenes, cut_off)
         log.run_stop("success")
         log.result(_scientific_result(outcome, loop))
-    if not devices.chief:
-        return outcome
     outcome["energy"] = telemetry.summary()
     watch.add("wall", time.time() - begun)
     files.write_text(run / "summary.txt", watch.summary(system))
@@ -98,14 +118,18 @@ def _check_run(config: Config, run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise InputError(f"{run}: is a file; expected a run directory")
     if result.finished(run):
-        raise InputError(f"{run}: this run is finished; expected a new or unfinished run directory")
+        raise InputError(
+            f"{run}: this run is finished; expected a new or unfinished run directory "
+            "(--force moves it aside)"
+        )
     earlier = run / "config.yaml"
     if earlier.exists() and earlier.read_text(encoding="utf-8") != config.to_yaml():
         raise InputError(
             f"{run}: was begun with another configuration ({earlier}); "
             "expected the same one, or a new run directory"
         )
-    if not earlier.exists() and run.is_dir() and any(run.iterdir()):
+    visible = (path for path in run.glob("*") if not path.name.startswith("."))
+    if not earlier.exists() and any(visible):
         raise InputError(f"{run}: holds files but no run; expected an empty or new directory")
 
 
@@ -116,12 +140,6 @@ def _check_batch(config: Config, devices: Devices) -> None:
             f"training.batch_size: {batch} does not divide among {devices.replicas} devices; "
             f"expected a multiple of {devices.replicas}"
         )
-
-
-def _begin_run(config: Config, run: Path) -> None:
-    run.mkdir(parents=True, exist_ok=True)
-    if not (run / "config.yaml").exists():
-        files.write_text(run / "config.yaml", config.to_yaml())
 
 
 @contextlib.contextmanager
@@ -135,6 +153,30 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in zip(wanted, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _explained(config: Config, run: Path, devices: Devices) -> Iterator[None]:
+    """Say in one line what TensorFlow's errors mean for the user."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        batch = config.training.batch_size
+        smaller = max(batch // 2 // devices.replicas, 1) * devices.replicas
+        raise Fault(
+            f"{run}: out of memory with training.batch_size {batch}; try {smaller}. The last "
+            "checkpoint is intact"
+        ) from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if devices.workers == 1:
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise CutOff(
+            f"{run}: another worker died ({reason}); the same command continues from the last "
+            "checkpoint"
+        ) from None
 
 
 def _build(
@@ -217,6 +259,19 @@ def _tell(
         print(message, flush=True)
 
 
+def _outcome(config: Config, loop: Loop, watch: Stopwatch, system: dict, precision: str) -> dict:
+    """The result so far; `None` where a section is not known yet."""
+    experiment = config.model_dump() | {"config_sha256": config.sha256(), "precision": precision}
+    return {
+        "status": "success",
+        "experiment": experiment,
+        "training": _training(loop, watch),
+        "inference": None,
+        "system": system,
+        "energy": None,
+    }
+
+
 def _training(loop: Loop, watch: Stopwatch) -> dict:
     """Section "training": figures of the kept weights, and times over the epochs that ran."""
     state, best = loop.state, loop.best_epoch
@@ -243,12 +298,25 @@ def _training(loop: Loop, watch: Stopwatch) -> dict:
     }
 
 
-def _evaluate(config: Config, steps: Steps, precision: str, scenes: Sequence[Path]) -> dict:
+def _evaluate(
+    config: Config,
+    run: Path,
+    steps: Steps,
+    precision: str,
+    scenes: Sequence[Path],
+    cut_off: threading.Event,
+) -> dict:
     tiling = config.evaluation.tiling
     predict = Predictor(steps.model, POLICIES[precision], tiling)
+
+    def predict_unless_cut_off(image: np.ndarray) -> np.ndarray:
+        if cut_off.is_set():
+            raise CutOff(f"{run}: trained, inference not finished; the same command continues")
+        return predict(image)
+
     options = Options(threshold=config.evaluation.threshold)
-    print(f"inference over {len(scenes)} scenes", file=sys.stderr, flush=True)
-    return {"tiling": tiling, "precision": precision, **evaluate(predict, scenes, options)}
+    inference = evaluate(predict_unless_cut_off, scenes, options)
+    return {"tiling": tiling, "computed_in": precision, **inference}
 
 
 def _scientific_result(outcome: dict, loop: Loop) -> dict:

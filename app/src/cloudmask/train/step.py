@@ -47,27 +47,32 @@ class Steps:
         """Everything that a checkpoint must hold: weights, optimizer, loss scale."""
         return [*self.model.variables, *self.optimizer.variables, *self._scaling]
 
-    def train(self, patches: np.ndarray, labels: np.ndarray) -> Any:
-        """One update; returns a tensor [sum of losses, correct pixels, valid pixels], float64."""
-        return self._train(*self._distribute(patches, labels))
+    def train(self, patches: np.ndarray, labels: np.ndarray, stop: bool = False) -> Any:
+        """One update; returns a float64 tensor, the same for all workers.
 
-    def validate(self, patches: np.ndarray, labels: np.ndarray) -> Any:
+        It holds the sum of losses, the correct pixels, the valid pixels, and on how many replicas
+        `stop` was set.
+        """
+        return self._train(*self._distribute(patches, labels, stop))
+
+    def validate(self, patches: np.ndarray, labels: np.ndarray, stop: bool = False) -> Any:
         """The same figures without an update."""
-        return self._validate(*self._distribute(patches, labels))
+        return self._validate(*self._distribute(patches, labels, stop))
 
     def trace(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Trace both steps for patches of this shape and type, so that no epoch's time holds it."""
-        values = self._distribute(np.zeros(shape, dtype), np.zeros(shape[:-1], np.uint8))
+        values = self._distribute(np.zeros(shape, dtype), np.zeros(shape[:-1], np.uint8), False)
         self._train.get_concrete_function(*values)
         self._validate.get_concrete_function(*values)
 
-    def _distribute(self, patches: np.ndarray, labels: np.ndarray) -> list:
+    def _distribute(self, patches: np.ndarray, labels: np.ndarray, stop: bool) -> list:
         """Hand each local replica its part of this worker's share."""
         import tensorflow as tf
 
         count = self._devices.local_replicas
+        asked = tf.constant(float(stop), tf.float64)
         if self._devices.replicas == 1:
-            return [tf.convert_to_tensor(patches), tf.convert_to_tensor(labels)]
+            return [tf.convert_to_tensor(patches), tf.convert_to_tensor(labels), asked]
         part = len(patches) // count
 
         def pick(array):
@@ -77,25 +82,25 @@ class Steps:
 
             return self._devices.strategy.experimental_distribute_values_from_function(of)
 
-        return [pick(patches), pick(labels)]
+        return [pick(patches), pick(labels), asked]
 
-    def _train_all(self, patches, labels):
+    def _train_all(self, patches, labels, stop):
         strategy = self._devices.strategy
-        figures = strategy.run(self._train_replica, args=(patches, labels))
+        figures = strategy.run(self._train_replica, args=(patches, labels, stop))
         return strategy.reduce("SUM", figures, axis=None)
 
-    def _validate_all(self, patches, labels):
+    def _validate_all(self, patches, labels, stop):
         strategy = self._devices.strategy
-        figures = strategy.run(self._validate_replica, args=(patches, labels))
+        figures = strategy.run(self._validate_replica, args=(patches, labels, stop))
         return strategy.reduce("SUM", figures, axis=None)
 
-    def _train_replica(self, patches, labels):
+    def _train_replica(self, patches, labels, stop):
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            loss, figures = self._forward(patches, labels, training=True)
+            loss, figures = self._forward(patches, labels, stop, training=True)
             count = context.all_reduce(tf.distribute.ReduceOp.SUM, figures[2])
             loss /= tf.cast(tf.maximum(count, 1), loss.dtype)
             if self._scaling:
@@ -107,10 +112,10 @@ class Steps:
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return figures
 
-    def _validate_replica(self, patches, labels):
-        return self._forward(patches, labels, training=False)[1]
+    def _validate_replica(self, patches, labels, stop):
+        return self._forward(patches, labels, stop, training=False)[1]
 
-    def _forward(self, patches, labels, training: bool):
+    def _forward(self, patches, labels, stop, training: bool):
         import tensorflow as tf
 
         patches = tf.cast(patches, tf.float32)
@@ -122,7 +127,7 @@ class Steps:
         pixel = -tf.math.log(tf.where(cloud, clipped, 1 - clipped))
         loss = tf.reduce_sum(tf.where(valid, pixel, 0.0))
         right = ((probability > 0.5) == cloud) & valid
-        figures = [loss, tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
+        figures = [loss, tf.math.count_nonzero(right), tf.math.count_nonzero(valid), stop]
         return loss, tf.stack([tf.cast(figure, tf.float64) for figure in figures])
 
     def _unscale(self, gradients, context):

@@ -1,0 +1,265 @@
+"""Kills, signals, full disks, many at once: nothing is lost, and each has its clear line."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from processes import Command, run
+
+from cloudmask.store import PatchStore
+
+SETTINGS = [
+    *("--set", "model.filters=2", "--set", "training.batch_size=4", "--set", "training.epochs=6"),
+    *("--set", "training.deterministic=true", "--set", "early_stopping.patience=3"),
+    *("--set", "checkpoint.minutes=0.005"),
+]
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@pytest.fixture(scope="module")
+def arguments(store_path, scenes):
+    """Of cloudmask-train, without the run directory."""
+    return ["--data", store_path, "--scenes", scenes, *SETTINGS, "--run"]
+
+
+@pytest.fixture(scope="module")
+def whole(arguments, tmp_path_factory):
+    """An uninterrupted run, and how long it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    began = time.monotonic()
+    done = run("cloudmask-train", [*arguments, folder / "run"], folder / "log")
+    assert done.wait() == 0, done.errors
+    return folder / "run", time.monotonic() - began
+
+
+def assert_equal_runs(one, two):
+    """Same weights to the bit, same history, same scores."""
+    weights = [keras.models.load_model(r / "model.keras").get_weights() for r in (one, two)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = [(r / "history.csv").read_text().splitlines()[1:] for r in (one, two)]
+    figures = [[row.split(",")[:5] for row in lines] for lines in rows]
+    assert figures[0] == figures[1]
+    results = [json.loads((r / "result.json").read_text()) for r in (one, two)]
+    for name in (*FIGURES, "best_epoch", "epochs_run", "stopped_early"):
+        assert results[0]["training"][name] == results[1]["training"][name]
+    assert results[0]["inference"]["confusion"] == results[1]["inference"]["confusion"]
+
+
+def assert_nothing_half_written(folder):
+    """Every file is complete; temporary ones are gone."""
+    names = [path.name for path in folder.rglob("*")]
+    assert not [name for name in names if ".tmp" in name or name == ".lock"], names
+
+
+def test_fifty_kills_at_random_moments(arguments, whole, tmp_path):
+    """SIGKILL by the clock and at renames (checkpoint, history, model, result), then to the end."""
+    expected, seconds = whole
+    rng = random.Random(20)
+    kills = finished = 0
+    while kills < 50:
+        folder = tmp_path / f"run{finished}"
+        for _ in range(17):
+            log = tmp_path / "log"
+            if rng.random() < 0.5:
+                command = Command("cloudmask-train", [*arguments, folder], log)
+                command.wait(rng.uniform(0.2, 0.9 * seconds))
+                command.send(signal.SIGKILL)
+            else:
+                command = Command("cloudmask-train", [*arguments, folder], log, rng.randint(1, 12))
+            code = command.wait(600)
+            assert code in (0, -signal.SIGKILL), command.errors
+            assert "Traceback" not in command.errors
+            if code == 0:
+                break
+            kills += 1
+            assert (folder / "result.json").exists() <= (folder / "model.keras").exists()
+        if code != 0 and not (folder / "result.json").exists():
+            done = run("cloudmask-train", [*arguments, folder], tmp_path / "log")
+            assert done.wait() == 0, done.errors
+        assert_equal_runs(expected, folder)
+        finished += 1
+        if (folder / ".lock").exists():  # killed after the result, so nobody came to tidy up
+            (folder / ".lock").unlink()
+        assert_nothing_half_written(folder)
+    assert finished > 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_at_random_moments(arguments, whole, tmp_path, number):
+    expected, seconds = whole
+    rng = random.Random(number)
+    folder = tmp_path / "run"
+    cut_off = 0
+    for _ in range(30):
+        command = Command("cloudmask-train", [*arguments, folder], tmp_path / "log")
+        # Before Python has set its handlers, a signal ends the process as any other.
+        while not (folder / ".lock").exists() and command.wait(0.01) is None:
+            pass
+        command.wait(rng.uniform(0.3, seconds))
+        command.send(number)
+        code = command.wait(60)
+        assert code in (0, 75, -number), command.errors
+        if code == 0:
+            break
+        cut_off += code == 75
+        if code == 75:
+            assert command.errors.count("cut off: ") == 1
+            assert "the same command continues" in command.errors
+    assert cut_off
+    assert run("cloudmask-train", [*arguments, folder], tmp_path / "log").wait() in (0, 2)
+    assert_equal_runs(expected, folder)
+
+
+def test_ten_at_once(arguments, whole, tmp_path):
+    folder = tmp_path / "run"
+    commands = [
+        Command("cloudmask-train", [*arguments, folder], tmp_path / f"log{i}") for i in range(10)
+    ]
+    codes = [command.wait(600) for command in commands]
+    assert sorted(codes) == [0] + [2] * 9
+    for command, code in zip(commands, codes, strict=True):
+        assert code == 0 or "in use by" in command.errors or "is finished" in command.errors
+    assert_equal_runs(whole[0], folder)
+    assert_nothing_half_written(folder)
+
+
+def test_force_moves_a_finished_run_aside(arguments, whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole[0], folder)
+    before = (folder / "result.json").read_bytes()
+    done = run("cloudmask-train", [*arguments, folder, "--force"], tmp_path / "log")
+    assert done.wait() == 0, done.errors
+    assert f"{folder}: finished; moved to {folder}.1" in done.output
+    assert (tmp_path / "run.1" / "result.json").read_bytes() == before
+    assert_equal_runs(folder, tmp_path / "run.1")
+
+
+def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole[0], folder)
+    (folder / "result.json").unlink()
+    from cloudmask.prepare import Options, prepare
+    from cloudmask.scenes import find_scenes
+
+    other = tmp_path / "other.h5"
+    prepare(find_scenes([scenes / "training"])[:5], other, Options(), workers=1)
+    changed = [other if a == arguments[1] else a for a in arguments]
+    done = run("cloudmask-train", [*changed, folder], tmp_path / "log")
+    assert done.wait() == 2
+    assert "begun with another patch store" in done.errors
+
+
+def test_nan_loss_is_told_and_keeps_the_last_checkpoint(arguments, store_path, tmp_path):
+    store = tmp_path / "p.h5"
+    shutil.copy(store_path, store)
+    folder = tmp_path / "run"
+    arguments = [store if a == store_path else a for a in arguments]
+    with h5py.File(store, "r+") as file:
+        file["patches"][:, 100, 100, 0] = np.inf
+    done = run("cloudmask-train", [*arguments, folder], tmp_path / "log")
+    assert done.wait() == 1
+    assert "the loss of epoch 1 is nan; try a smaller training.learning_rate" in done.errors
+    assert "Traceback" not in done.errors
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a file system of so many bytes; or changes the size of the mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = False
+
+    def resize(size):
+        nonlocal mounted
+        option = f"remount,size={size}" if mounted else f"size={size}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", place], check=True)
+        mounted = True
+        return place
+
+    yield resize
+    if mounted:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def assert_clear_line(command, code):
+    assert code in (1, 2), command.errors
+    assert "Traceback" not in command.errors, command.errors
+    lines = [line for line in command.errors.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, command.errors
+    assert "No space left" in lines[0] or "are free there" in lines[0]
+
+
+def test_a_disk_that_fills_while_training(arguments, whole, small_disk, tmp_path):
+    """Larger and larger, so that each write is once the one that fails; then enough to finish."""
+    total = sum(path.stat().st_size for path in whole[0].rglob("*") if path.is_file())
+    codes = []
+    for share in (0.02, 0.2, 0.4, 0.7, 0.9, 1.0, 2.5):
+        disk = small_disk(int(total * share) // 4096 * 4096 + 4096)
+        command = run("cloudmask-train", [*arguments, disk / "run"], tmp_path / "log")
+        codes.append(command.wait())
+        if codes[-1] == 0:
+            break
+        assert_clear_line(command, codes[-1])
+        assert not (disk / "run" / "result.json").exists()
+        assert not list((disk / "run").glob("*.tmp*"))
+    assert codes[-1] == 0, command.errors
+    assert len(codes) > 3
+    assert_equal_runs(whole[0], disk / "run")
+
+
+def test_a_disk_that_fills_while_preparing(scenes, store_path, small_disk, tmp_path):
+    size = store_path.stat().st_size
+    codes = []
+    for share in (0.1, 0.5, 0.95, 1.001, 1.5):
+        disk = small_disk(int(size * share) // 4096 * 4096)
+        arguments = ["--scenes", scenes, "--out", disk / "p.h5", "--workers", 2]
+        command = run("cloudmask-prepare", arguments, tmp_path / "log")
+        codes.append(command.wait())
+        if codes[-1] == 0:
+            break
+        assert_clear_line(command, codes[-1])
+        assert not (disk / "p.h5").exists()
+    assert codes[-1] == 0
+    assert PatchStore(disk / "p.h5").checksum == PatchStore(store_path).checksum
+
+
+def test_a_disk_that_fills_while_evaluating(whole, scenes, small_disk, tmp_path):
+    codes = []
+    for size in (4096, 40_000, 100_000, 200_000, 400_000, 800_000, 4_000_000):
+        disk = small_disk(size)
+        out = disk / "out"
+        arguments = ["--model", whole[0] / "model.keras", "--scenes", scenes, "--out", out]
+        command = run("cloudmask-eval", arguments, tmp_path / "log")
+        codes.append(command.wait())
+        if codes[-1] == 0:
+            break
+        assert_clear_line(command, codes[-1])
+        assert not (out / "result.json").exists()
+    assert codes[-1] == 0
+    assert len(codes) > 2
+
+
+@pytest.mark.parametrize("place", ["missing", "read-only"])
+def test_places_that_cannot_be_written(arguments, small_disk, tmp_path, place):
+    disk = small_disk(10_000_000)
+    if place == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        folder = disk / "run"
+    else:
+        (disk / "file").touch()
+        folder = disk / "file" / "run"
+    command = run("cloudmask-train", [*arguments, folder], tmp_path / "log")
+    assert command.wait() in (1, 2)
+    assert "Traceback" not in command.errors
+    assert str(folder) in command.errors

@@ -1,0 +1,299 @@
+"""Damaged files for every reader: a clear InputError or a clean read, never anything else.
+
+    python tests/fuzz.py 10000        # or: make fuzz N=10000
+
+Each case is one file of one kind with one damage, all drawn from the seed. The cases run in a
+process whose memory is bounded and which reports what it is doing, so that a crash or a hang of a
+library has a name.
+"""
+
+import argparse
+import multiprocessing
+import random
+import resource
+import shutil
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+MEMORY = 1 << 30  # bytes that a case may add to the process
+SECONDS = 60  # for one case
+
+
+def originals(folder: Path) -> dict[str, Path]:
+    """One small intact file of each kind."""
+    from cloudmask import synthetic
+    from cloudmask.config import Config
+    from cloudmask.prepare import Options, prepare
+    from cloudmask.record import result
+    from cloudmask.train.checkpoint import Checkpoints
+
+    folder.mkdir(parents=True)
+    scene = folder / "S3A_scene.hdf"
+    synthetic.write_scene(scene, synthetic.make_scene("training", 0, (256, 256), seed=1))
+    prepare([scene], folder / "store.h5", Options(), workers=1)
+    (folder / "config.yaml").write_text(Config().to_yaml())
+    result.write_result(folder, {"status": "success", "training": {"loss": 0.5}, "inference": {}})
+    arrays = [np.arange(60.0).reshape(3, 20), np.float32(1)]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoint = checkpoints.save({"epoch": 1, "step": 0}, arrays, arrays)
+    return {
+        "scene": scene,
+        "product": _product(folder / "S3A_product.SEN3"),
+        "store": folder / "store.h5",
+        "config": folder / "config.yaml",
+        "result": folder / "result.json",
+        "checkpoint": checkpoint,
+    }
+
+
+def _product(folder: Path) -> Path:
+    """A cut-down Level-1 product: S7 to S9 and flags, the sun's angle left out."""
+    import h5netcdf
+
+    folder.mkdir()
+    (folder / "xfdumanifest.xml").write_text("<xml/>")
+    rng = np.random.default_rng(0)
+    shape = (300, 280)
+    layers = {
+        f"S{n}_BT_in.nc": {f"S{n}_BT_in": (rng.integers(-3000, 2000, shape), "i2")}
+        for n in (7, 8, 9)
+    }
+    layers["flags_in.nc"] = {
+        "bayes_in": (rng.integers(0, 3, shape), "u1"),
+        "confidence_in": (rng.integers(0, 2, shape) * 16384, "u2"),
+    }
+    for name, variables in layers.items():
+        with h5netcdf.File(folder / name, "w") as file:
+            file.dimensions = {"rows": shape[0], "columns": shape[1]}
+            for label, (values, kind) in variables.items():
+                variable = file.create_variable(label, ("rows", "columns"), kind)
+                variable[...] = values.astype(kind)
+                if kind == "i2":
+                    variable.attrs["scale_factor"] = np.float64(0.01)
+                    variable.attrs["add_offset"] = np.float64(283.73)
+    return folder
+
+
+def read(kind: str, path: Path) -> None:
+    """What the commands do with a file of this kind."""
+    from cloudmask.config import load_config
+    from cloudmask.record.result import read_result
+    from cloudmask.scenes import check_scene, read_scene
+    from cloudmask.store import PatchStore
+    from cloudmask.train.checkpoint import Checkpoints
+
+    if kind in ("scene", "product"):
+        check_scene(path)
+        scene = read_scene(path)
+        assert np.isfinite(scene.image).all()
+    elif kind == "store":
+        store = PatchStore(path)
+        store.names  # noqa: B018, decodes them
+        np.asarray(store.patches[:1]).sum()
+    elif kind == "config":
+        load_config(path)
+    elif kind == "result":
+        read_result(path)
+    else:
+        Checkpoints(path.parent).load()
+
+
+def damage(kind: str, path: Path, rng: random.Random) -> str:
+    """Damage the file (of a product, one of its files); returns what was done."""
+    if path.is_dir():
+        path = rng.choice(sorted(path.glob("*.nc")))
+    ways = [_flip, _truncate, _overwrite, _replace]
+    if kind in ("scene", "product", "store"):
+        ways += [_reshape, _attributes, _remove]
+    if kind in ("config", "result"):
+        ways += [_text]
+    way = rng.choice(ways)
+    return f"{path.name}: {way.__name__[1:]} {way(path, rng)}"
+
+
+def _flip(path: Path, rng: random.Random) -> str:
+    content = bytearray(path.read_bytes())
+    # Half of them where the structure is, at the beginning.
+    places = [
+        rng.randrange(min(len(content), rng.choice((4096, 1 << 30))))
+        for _ in range(rng.randint(1, 8))
+    ]
+    for place in places:
+        content[place] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+    return str(places)
+
+
+def _truncate(path: Path, rng: random.Random) -> str:
+    size = rng.randrange(path.stat().st_size)
+    with path.open("r+b") as file:
+        file.truncate(size)
+    return str(size)
+
+
+def _overwrite(path: Path, rng: random.Random) -> str:
+    content = bytearray(path.read_bytes())
+    begin = rng.randrange(min(len(content), 8192))
+    piece = rng.choice((b"\xff", b"\x00", rng.randbytes(1))) * rng.randint(1, 64)
+    content[begin : begin + len(piece)] = piece
+    path.write_bytes(content)
+    return f"{begin} {piece[:4]!r}"
+
+
+def _replace(path: Path, rng: random.Random) -> str:
+    content = rng.choice(
+        (b"", b"\x00" * 100, b"\x89HDF\r\n\x1a\n" + rng.randbytes(500), b"PK\x03\x04")
+    )
+    path.write_bytes(content)
+    return repr(content[:8])
+
+
+def _text(path: Path, rng: random.Random) -> str:
+    text = rng.choice(
+        (
+            *(
+                "[" * 5000,
+                "{" * 5000,
+                '{"schema": 1e999}',
+                "a: &a [*a]",
+                "seed: 1e400",
+                "- " * 3000,
+            ),
+            *(
+                "!!python/object/apply:os.system ['true']",
+                "seed: [[1]]",
+                "name: ../../x",
+                "\ud7ff: 1",
+            ),
+            *(
+                '{"schema": 1, "status": []}',
+                '{"schema": true}',
+                "training: 3",
+                "model: {filters: 1e9}",
+            ),
+            *("a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b,*b]", "? [1, 2]\n: 3", "seed: 0x7fffffffffff"),
+        )
+    )
+    path.write_text(text)
+    return text[:20]
+
+
+def _reshape(path: Path, rng: random.Random) -> str:
+    """A data set of another shape or type, huge ones without any data behind them."""
+    with h5py.File(path, "r+") as file:
+        name = rng.choice(sorted(file))
+        del file[name]
+        shape = rng.choice(
+            ((0,), (1,), (10**6, 10**6, 9), (300, 280), (2**40, 1, 1), (256, 256, 3), ())
+        )
+        kind = rng.choice(("f4", "u1", "S5", "c8", "f8", "i8", h5py.string_dtype(), "V7"))
+        creation = (
+            {"chunks": True}
+            if shape and 0 not in shape and np.prod(shape, dtype=float) > 1e8
+            else {}
+        )
+        file.create_dataset(name, shape, kind, **creation)
+    return f"{name} {shape} {kind}"
+
+
+def _attributes(path: Path, rng: random.Random) -> str:
+    with h5py.File(path, "r+") as file:
+        target = rng.choice([file, *(file[name] for name in sorted(file))])
+        value = rng.choice((np.nan, "text", [1, 2, 3], 0, -1, 1e308, b"\xff\xfe", np.zeros((3, 3))))
+        name = rng.choice(
+            (*target.attrs, "scale_factor", "_FillValue", "add_offset", "version", "format")
+        )
+        target.attrs[name] = value
+    return f"{target.name} {name}={value!r}"
+
+
+def _remove(path: Path, rng: random.Random) -> str:
+    with h5py.File(path, "r+") as file:
+        name = rng.choice(sorted(file))
+        del file[name]
+        if rng.random() < 0.5:
+            file.create_group(name)
+    return name
+
+
+def _cases(first: int, last: int, folder: str, say) -> None:
+    """Run cases in this process; `say` gets each case before it runs, and failures."""
+    from cloudmask.errors import Fault, InputError
+
+    files = originals(Path(folder) / "originals")
+    work = Path(folder) / "work"
+    for kind, path in files.items():  # everything is imported and warm before memory is counted
+        read(kind, path)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    for number in range(first, last):
+        rng = random.Random(number)
+        kind = rng.choice(sorted(files))
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        path = work / files[kind].name
+        (shutil.copytree if files[kind].is_dir() else shutil.copy)(files[kind], path)
+        what = f"case {number}: {kind}, {damage(kind, path, rng)}"
+        say(("case", what))
+        try:
+            read(kind, path)
+        except (Fault, InputError) as error:
+            if kind != "config" and "\n" in str(error):
+                say(("fault", f"{what}: more than one line: {error}"))
+            if str(path if kind != "checkpoint" else path.parent) not in str(error):
+                say(("fault", f"{what}: does not name the file: {error}"))
+        except BaseException:
+            say(("fault", f"{what}\n{traceback.format_exc()}"))
+        left = [p.name for p in work.iterdir() if p != path]
+        if left:
+            say(("fault", f"{what}: left {left}"))
+    say(("done", ""))
+
+
+def fuzz(count: int, first: int = 0) -> list[str]:
+    """Run `count` cases from number `first` on; returns a line or more for each fault."""
+    faults: list[str] = []
+    context = multiprocessing.get_context("spawn")
+    while first < count:
+        receiver, sender = context.Pipe(duplex=False)
+        with tempfile.TemporaryDirectory() as folder:
+            process = context.Process(target=_cases, args=(first, count, folder, sender.send))
+            process.start()
+            sender.close()
+            last = "starting"
+            while True:
+                try:
+                    if not receiver.poll(SECONDS):
+                        faults.append(f"{last}: hangs")
+                        process.kill()
+                        break
+                    state, text = receiver.recv()
+                except EOFError:
+                    process.join()
+                    faults.append(f"{last}: the process died with {process.exitcode}")
+                    break
+                if state == "done":
+                    return faults
+                if state == "fault":
+                    faults.append(text)
+                else:
+                    last = text
+            process.join()
+            if not last.startswith("case"):
+                return faults
+            first = int(last.split()[1].rstrip(":")) + 1
+    return faults
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("count", type=int, nargs="?", default=300)
+    arguments = parser.parse_args()
+    found = fuzz(arguments.count)
+    print("\n".join(found) or f"{arguments.count} damaged files: no fault")
+    sys.exit(bool(found))

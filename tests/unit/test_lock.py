@@ -1,0 +1,127 @@
+"""The lock of a run directory: one holder, told by name, and nothing left by the dead."""
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from cloudmask import lock
+from cloudmask.errors import InputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cloudmask.lock import exclusive
+with exclusive(Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.5)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def no_locks(file, operation):
+    raise OSError(errno.ENOSYS, "no locks here")
+
+
+def test_is_held_told_and_removed(tmp_path):
+    path = tmp_path / "lock"
+    with lock.exclusive(path, "run"):
+        with pytest.raises(InputError, match=f"run: in use by process {os.getpid()} on "):
+            lock.exclusive(path, "run").__enter__()
+        assert path.exists()
+    assert not path.exists()
+    with lock.exclusive(path, "run"):
+        pass
+
+
+def test_another_process_is_named_and_its_death_frees(tmp_path, holder):
+    path = tmp_path / "lock"
+    expected = f"run: in use by process {holder.pid} on {platform.node()}"
+    with pytest.raises(InputError, match=expected):
+        lock.exclusive(path, "run").__enter__()
+    holder.kill()
+    holder.wait()
+    began = time.monotonic()
+    with lock.exclusive(path, "run"):
+        assert time.monotonic() - began < 2
+        assert json.loads(path.read_text())["process"] == os.getpid()
+
+
+def test_removed_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError), lock.exclusive(tmp_path / "lock", "run"):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_node_is_known_by_its_heartbeat(tmp_path, quick):
+    """A file system whose locks do not reach the other node."""
+    path = tmp_path / "lock"
+    path.write_text('{"host": "elsewhere", "process": 7}')
+    stop = threading.Event()
+    beating = threading.Thread(target=lock._beat, args=(path, stop))
+    beating.start()
+    with pytest.raises(InputError, match="in use by process 7 on elsewhere"):
+        lock.exclusive(path, "run").__enter__()
+    stop.set()
+    beating.join()
+    with lock.exclusive(path, "run"):  # the other one no longer moves
+        pass
+
+
+def test_a_file_system_without_locks(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    path = tmp_path / "lock"
+    with lock.exclusive(path, "run"), pytest.raises(InputError, match="in use by process"):
+        lock.exclusive(path, "run").__enter__()
+    path.write_text(json.dumps({"host": platform.node(), "process": 1}))
+    with lock.exclusive(path, "run"):
+        pass
+
+
+def test_a_damaged_lock_file_holds_nobody_up(tmp_path):
+    (tmp_path / "lock").write_text("[1")
+    with lock.exclusive(tmp_path / "lock", "run"):
+        pass
+
+
+def test_of_many_one_wins(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, tmp_path / "lock"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(10)
+    ]
+    deadline = time.monotonic() + 30
+    while sum(p.poll() is not None for p in processes) < 9 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    alive = [p for p in processes if p.poll() is None]
+    assert len(alive) == 1
+    alive[0].kill()
+    outputs = [p.communicate() for p in processes]
+    assert sum("in use by" in error for _, error in outputs) == 9
