@@ -4,13 +4,13 @@ Both are a stand-in for NVIDIA's, which are gigabytes behind a login: a Debian w
 a NumPy that say in their version and code that they are the vendor's. They must stay untouched.
 """
 
-import hashlib
 import json
 import shutil
 import socket
 import subprocess
 import tarfile
 import time
+import zipfile
 
 import machine
 import pytest
@@ -86,20 +86,24 @@ def test_local_image(apptainer, tree, standin):
 
 
 def test_a_replaced_numpy_stops_the_build(apptainer, tree, standin):
-    """The same with NumPy among the wheels of the app."""
+    """The same with another NumPy among the wheels of the app."""
     good, bad = tree / "build/wheels/cloudmask-k80", tree / "build/wheels/bad"
     shutil.rmtree(bad, ignore_errors=True)
     shutil.copytree(good, bad)
-    (wheel,) = (tree / "build/wheels/cloudmask-cpu").glob("numpy-*.whl")
-    shutil.copy(wheel, bad)
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    wheel = bad / "numpy-9.9.9-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("numpy/__init__.py", "")
+        info = "numpy-9.9.9.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
     with (bad / "app.txt").open("a") as file:
-        file.write(f"numpy=={wheel.name.split('-')[1]} --hash=sha256:{digest}\n")
+        file.write(f"numpy==9.9.9 --hash=sha256:{machine.sha256(wheel)}\n")
     image, words = tree / "bad.sif", ("--bootstrap", "localimage", "--from", standin)
     made = build(apptainer, tree, image, *words, wheels="build/wheels/bad")
     assert made.returncode == 1
     assert "error: the base's numpy" in made.stdout + made.stderr
-    assert "was replaced by" in made.stdout + made.stderr
+    assert "was replaced by 9.9.9 in /opt/cloudmask" in made.stdout + made.stderr
     assert not image.exists() and not list(tree.glob(".bad*"))
 
 
