@@ -159,9 +159,3 @@ def build_cpu_image(apptainer: Apptainer) -> Image:
         made = make_image(apptainer, tree, "image", "BASE=cpu")
         assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
         return Image(path, tree, made.stdout + made.stderr)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

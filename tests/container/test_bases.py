@@ -15,6 +15,8 @@ import zipfile
 import machine
 import pytest
 
+from cloudmask import files
+
 MARK = "VENDOR_BUILD = 'not from PyPI'\n"
 VENDOR = {"tensorflow": "+nv24.3", "numpy": "+nv"}
 PROBE = "import tensorflow as t, numpy as n; print(t.VENDOR_BUILD, n.VENDOR_BUILD, t.__file__)"
@@ -98,7 +100,7 @@ def test_a_replaced_numpy_stops_the_build(apptainer, tree, standin):
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     with (bad / "app.txt").open("a") as file:
-        file.write(f"numpy==9.9.9 --hash=sha256:{machine.sha256(wheel)}\n")
+        file.write(f"numpy==9.9.9 --hash=sha256:{files.sha256(wheel)}\n")
     image, words = tree / "bad.sif", ("--bootstrap", "localimage", "--from", standin)
     made = build(apptainer, tree, image, *words, wheels="build/wheels/bad")
     assert made.returncode == 1
@@ -154,7 +156,7 @@ def _push(root, folder, address):
     blobs.mkdir(parents=True)
 
     def blob(path):
-        digest = machine.sha256(path)
+        digest = files.sha256(path)
         path.rename(blobs / digest)
         return {"digest": f"sha256:{digest}", "size": (blobs / digest).stat().st_size}
 
