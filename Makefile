@@ -4,8 +4,25 @@ VENV ?= .venv
 DEMO ?= demo
 PYTEST_ARGS ?=
 
+# Images: make image [GPU=k80 | BASE=cpu]; containers/bases.yaml lists both. Where the machine needs
+# them: CA_BUNDLE=, PROXY=, MIRROR= (Debian), TMP=, CACHE=; BUILD_ARGS= takes more of build.py.
+GPU ?=
+BASE ?=
+CA_BUNDLE ?=
+PROXY ?=
+MIRROR ?=
+TMP ?=
+CACHE ?=
+BUILD_ARGS ?=
+BUILD_VENV ?= .venv-build
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD_PYTHON := $(BUILD_VENV)/bin/python
+NAME := cloudmask$(if $(GPU)$(BASE),-$(GPU)$(BASE))
+IMAGE := $(NAME).sif
+WHEELS := build/wheels/$(NAME)
+CHOICE := $(if $(GPU),--gpu $(GPU)) $(if $(BASE),--base $(BASE))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -45,10 +62,32 @@ locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/
 	cd app && ../$(BIN)/uv pip compile -q --universal --python-version 3.10 \
 	  --generate-hashes --custom-compile-command 'make locks' -c locks/cpu.txt \
 	  --extra cpu --extra test --extra lint pyproject.toml -o locks/dev.txt
+	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
+	  --generate-hashes --custom-compile-command 'make locks' \
+	  containers/requirements.in -o containers/requirements.txt
+	bash app/locks/images.sh $(abspath $(BIN))/uv
+
+.PHONY: wheels
+wheels: $(WHEELS)/app.txt ## the image's Python packages, downloaded and checked; GPU=, BASE= as for image
+
+.PHONY: image
+image: $(IMAGE) ## the container image for most GPUs, or with GPU=k80 (v100, p100 …), or BASE=cpu
+
+.PHONY: image-info
+image-info: $(BUILD_VENV)/stamp ## what is in the image (labels, base, sizes); GPU=, BASE= as for image
+	@$(BUILD_PYTHON) containers/info.py $(IMAGE)
+
+.PHONY: image-test
+image-test: ## let the image check itself, with the GPU where there is one
+	bash -c 'source slurm/lib/container.sh && container::self_test $(IMAGE)'
+
+.PHONY: example
+example: $(VENV)/cpu.stamp ## make the small model and scene of cloudmask-eval --example anew
+	$(BIN)/python app/make_example.py build/example
 
 .PHONY: clean
-clean: ## remove the virtual environment and the demo
-	rm -rf "$(VENV)" "$(DEMO)"
+clean: ## remove the virtual environments, the demo and what builds leave; images stay
+	rm -rf "$(VENV)" "$(DEMO)" "$(BUILD_VENV)" build
 
 $(VENV)/cpu.stamp: app/locks/cpu.txt app/pyproject.toml
 	@echo "installing Python packages into $(VENV) (about 250 MB to download, once)"
@@ -61,3 +100,22 @@ $(VENV)/dev.stamp: $(VENV)/cpu.stamp app/locks/dev.txt
 	@echo "installing what the tests need into $(VENV)"
 	$(PIP) install --require-hashes -r app/locks/dev.txt
 	@touch $@
+
+$(BUILD_VENV)/stamp: containers/requirements.txt
+	$(PYTHON) -m venv $(BUILD_VENV)
+	$(BUILD_PYTHON) -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
+APP_SOURCES := $(shell find app/src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+
+$(WHEELS)/app.txt: containers/wheels.py app/pyproject.toml $(wildcard app/locks/*.txt) $(APP_SOURCES) \
+  | $(BUILD_VENV)/stamp
+	$(if $(CA_BUNDLE),PIP_CERT=$(CA_BUNDLE)) $(if $(PROXY),PIP_PROXY=$(PROXY)) \
+	  $(BUILD_PYTHON) containers/wheels.py $(CHOICE) --out $(WHEELS)
+
+$(IMAGE): $(WHEELS)/app.txt containers/cloudmask.def containers/build.py containers/sources.py \
+  containers/selftest.py
+	$(BUILD_PYTHON) containers/build.py $(CHOICE) --wheels $(WHEELS) --out $@ \
+	  $(if $(CA_BUNDLE),--ca-bundle $(CA_BUNDLE)) $(if $(PROXY),--proxy $(PROXY)) \
+	  $(if $(MIRROR),--mirror $(MIRROR)) $(if $(TMP),--tmp $(TMP)) $(if $(CACHE),--cache $(CACHE)) \
+	  $(BUILD_ARGS)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import machine
 import pytest
 
 from cloudmask import synthetic
@@ -60,3 +61,15 @@ def command():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def apptainer():
+    """Real Apptainer, run as an ordinary user."""
+    return machine.bring_apptainer()
+
+
+@pytest.fixture(scope="session")
+def cpu_image(apptainer):
+    """The CPU image, built once for these inputs."""
+    return machine.build_cpu_image(apptainer)

@@ -11,6 +11,7 @@ SCENES = Path("data/inference")
 
 EPILOG = """\
 examples:
+  cloudmask-eval --example
   cloudmask-eval --run runs/paper-1 --scenes data/inference
   cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --truth summary
   cloudmask-eval
@@ -32,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--run", type=Path, metavar="DIR", help="finished run")
     source.add_argument("--model", type=Path, metavar="F.keras", help="saved network")
+    source.add_argument(
+        "--example",
+        action="store_true",
+        help="a small trained network and a synthetic scene that come with the package",
+    )
     parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="output folder (default: evaluation in the run)"
@@ -100,7 +106,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.evaluation import table
     from cloudmask.evaluate.job import Job, evaluate_job, newest_run
 
-    if not arguments.run and not arguments.model:
+    if arguments.example and not arguments.scenes:
+        from cloudmask import example
+
+        arguments.scenes = [example.scene()]
+        print(f"example: a U-Net of half the published width on the scene {example.scene().name}")
+    if not arguments.run and not arguments.model and not arguments.example:
         arguments.run = newest_run(RUNS)
         print(f"no --run or --model given: taking the newest finished run, {arguments.run}")
     if not arguments.scenes:
@@ -123,6 +134,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         force=arguments.force,
         masks=not arguments.no_masks,
         pictures=not arguments.no_pictures,
+        example=arguments.example,
     )
     out, inference = evaluate_job(job, sys.argv)
     for line in inference["notes"]:

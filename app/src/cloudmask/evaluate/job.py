@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask import files
+from cloudmask import example, files
 from cloudmask.baselines import NaiveBayes, ThresholdTest
 from cloudmask.config import Config, load_config
 from cloudmask.errors import InputError
@@ -30,6 +30,7 @@ class Job:
     """What `cloudmask-eval` was asked for; None where the run or the default decides.
 
     scenes: files, product folders, or folders to search. memory_limit: bytes, 0 for none.
+    example: the small network that comes with the package, instead of a run or a model.
     """
 
     run: Path | None
@@ -48,6 +49,12 @@ class Job:
     force: bool
     masks: bool
     pictures: bool
+    example: bool = False
+
+    @property
+    def network(self) -> str:
+        """What is evaluated, in words."""
+        return "example" if self.example else str(self.model or self.run)
 
 
 def newest_run(runs: Path) -> Path:
@@ -82,7 +89,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     baselines = _baselines(job, config) if job.baselines else {}
     devices = open_devices()
     precision = choose_precision(job.precision)
-    network = load(job.run / "model.keras" if job.run else job.model)
+    network = _network(job)
     predict = Predictor(network, POLICIES[precision], tiling, int(job.memory_limit))
     out = _output_folder(job)
     watch = Stopwatch(config.name)
@@ -91,7 +98,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
             predict, scenes, options, Output(out, job.masks, job.pictures), baselines
         )
     inference = {"tiling": tiling, "computed_in": precision, **inference}
-    facts = provenance.collect(command, {"model": str(job.model or job.run)})
+    facts = provenance.collect(command, {"model": job.network})
     system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
     provenance.write(out, facts)
     files.write_text(out / "summary.txt", watch.summary(system))
@@ -107,7 +114,15 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     return out, inference
 
 
+def _network(job: Job):
+    if job.example:
+        return example.network()
+    return load(job.run / "model.keras" if job.run else job.model)
+
+
 def _run_config(job: Job) -> Config:
+    if job.example:
+        return load_config(None, ("name=example", f"model.filters={example.FILTERS}"))
     if not job.run:
         return load_config(None)
     if not result.finished(job.run):

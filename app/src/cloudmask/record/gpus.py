@@ -27,6 +27,7 @@ class Gpus:
         self.uuids: list[str] = []
         self.names: list[str] = []
         self.memory: list[int | None] = []  # bytes of the whole card
+        self.capabilities: list[str | None] = []  # compute capability, "7.0"
         self.driver: str | None = None
         self.notes: list[str] = []
         self._handles: list[Any] = []
@@ -49,6 +50,9 @@ class Gpus:
             self.uuids.append(_text(_ask(pynvml.nvmlDeviceGetUUID, handle)) or "unknown")
             self.names.append(_text(_ask(pynvml.nvmlDeviceGetName, handle)) or "unknown")
             self.memory.append(memory.total if memory else None)
+            # Named within: not every binding has it, and then it is not known either.
+            capability = _ask(lambda h: pynvml.nvmlDeviceGetCudaComputeCapability(h), handle)
+            self.capabilities.append("{}.{}".format(*capability) if capability else None)
 
     def read(self, index: int) -> Reading:
         """Read the `index`-th visible card; never raises."""

@@ -53,7 +53,7 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
 
     Several workers are those of `TF_CONFIG`; several GPUs of one process are mirrored.
     """
-    with _without_greeting():
+    with without_greeting():
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -76,7 +76,7 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
 
 
 @contextlib.contextmanager
-def _without_greeting() -> Iterator[None]:
+def without_greeting() -> Iterator[None]:
     """Drop the notices that TensorFlow prints from its C++ side whenever it is imported."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as caught:

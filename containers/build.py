@@ -1,0 +1,211 @@
+"""Build an image of the bundle from cloudmask.def for a base of bases.yaml.
+
+containers/build.py --gpu k80 --wheels build/wheels/k80 --out cloudmask-k80.sif
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "app" / "src"), str(Path(__file__).parent)]
+
+from sources import base_digest, debian_mirror  # noqa: E402
+
+from cloudmask import __version__  # noqa: E402
+from cloudmask.bases import Base, read_bases  # noqa: E402
+from cloudmask.errors import Fault, InputError  # noqa: E402
+
+DEFINITION = Path("containers/cloudmask.def")
+# Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
+DEBIAN_PACKAGES = "python3 ca-certificates"
+
+EPILOG = """\
+Certificates (CA_BUNDLE, default SSL_CERT_FILE) and proxy (default https_proxy) serve the programs
+that fetch the base; nothing of them enters the image. Temporary files and the cache lie below
+build/ unless APPTAINER_TMPDIR and APPTAINER_CACHEDIR, or --tmp and --cache, say otherwise; on a
+cluster let --tmp be node-local, since parallel file systems refuse what a build does.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--base", default="", help="name in bases.yaml (default: its default)")
+    p.add_argument("--gpu", default="", help="or the GPU that the image is for")
+    p.add_argument("--out", type=Path, required=True, metavar="F.sif", help="the image")
+    p.add_argument("--wheels", type=Path, required=True, metavar="DIR", help="of wheels.py")
+    p.add_argument("--bootstrap", default="", help="instead of the base's: docker, localimage, …")
+    p.add_argument("--from", dest="address", default="", help="instead of the base's address")
+    p.add_argument("--digest", default="", help="sha256:… of the base, if the registry is away")
+    p.add_argument("--mirror", default="", help="Debian's mirror (default: this machine's apt's)")
+    p.add_argument("--ca-bundle", default="", metavar="FILE", help="certificates of a proxy")
+    p.add_argument("--proxy", default="", metavar="URL", help="for HTTP and HTTPS")
+    p.add_argument("--tmp", type=Path, metavar="DIR", help="temporary files, many GB")
+    p.add_argument("--cache", type=Path, metavar="DIR", help="downloaded layers")
+    p.add_argument("--plain-http", action="store_true", help="the registry speaks no HTTPS")
+    p.add_argument("--squashfs", default="", metavar="ARGS", help="for mksquashfs")
+    p.add_argument("--runtime", default="", help="default: apptainer, else singularity")
+    p.add_argument("--dry-run", action="store_true", help="print the command, touch nothing")
+    return p
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    os.chdir(ROOT)  # paths in the definition are relative to it
+    try:
+        build(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Fault, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Check what can be checked, then build under a temporary name and rename."""
+    base = read_bases().choose(arguments.base, arguments.gpu)
+    bootstrap = arguments.bootstrap or base.bootstrap
+    address = arguments.address or base.address
+    runtime = find_runtime(arguments.runtime)
+    environment = build_environment(arguments)
+    mirror = "none"
+    if bootstrap == "debootstrap":
+        mirror = arguments.mirror or debian_mirror(address)
+        if not shutil.which("debootstrap"):
+            raise InputError("debootstrap: not found; install the package debootstrap")
+    if not arguments.dry_run:
+        check(arguments, base, environment)
+    digest = arguments.digest
+    if not digest and not arguments.dry_run:
+        ca_bundle = environment.get("SSL_CERT_FILE")
+        digest = base_digest(bootstrap, address, mirror, ca_bundle, arguments.plain_http)
+    if bootstrap == "docker" and digest:
+        address = pinned(address, digest)
+    values = {
+        "BOOTSTRAP": bootstrap,
+        "FROM": address,
+        "SUITE": address if bootstrap == "debootstrap" else "none",
+        "MIRROR": mirror,
+        "INCLUDE": DEBIAN_PACKAGES if bootstrap == "debootstrap" else "",
+        "BASE": base.name,
+        "DIGEST": digest or "unknown",
+        "WHEELS": str(arguments.wheels),
+        "VERSION": __version__,
+        "COMMIT": commit(),
+        "CREATED": created(),
+        "SOURCE_DATE_EPOCH": environment["SOURCE_DATE_EPOCH"],
+    }
+    temporary = arguments.out.with_name(f".{arguments.out.stem}.{os.getpid()}.tmp.sif")
+    command = [*runtime, "build", "--force"]
+    if arguments.plain_http:
+        command.append("--no-https")
+    if arguments.squashfs:
+        command += ["--mksquashfs-args", arguments.squashfs]
+    for name, value in values.items():
+        command += ["--build-arg", f"{name}={value}"]
+    command += [str(temporary), str(DEFINITION)]
+    print(shlex.join(command), flush=True)
+    if arguments.dry_run:
+        return
+    try:
+        done = subprocess.run(command, env=environment)
+        if done.returncode:
+            raise Fault(f"{runtime[-1]} build failed (exit {done.returncode}); its messages above")
+        temporary.replace(arguments.out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
+
+
+def find_runtime(wanted: str) -> list[str]:
+    """The command that builds: the wanted one, apptainer or singularity."""
+    for name in [wanted] if wanted else ["apptainer", "singularity"]:
+        words = shlex.split(name)
+        if shutil.which(words[0]):
+            return words
+    raise InputError(
+        f"{wanted or 'apptainer, singularity'}: not found; on a cluster try "
+        "'module load apptainer', on a Debian machine tests/env/apptainer.sh"
+    )
+
+
+def build_environment(arguments: argparse.Namespace) -> dict[str, str]:
+    """The environment of the build: folders, certificates, proxy, date of files."""
+    environment = dict(os.environ)
+    tmp = arguments.tmp or environment.get("APPTAINER_TMPDIR") or ROOT / "build" / "tmp"
+    cache = arguments.cache or environment.get("APPTAINER_CACHEDIR") or ROOT / "build" / "cache"
+    for runtime in ("APPTAINER", "SINGULARITY"):
+        environment[f"{runtime}_TMPDIR"] = str(Path(tmp).resolve())
+        environment[f"{runtime}_CACHEDIR"] = str(Path(cache).resolve())
+    bundle = arguments.ca_bundle or environment.get("SSL_CERT_FILE", "")
+    if arguments.ca_bundle and not Path(bundle).is_file():
+        raise InputError(f"CA_BUNDLE={bundle}: no such file; expected certificates in PEM format")
+    if bundle:
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE"), str(bundle))
+    if arguments.proxy:
+        names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        environment |= dict.fromkeys(names, arguments.proxy)
+    environment.setdefault("SOURCE_DATE_EPOCH", git("log", "-1", "--format=%ct") or "315532800")
+    return environment
+
+
+def check(arguments: argparse.Namespace, base: Base, environment: dict[str, str]) -> None:
+    """Refuse early: no wheels, or too little space for what the build writes."""
+    if not (arguments.wheels / "app.txt").exists():
+        raise InputError(f"{arguments.wheels}: no wheelhouse; make it with: make wheels")
+    wants = {environment["APPTAINER_TMPDIR"]: base.space_gb}
+    wants.setdefault(environment["APPTAINER_CACHEDIR"], base.space_gb // 2)
+    for folder, gigabytes in wants.items():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < gigabytes:
+            raise InputError(
+                f"{folder}: {free:.1f} GB free, a build on {base.name} wants about {gigabytes} GB; "
+                "give another folder with TMP= (temporary files) or CACHE= (layers)"
+            )
+
+
+def pinned(address: str, digest: str) -> str:
+    """The address by digest instead of tag, so that exactly what was looked up is fetched."""
+    return f"{address.split('@')[0].rpartition(':')[0] or address}@{digest}"
+
+
+def created() -> str:
+    """Date of the build, or that of SOURCE_DATE_EPOCH where someone set it to get equal images."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = time.gmtime(int(epoch)) if epoch else time.gmtime()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", when)
+
+
+def commit() -> str:
+    """Commit of the tree, with "-dirty" if files differ from it; "unknown" outside git."""
+    head = git("rev-parse", "HEAD")
+    if not head:
+        return "unknown"
+    return head + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def git(*words: str) -> str:
+    """Output of git, "" where it fails."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

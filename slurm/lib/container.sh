@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Run commands in an image, isolated from the host: no home, nothing of the user's environment but
+# the variables listed here, and the GPU only where there is one. To be sourced.
+#
+#   container::exec IMAGE [--bind SRC[:DST[:ro]]]… [--env NAME=VALUE]… [--option OPT]… COMMAND…
+#
+# CLOUDMASK_RUNTIME: the runtime (default: apptainer, else singularity).
+# CLOUDMASK_GPU: "auto" (default), "yes" or "no".
+set -euo pipefail
+
+# Passed on if set. Everything else of the host stays outside: PYTHONPATH, LD_PRELOAD, conda's …
+readonly CONTAINER_PASSED='^(SLURM_|SLURMD_|PMI_|PMIX_|NCCL_|CLOUDMASK_|TF_CONFIG$|TF_NUM_|CUDA_VISIBLE_DEVICES$|NVIDIA_VISIBLE_DEVICES$|OMP_NUM_THREADS$|TZ$|LANG$|LC_ALL$|https?_proxy$|no_proxy$)'
+
+container::runtime() {
+  local name
+  for name in ${CLOUDMASK_RUNTIME:-apptainer singularity}; do
+    if command -v "$name" >/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "error: no ${CLOUDMASK_RUNTIME:-apptainer or singularity} on PATH; try 'module load apptainer'" >&2
+  return 2
+}
+
+# Whether this node has a GPU whose driver works.
+container::has_gpu() {
+  case ${CLOUDMASK_GPU:-auto} in
+  yes) return 0 ;;
+  no) return 1 ;;
+  auto) [[ -n $(nvidia-smi --list-gpus 2>/dev/null) ]] ;;
+  *)
+    echo "error: CLOUDMASK_GPU=$CLOUDMASK_GPU; expected auto, yes or no" >&2
+    exit 2
+    ;;
+  esac
+}
+
+# The variables of this environment to pass on, NUL-separated NAME=VALUE.
+container::passed() {
+  local name
+  while read -r name; do
+    if [[ $name =~ $CONTAINER_PASSED ]]; then
+      printf '%s=%s\0' "$name" "${!name}"
+    fi
+  done < <(compgen -e)
+}
+
+# The command line that container::exec runs, as the array CONTAINER_COMMAND, and the variables to
+# pass on, as the array CONTAINER_VARIABLES.
+container::command() {
+  local -r image=$1
+  shift
+  if [[ ! -r $image ]]; then
+    echo "error: $image: no such image; make it with: make image" >&2
+    return 2
+  fi
+  local runtime
+  runtime=$(container::runtime) || return
+  CONTAINER_COMMAND=("$runtime" exec --cleanenv --contain --no-home --pwd "$PWD" --bind "$PWD")
+  CONTAINER_VARIABLES=()
+  mapfile -d '' -t CONTAINER_VARIABLES < <(container::passed)
+  while (($#)); do
+    case $1 in
+    --bind) CONTAINER_COMMAND+=(--bind "${2:?--bind SRC}") ;;
+    --env) CONTAINER_VARIABLES+=("${2:?--env NAME=VALUE}") ;;
+    --option) CONTAINER_COMMAND+=("${2:?--option OPT}") ;;
+    *) break ;;
+    esac
+    shift 2
+  done
+  if (($# == 0)); then
+    echo "error: container::exec $image: no command given" >&2
+    return 2
+  fi
+  # Node-local scratch also serves as /tmp, which --contain makes small and empty otherwise.
+  local -r scratch=${TMPDIR:-/tmp}
+  CONTAINER_COMMAND+=(--bind "$scratch:/tmp")
+  CONTAINER_VARIABLES+=(TMPDIR=/tmp)
+  if container::has_gpu; then
+    # Several tasks of a node exchange gradients through shared memory.
+    CONTAINER_COMMAND+=(--nv --bind /dev/shm)
+  fi
+  CONTAINER_COMMAND+=("$image" "$@")
+}
+
+# Run a command in an image, in the foreground; its exit code is the command's.
+container::exec() {
+  local CONTAINER_COMMAND CONTAINER_VARIABLES pair
+  container::command "$@" || return
+  # By the runtime's own prefixes instead of --env, which splits values at commas. Both runtimes
+  # read SINGULARITYENV_; Apptainer warns of it, so it gets its own.
+  local prefix=APPTAINERENV_
+  [[ ${CONTAINER_COMMAND[0]##*/} == singularity* ]] && prefix=SINGULARITYENV_
+  (
+    for pair in "${CONTAINER_VARIABLES[@]}"; do
+      export "$prefix$pair"
+    done
+    exec "${CONTAINER_COMMAND[@]}"
+  )
+}
+
+# The image's own test, with the GPU where there is one.
+container::self_test() {
+  local runtime options=(--cleanenv --contain --no-home)
+  runtime=$(container::runtime) || return
+  if container::has_gpu; then
+    options+=(--nv)
+  fi
+  "$runtime" test "${options[@]}" "$1"
+}

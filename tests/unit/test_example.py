@@ -1,0 +1,37 @@
+"""The example that comes with the package."""
+
+import importlib.util
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cloudmask import example
+from cloudmask.scenes import read_scene
+
+SCRIPT = Path(__file__).resolve().parents[2] / "app" / "make_example.py"
+
+
+def test_example_is_small_and_knows_clouds():
+    scene = read_scene(example.scene())
+    assert scene.image.shape == (512, 512, 9)
+    size = sum(path.stat().st_size for path in example.FOLDER.iterdir() if path.is_file())
+    assert size < 5e6
+    probability = np.asarray(example.network()(scene.image[None]))[0]
+    right = (probability > 0.5) == (scene.truth > 0)
+    # The majority class alone gets 0.58.
+    assert right[scene.valid].mean() > 0.85
+
+
+def test_scene_is_made_again_as_it_is(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("make_example", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    shipped = example.scene()
+    monkeypatch.setattr(example, "FOLDER", tmp_path)
+    script.write_scene()
+    assert example.scene().name == shipped.name
+    with h5py.File(shipped) as old, h5py.File(example.scene()) as new:
+        assert sorted(old) == sorted(new)
+        for name in old:
+            np.testing.assert_array_equal(old[name][...], new[name][...])
