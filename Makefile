@@ -2,6 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+DATA ?= data
+LIMIT ?=
+PATCHES ?= patches.h5
+OVERLAY ?= $(PATCHES:.h5=.ext3)
+SCENES ?=
+IMAGE ?= $(wildcard cloudmask.sif)
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -18,6 +24,18 @@ help: ## this list
 demo: $(VENV)/cpu.stamp ## the whole benchmark on synthetic scenes, on this machine's CPU, in minutes
 	@PATH="$(abspath $(BIN)):$$PATH" bash app/demo.sh $(DEMO)
 
+.PHONY: data
+data: $(VENV)/data.stamp ## the public data set (180 GB) into data/; LIMIT=20 scenes for a try
+	$(BIN)/cloudmask-data --out $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+
+.PHONY: overlay
+overlay: ## PATCHES=patches.h5 (and SCENES=data/inference) into one image, patches.ext3
+	@overlays/make-overlay "$(PATCHES)" --out "$(OVERLAY)" $(if $(SCENES),--scenes "$(SCENES)")
+
+.PHONY: overlay-check
+overlay-check: ## verify OVERLAY=patches.ext3, with IMAGE=cloudmask.sif also through a container
+	@overlays/make-overlay --check "$(OVERLAY)" $(if $(IMAGE),--container "$(IMAGE)")
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
@@ -32,15 +50,15 @@ lint: $(VENV)/dev.stamp ## ruff and shellcheck
 	$(BIN)/ruff format --check .
 	git ls-files '*.sh' .ci/run | xargs $(BIN)/shellcheck
 
+# The largest set is resolved first and binds the others: they are installed one over the other.
+COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
+  --custom-compile-command 'make locks' pyproject.toml
 .PHONY: locks
 locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/locks/
 	$(PIP) install uv
-	cd app && ../$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
-	  --generate-hashes --custom-compile-command 'make locks' \
-	  --extra cpu pyproject.toml -o locks/cpu.txt
-	cd app && ../$(BIN)/uv pip compile -q --universal --python-version 3.10 \
-	  --generate-hashes --custom-compile-command 'make locks' -c locks/cpu.txt \
-	  --extra cpu --extra test --extra lint pyproject.toml -o locks/dev.txt
+	cd app && $(COMPILE) --upgrade --extra cpu --extra data --extra test --extra lint -o locks/dev.txt
+	cd app && $(COMPILE) -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
+	cd app && $(COMPILE) -c locks/dev.txt --extra cpu -o locks/cpu.txt
 
 .PHONY: clean
 clean: ## remove the virtual environment and the demo
@@ -51,6 +69,11 @@ $(VENV)/cpu.stamp: app/locks/cpu.txt app/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r app/locks/cpu.txt
 	$(PIP) install --no-deps --no-build-isolation -e app
+	@touch $@
+
+$(VENV)/data.stamp: $(VENV)/cpu.stamp app/locks/data.txt
+	@echo "installing the S3 client into $(VENV)"
+	$(PIP) install --require-hashes -r app/locks/data.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/cpu.stamp app/locks/dev.txt
