@@ -24,6 +24,8 @@ PROBE = "tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum"
 def check(image: Path, container: Path | None = None) -> Iterator[str]:
     """Yield a line for each step that passed; raises InputError for the first that did not."""
     known = manifest.read(image)
+    if any(holder.writing for holder in holders.find(image)):
+        raise InputError(f"{image}: in use: " + "; ".join(holders.describe(image)))
     with Ext3(image) as source:
         try:
             inside = json.loads(source.content(UPPER + manifest.SENTINEL))["id"]
