@@ -1,6 +1,7 @@
 """An overlay in real Apptainer: many readers, a writer beside them, a container that was killed."""
 
 import contextlib
+import pwd
 import shutil
 import subprocess
 import sys
@@ -49,10 +50,11 @@ def writable(overlay, apptainer):
     path.chmod(0o644)
     if apptainer.home != Path.home():  # the tests are root, the writer is not
         shutil.chown(path, machine.USER)
-        uid = path.stat().st_uid
         for inside in ("/upper", "/work"):
-            command = [tool("debugfs"), "-w", "-R", f"sif {inside} uid {uid}", path]
-            subprocess.run(command, capture_output=True, check=True)
+            for key in ("uid", "gid"):
+                number = getattr(pwd.getpwnam(machine.USER), f"pw_{key}")
+                command = [tool("debugfs"), "-w", "-R", f"sif {inside} {key} {number}", path]
+                subprocess.run(command, capture_output=True, check=True)
     yield path
     path.unlink()
 

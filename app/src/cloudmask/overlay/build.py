@@ -34,6 +34,7 @@ POINTERS = BLOCK // 4  # block pointers in an indirect block
 DIRECT = 12  # block pointers in an inode
 JOURNAL = 1024  # blocks, the smallest; without a journal the runtimes do not take it for ext3
 INODE = 256  # bytes
+RESERVE = "0.1"  # percent of the blocks; where it is 0, fuse2fs keeps a tenth from writers
 RESERVED_INODES = 11
 # Named one by one: a site's mke2fs.conf may add others, and the runtimes refuse unknown ones.
 FEATURES = "none,has_journal,ext_attr,dir_index,filetype,sparse_super,large_file"
@@ -59,7 +60,7 @@ class Plan:
 
     def make_filesystem(self, tree: Path | str, image: Path | str) -> list[str]:
         """The command that makes the empty image with its folders."""
-        command = [tool("mkfs.ext3"), "-q", "-F", "-b", str(BLOCK), "-m", "0"]
+        command = [tool("mkfs.ext3"), "-q", "-F", "-b", str(BLOCK), "-m", RESERVE]
         command += ["-I", str(INODE), "-N", str(self.inodes), "-O", FEATURES]
         command += ["-J", f"size={JOURNAL * BLOCK >> 20}"]
         command += ["-E", f"root_owner={os.getuid()}:{os.getgid()}", "-L", "cloudmask"]
@@ -153,7 +154,11 @@ def build(plan: Plan, workers: int) -> Manifest:
 def _build(plan: Plan, folder: Path, workers: int) -> Manifest:
     image = folder / "image"
     for name in plan.folders:
-        (folder / "tree" / name.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+        made = folder / "tree" / name.lstrip("/")
+        made.mkdir(parents=True, exist_ok=True)
+        # Whatever the umask and the group of the folder are: to write, both ids must be the user's.
+        made.chmod(0o755)
+        os.chown(made, os.getuid(), os.getgid())
     with image.open("wb") as handle:
         handle.truncate(plan.size)
     _run(plan.make_filesystem(folder / "tree", image))
