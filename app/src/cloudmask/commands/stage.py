@@ -43,9 +43,10 @@ def parser() -> argparse.ArgumentParser:
     extract.add_argument(
         "--workers",
         type=int,
-        default=min(8, len(os.sched_getaffinity(0))),
+        # More than cores on a small machine: some wait for the disk while others compute.
+        default=max(4, min(16, len(os.sched_getaffinity(0)))),
         metavar="N",
-        help="threads (default: all cores, at most 8; here %(default)s)",
+        help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
     )
     return parser
 
