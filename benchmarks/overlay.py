@@ -4,6 +4,7 @@
 Ways, in turn, several rounds, each from a cold and from a warm page cache:
   read     read the image's bytes once (what the disk gives)
   cp       cp of the whole image (what staging an overlay would do; nothing is verified)
+  cp+sum   the same, and then its sha256, as a check asks for
   debugfs  debugfs dump of the file
   extract  cloudmask's staging: copy by blocks, checksum verified
   overlay  read through --overlay IMAGE:ro, first and second time in one container
@@ -29,10 +30,9 @@ from cloudmask.errors import InputError
 from cloudmask.overlay import build, check, manifest
 
 # Seconds of two reads by one process in the container; busybox and coreutils both have these.
-PROBE = (
-    "for i in 1 2; do s=$(cat /proc/uptime); dd if={path} of=/dev/null bs=4M 2>/dev/null; e=$(cat /proc/uptime); \
-echo $s $e; done"
-)
+NOW = "$(cat /proc/uptime)"
+READ = "dd if={path} of=/dev/null bs=4M 2>/dev/null"
+PROBE = f"for i in 1 2; do s={NOW}; {READ}; e={NOW}; echo $s $e; done"
 
 
 def main() -> None:
@@ -74,6 +74,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict:
     ways: dict[str, Callable[[], object]] = {
         "read": lambda: read(image),
         "cp": lambda: synced(["cp", str(image), str(out)], out),
+        "cp+sum": lambda: synced(["sh", "-c", 'cp "$0" "$1" && sha256sum "$1"', image, out], out),
         "debugfs": lambda: synced(dump, out),
         "extract": lambda: staging.extract(image, content, out, arguments.workers),
     }
@@ -123,7 +124,7 @@ def forget(path: Path) -> None:
     os.close(descriptor)
 
 
-def synced(command: list[str], out: Path) -> None:
+def synced(command: list, out: Path) -> None:
     """Run a copy and bring it to the disk, as staging does."""
     subprocess.run(command, check=True, capture_output=True)
     with out.open("rb") as file:

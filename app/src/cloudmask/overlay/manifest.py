@@ -17,7 +17,7 @@ from cloudmask.files import write_text
 
 SCHEMA = 1
 CHUNK = 64 << 20  # bytes: 360 of them for the whole data set, each a large read
-PIECE = 4 << 20  # bytes held in memory by a thread at a time
+PIECE = 256 << 10  # bytes a thread handles at a time: they stay in the cache of its core
 FOLDER = "/data"  # of the container, where everything in an overlay lies
 PATCHES = f"{FOLDER}/patches.h5"
 SCENES = f"{FOLDER}/inference"
