@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from cloudmask import staging
+from cloudmask.files import sha256
 from cloudmask.overlay import holders, manifest
 from cloudmask.overlay.build import tool
 
@@ -115,7 +116,7 @@ def test_four_containers_read_the_bytes_of_the_host_at_once(apptainer, overlay, 
     ]
     outputs = [reader.communicate(timeout=120)[0] for reader in readers]
     assert [reader.returncode for reader in readers] == [0] * 4
-    assert {output.split()[0] for output in outputs} == {machine.sha256(patches)}
+    assert {output.split()[0] for output in outputs} == {sha256(patches)}
 
 
 def test_the_staged_file_takes_the_place_of_the_overlay(
@@ -128,9 +129,9 @@ def test_the_staged_file_takes_the_place_of_the_overlay(
         *("apptainer", "-q", "exec", *ISOLATED, "--bind", bind),
         *(cpu_image.path, "sh", "-c", "sha256sum /data/patches.h5; echo x >> /data/patches.h5"),
     )
-    assert done.stdout.split()[0] == machine.sha256(patches)
+    assert done.stdout.split()[0] == sha256(patches)
     assert done.returncode != 0  # read-only
-    assert machine.sha256(out) == machine.sha256(patches)
+    assert sha256(out) == sha256(patches)
 
 
 def test_a_writer_beside_a_reader_is_told_who_and_what_to_do(apptainer, writable, cpu_image):
