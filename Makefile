@@ -2,6 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+DATA ?= data
+LIMIT ?=
+PATCHES ?= patches.h5
+OVERLAY ?= $(PATCHES:.h5=.ext3)
+SCENES ?=
 PYTEST_ARGS ?=
 
 # Images: make image [GPU=k80 | BASE=cpu]; containers/bases.yaml lists both. Where the machine needs
@@ -35,6 +40,18 @@ help: ## this list
 demo: $(VENV)/cpu.stamp ## the whole benchmark on synthetic scenes, on this machine's CPU, in minutes
 	@PATH="$(abspath $(BIN)):$$PATH" bash app/demo.sh "$(DEMO)"
 
+.PHONY: data
+data: $(VENV)/data.stamp ## the public data set (180 GB) into data/; LIMIT=20 scenes for a try
+	$(BIN)/cloudmask-data --out $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+
+.PHONY: overlay
+overlay: ## PATCHES=patches.h5 (and SCENES=data/inference) into one image, patches.ext3
+	@overlays/make-overlay "$(PATCHES)" --out "$(OVERLAY)" $(if $(SCENES),--scenes "$(SCENES)")
+
+.PHONY: overlay-check
+overlay-check: ## verify OVERLAY=patches.ext3, with IMAGE=cloudmask.sif also through a container
+	@overlays/make-overlay --check "$(OVERLAY)" $(if $(wildcard $(IMAGE)),--container "$(IMAGE)")
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
@@ -53,15 +70,15 @@ lint: $(VENV)/dev.stamp ## ruff and shellcheck
 	$(BIN)/ruff format --check .
 	git ls-files '*.sh' .ci/run | xargs $(BIN)/shellcheck
 
+# The largest set is resolved first and binds the others: they are installed one over the other.
+COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
+  --custom-compile-command 'make locks' pyproject.toml
 .PHONY: locks
 locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/locks/
 	$(PIP) install uv
-	cd app && ../$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
-	  --generate-hashes --custom-compile-command 'make locks' \
-	  --extra cpu pyproject.toml -o locks/cpu.txt
-	cd app && ../$(BIN)/uv pip compile -q --universal --python-version 3.10 \
-	  --generate-hashes --custom-compile-command 'make locks' -c locks/cpu.txt \
-	  --extra cpu --extra test --extra lint pyproject.toml -o locks/dev.txt
+	cd app && $(COMPILE) --upgrade --extra cpu --extra data --extra test --extra lint -o locks/dev.txt
+	cd app && $(COMPILE) -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
+	cd app && $(COMPILE) -c locks/dev.txt --extra cpu -o locks/cpu.txt
 	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
 	  --generate-hashes --custom-compile-command 'make locks' \
 	  containers/requirements.in -o containers/requirements.txt
@@ -94,6 +111,11 @@ $(VENV)/cpu.stamp: app/locks/cpu.txt app/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r app/locks/cpu.txt
 	$(PIP) install --no-deps --no-build-isolation -e app
+	@touch $@
+
+$(VENV)/data.stamp: $(VENV)/cpu.stamp app/locks/data.txt
+	@echo "installing the S3 client into $(VENV)"
+	$(PIP) install --require-hashes -r app/locks/data.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/cpu.stamp app/locks/dev.txt

@@ -16,7 +16,8 @@ from compliance import comply
 from cloudmask.record.rules import problems
 from cloudmask.store import PatchStore
 
-COMMANDS = ("cloudmask-synth", "cloudmask-prepare", "cloudmask-train", "cloudmask-eval")
+COMMANDS = ("synth", "prepare", "train", "eval", "data", "stage")
+COMMANDS = tuple(f"cloudmask-{name}" for name in COMMANDS)
 # A network small enough for seconds, in everything else the real thing.
 SMALL = [
     *("--set", "model.filters=4", "--set", "training.batch_size=8", "--set", "training.epochs=3"),

@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, now and then a plain line elsewhere."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,13 +11,17 @@ T = TypeVar("T")
 PLAIN_SECONDS = 20.0  # a log file wants a sign of life, not a line per scene
 
 
-def track(items: Iterable[T], total: int, label: str, done: int = 0) -> Iterator[T]:
+def track(
+    items: Iterable[T], total: int, label: str, done: int = 0, unit: str = "scene"
+) -> Iterator[T]:
     """Yield `items` and show on stderr how many of `total` are done, `done` of them beforehand."""
     if sys.stderr.isatty():
-        from tqdm import tqdm
+        # Staging and building an overlay also run where only Python itself is installed.
+        with contextlib.suppress(ImportError):
+            from tqdm import tqdm
 
-        yield from tqdm(items, total=total, initial=done, desc=label, unit="scene")
-        return
+            yield from tqdm(items, total=total, initial=done, desc=label, unit=unit)
+            return
     started = told = time.monotonic()
     fresh = 0
     for item in items:

@@ -1,0 +1,101 @@
+"""cloudmask-data: fetch the public data set."""
+
+import argparse
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-data --out data --limit 20          20 scenes (about 3.4 GB) for a try
+  cloudmask-data --out data                     all of about 1070 scenes, 180 GB
+  cloudmask-data --out data --dry-run           what there is, what is missing, is there space
+  cloudmask-data --out data --endpoint http://mirror:9000 --bucket slstr --prefix ds1/
+
+Cut off, the same command continues where it was, also within a scene. A scene appears under its
+name when it is complete and its checksum is right. Exit code 75: the server is away, try later.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-data",
+        description="Fetch the public data set cloud_slstr_ds1 from its S3 store.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="gets training/ and inference/"
+    )
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="only N scenes, a fifth of them for inference"
+    )
+    parser.add_argument("--endpoint", metavar="URL", help="another S3 server (default: STFC's)")
+    parser.add_argument("--bucket", metavar="NAME", help="another bucket")
+    parser.add_argument("--prefix", metavar="PATH/", help="another folder of the bucket")
+    parser.add_argument(
+        "--workers", type=_positive, default=8, metavar="N", help="scenes at once (default: 8)"
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=5,
+        metavar="N",
+        help="attempts without a byte before giving up, with growing pauses (default: 5)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list and compare, fetch nothing")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}; expected 1 or more")
+    return value
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _fetch(arguments))
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    import shutil
+
+    from cloudmask import download
+    from cloudmask.errors import CutOff
+
+    store = download.Store(
+        arguments.endpoint or download.ENDPOINT,
+        arguments.bucket or download.BUCKET,
+        download.PREFIX if arguments.prefix is None else arguments.prefix,
+        arguments.retries,
+        arguments.workers,
+    )
+    try:
+        found = store.scenes()
+    except download.Interrupted as error:
+        raise CutOff(
+            f"{store.endpoint} does not answer ({error}); it has been away for days before: "
+            "try again later, nothing that is here is lost"
+        ) from None
+    size = sum(item.size for item in found)
+    print(f"{store.endpoint}: {len(found)} scenes, {size / 1e9:.2f} GB", flush=True)
+    items = download.select(found, arguments.limit)
+    left, size = download.missing(items, arguments.out)
+    print(f"{len(items)} wanted, {len(left)} to fetch, {size / 1e9:.2f} GB", flush=True)
+    if arguments.dry_run:
+        folder = next(f for f in (arguments.out, *arguments.out.absolute().parents) if f.exists())
+        print(f"{shutil.disk_usage(folder).free / 1e9:.2f} GB are free at {folder}; dry run")
+        return
+    done = download.fetch(store, items, arguments.out, arguments.workers)
+    rate = done.bytes / 1e6 / max(done.seconds, 1e-9)
+    print(
+        f"{arguments.out}: {done.fetched} scenes fetched ({done.resumed} continued), "
+        f"{done.present} were there; {done.bytes / 1e9:.2f} GB in {done.seconds:.1f} s, "
+        f"{rate:.0f} MB/s"
+    )
+    if done.by_size:
+        print(f"{len(done.by_size)} verified by size alone: their ETag is no checksum")

@@ -1,0 +1,121 @@
+"""make-overlay: patches to overlay image; check one; tell who holds one."""
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  overlays/make-overlay patches.h5                        writes patches.ext3
+  overlays/make-overlay patches.h5 --scenes data/inference --out /scratch/cloudmask.ext3
+  overlays/make-overlay --check patches.ext3 --container cloudmask.sif
+  overlays/make-overlay --who patches.ext3
+
+In a container started with --overlay patches.ext3:ro the patches are /data/patches.h5 and the
+scenes lie in /data/inference. Beside the image come its manifest (.json) and checksum (.sha256).
+Nothing is done if the image was made from the same inputs. Needs e2fsprogs, no root, no mount.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="make-overlay",
+        description="Put patches, and scenes if asked, into one ext3 image for container runtimes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("patches", nargs="?", type=Path, metavar="FILE.h5", help="patch store")
+    what.add_argument("--check", type=Path, metavar="IMAGE", help="verify an overlay")
+    what.add_argument("--who", type=Path, metavar="IMAGE", help="tell who has an overlay open")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.ext3", help="image (default: beside the patches)"
+    )
+    parser.add_argument("--scenes", metavar="DIR", help="also these scenes, for inference")
+    parser.add_argument(
+        "--container", type=Path, metavar="SIF", help="with --check: read a batch through it"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, no more")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="threads that compute checksums (default: all %(default)s cores)",
+    )
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    if arguments.who:
+        return run(lambda: _who(arguments.who))
+    if arguments.check:
+        return run(lambda: _check(arguments.check, arguments.container))
+    return run(lambda: _build(arguments))
+
+
+def _who(image: Path) -> None:
+    from cloudmask.overlay import holders
+
+    for line in holders.describe(image):
+        print(f"{image}: {line}")
+
+
+def _check(image: Path, container: Path | None) -> None:
+    from cloudmask.overlay.check import check
+
+    for line in check(image, container):
+        print(f"{image}: {line}", flush=True)
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    import time
+
+    from cloudmask.overlay import build
+
+    image = arguments.out or arguments.patches.with_suffix(".ext3")
+    plan = build.plan(_sources(arguments.patches, arguments.scenes), image)
+    if build.up_to_date(plan):
+        print(f"{image}: nothing to do, it was made from these inputs")
+        return
+    count = len(plan.sources)
+    print(f"{image}: needs {plan.size / 1e9:.2f} GB for {count} file(s)", flush=True)
+    if arguments.dry_run:
+        print(f"would run: {shlex.join(plan.make_filesystem('FOLDERS', image))}")
+        for path, source in plan.sources.items():
+            print(f"would write: {source} as {path}")
+        return
+    started = time.perf_counter()
+    made = build.build(plan, arguments.workers)
+    seconds = time.perf_counter() - started
+    rate = made.image["size"] / 1e6 / seconds
+    print(f"{image}: done in {seconds:.1f} s ({rate:.0f} MB/s), checked, read-only")
+
+
+def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
+    """Host file by path in the container; raises InputError if a file is of another kind."""
+    from cloudmask.errors import InputError
+    from cloudmask.overlay import manifest
+
+    try:
+        with patches.open("rb") as handle:
+            signature = handle.read(8)
+    except OSError as error:
+        raise InputError(f"{patches}: {error.strerror}; expected a patch store") from None
+    if signature != b"\x89HDF\r\n\x1a\n":
+        raise InputError(f"{patches}: not HDF5; expected a patch store of cloudmask-prepare")
+    sources = {manifest.PATCHES: patches}
+    if scenes:
+        from cloudmask.scenes import find_scenes
+
+        for scene in find_scenes([scenes], role="inference"):
+            if scene.is_dir():
+                raise InputError(f"{scene}: a product folder; expected HDF5 scenes (*.hdf)")
+            sources[f"{manifest.SCENES}/{scene.name}"] = scene
+    return sources

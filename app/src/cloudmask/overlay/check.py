@@ -1,0 +1,97 @@
+"""Verify an overlay: fsck, checksum, manifest, and a batch read through a container."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cloudmask.errors import InputError
+from cloudmask.files import sha256
+from cloudmask.overlay import holders, manifest
+from cloudmask.overlay.build import UPPER, tool
+from cloudmask.overlay.ext3 import Ext3
+from cloudmask.overlay.manifest import Manifest
+
+RUNTIMES = ("apptainer", "singularity")
+# The sentinel on one line, then the checksum of the first chunk: a shell and coreutils are in every
+# container, Python is not.
+PROBE = "tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum"
+
+
+def check(image: Path, container: Path | None = None) -> Iterator[str]:
+    """Yield a line for each step that passed; raises InputError for the first that did not."""
+    known = manifest.read(image)
+    if any(holder.writing for holder in holders.find(image)):
+        raise InputError(f"{image}: in use: " + "; ".join(holders.describe(image)))
+    with Ext3(image) as source:
+        try:
+            inside = json.loads(source.content(UPPER + manifest.SENTINEL))["id"]
+        except (ValueError, KeyError, TypeError):
+            inside = "damaged"
+    size = image.stat().st_size
+    if inside != known.id or size != known.image["size"]:
+        raise InputError(f"{image}: is not the image of its manifest; copy both, or build again")
+    total = sum(content.size for content in known.files)
+    yield f"manifest: {len(known.files)} files, {total / 1e9:.2f} GB, id {known.id[:12]}"
+    yield _checksum(image, known)
+    yield _fsck(image)
+    if os.access(image, os.W_OK) and image.stat().st_mode & 0o222:
+        yield "note: it is writable; a container may change it. Protect it: chmod 0444"
+    if container is None:
+        yield "container: not tried, no container image given"
+    else:
+        yield _read_through(image, known, container)
+
+
+def _checksum(image: Path, known: Manifest) -> str:
+    started = time.perf_counter()
+    if sha256(image) != known.image["sha256"]:
+        raise InputError(f"{image}: damaged: its sha256 is not the manifest's; build it again")
+    rate = known.image["size"] / 1e6 / (time.perf_counter() - started)
+    return f"checksum: sha256 {known.image['sha256'][:12]}…, read at {rate:.0f} MB/s"
+
+
+def _fsck(image: Path) -> str:
+    command = [tool("e2fsck"), "-f", "-n", str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(done.stdout.split())[-200:]
+        raise InputError(f"{image}: e2fsck finds damage: {said}")
+    return "file system: e2fsck finds no fault"
+
+
+def runtime() -> str:
+    """The container runtime on the PATH; raises InputError if there is none."""
+    for name in RUNTIMES:
+        if found := shutil.which(name):
+            return found
+    raise InputError(f"no container runtime on the PATH; looked for {' and '.join(RUNTIMES)}")
+
+
+def exec_command(image: Path, container: Path, script: str) -> list[str]:
+    """The command that runs a shell script in the container, with the overlay read-only."""
+    command = [runtime(), "exec", "--cleanenv", "--no-home", "--overlay", f"{image}:ro"]
+    return [*command, str(container), "sh", "-c", script]
+
+
+def _read_through(image: Path, known: Manifest, container: Path) -> str:
+    if not container.exists():
+        raise InputError(f"{container}: no such container image")
+    first = known.files[0]
+    script = PROBE.format(sentinel=manifest.SENTINEL, size=first.chunk, path=first.path)
+    started = time.perf_counter()
+    command = exec_command(image, container, script)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise InputError(holders.explain(image, done.stderr))
+    lines = done.stdout.splitlines()
+    if len(lines) < 2 or json.loads(lines[-2])["id"] != known.id:
+        raise InputError(f"{container}: shows another {manifest.SENTINEL} than {image} holds")
+    if lines[-1].split()[0] != first.chunks[0]:
+        raise InputError(f"{container}: reads other bytes from {first.path} than {image} holds")
+    megabytes = min(first.size, first.chunk) / 1e6
+    return f"container: {megabytes:.0f} MB of {first.path} read rightly in {seconds:.1f} s"

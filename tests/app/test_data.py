@@ -1,0 +1,307 @@
+"""The data set from a real S3 server on loopback: whole, cut off, damaged, away."""
+
+import contextlib
+import hashlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from cloudmask import download
+
+boto3 = pytest.importorskip("boto3")
+
+BUCKET = "sciml-datasets"
+MIB = 1 << 20
+
+
+class Cutter:
+    """A TCP proxy before `upstream` that closes its first `times` connections after `after` bytes.
+
+    `garble` flips a bit of each answer's last byte instead.
+    """
+
+    def __init__(self, upstream, after, times, garble=False):
+        self.upstream, self.after, self.left, self.garble = upstream, after, times, garble
+        self.cut = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.upstream)
+            threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+
+    def _up(self, client, server):
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+
+    def _down(self, server, client):
+        sent = 0
+        try:
+            while data := server.recv(65536):
+                sent += len(data)
+                if sent > self.after and self.left > 0:
+                    self.left -= 1
+                    self.cut += 1
+                    if not self.garble:
+                        break
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                client.sendall(data)
+        except OSError:
+            pass
+        for end in (client, server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def content(name, size):
+    """Bytes that belong to a name: a mix-up shows."""
+    seed = hashlib.sha256(name.encode()).digest()
+    return (seed * (size // 32 + 1))[:size]
+
+
+def client(url):
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
+
+
+def names(part, count):
+    return [f"S3A_SL_1_RBT____{part}_{number:03d}.hdf" for number in range(count)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_proxy():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(no_proxy):
+    """(host, port) of moto's server in a process of its own, with the data set in two layouts."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    s3 = client(f"http://127.0.0.1:{port}")
+    s3.create_bucket(Bucket=BUCKET)
+    for prefix, folders in (
+        (download.PREFIX, ("training", "inference")),
+        ("old/", ("one-day", "ssts/deeper")),
+    ):
+        for folder in folders:
+            part = "training" if folder in ("training", "one-day") else "inference"
+            for name in names(part, 8 if part == "training" else 3):
+                s3.put_object(
+                    Bucket=BUCKET,
+                    Key=f"{prefix}{folder}/{name}",
+                    Body=content(name, 3 * MIB + 7),
+                    ACL="public-read",
+                )
+        s3.put_object(Bucket=BUCKET, Key=f"{prefix}README.txt", Body=b"not a scene")
+    s3.put_object(Bucket=BUCKET, Key="empty/other/S3A_x.hdf", Body=b"not ours")
+    yield "127.0.0.1", port
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def fetch(server, command, tmp_path):
+    """Run cloudmask-data into tmp_path/data."""
+
+    def run(*arguments, endpoint=None):
+        url = endpoint or "http://{}:{}".format(*server)
+        return command(
+            "cloudmask-data", "--out", tmp_path / "data", "--endpoint", url, *arguments, timeout=120
+        )
+
+    return run
+
+
+def found(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".download.lock"
+    }
+
+
+def expected(training, inference, below=""):
+    wanted = {f"training/{n}": content(n, 3 * MIB + 7) for n in names("training", training)}
+    both = {f"inference/{below}{n}": n for n in names("inference", inference)}
+    return wanted | {path: content(n, 3 * MIB + 7) for path, n in both.items()}
+
+
+def test_all_scenes_arrive_and_a_second_run_does_nothing(fetch, tmp_path):
+    done = fetch()
+    assert done.returncode == 0, done.stderr
+    assert "11 scenes, 0.03 GB" in done.stdout
+    assert found(tmp_path / "data") == expected(8, 3)
+    done = fetch()
+    assert "0 scenes fetched (0 continued), 11 were there" in done.stdout
+
+
+def test_older_folder_names_and_sub_folders(fetch, tmp_path):
+    assert fetch("--prefix", "old/").returncode == 0
+    assert found(tmp_path / "data") == expected(8, 3, "deeper/")
+
+
+def test_limit_takes_a_fifth_for_inference(fetch, tmp_path):
+    assert fetch("--limit", "5").returncode == 0
+    assert found(tmp_path / "data") == expected(4, 1)
+
+
+@pytest.mark.parametrize(("limit", "parts"), [(1, (1, 0)), (2, (1, 1)), (10, (8, 2)), (99, (8, 3))])
+def test_limits_at_the_edges(limit, parts):
+    items = [
+        download.Item(n, download.PurePosixPath(p, n), 1, "")
+        for p, count in (("training", 8), ("inference", 3))
+        for n in names(p, count)
+    ]
+    chosen = [item.path.parts[0] for item in download.select(items, limit)]
+    assert (chosen.count("training"), chosen.count("inference")) == parts
+
+
+def test_dry_run_fetches_nothing(fetch, tmp_path):
+    done = fetch("--dry-run")
+    assert done.returncode == 0
+    assert "11 wanted, 11 to fetch, 0.03 GB" in done.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_cut_connections_are_continued(fetch, server, tmp_path):
+    """Each scene is 3 MiB and each connection ends after 2: none arrives in one piece."""
+    cutter = Cutter(server, 2 * MIB, times=9)
+    done = fetch("--workers", "2", endpoint=cutter.url)
+    assert done.returncode == 0, done.stderr
+    assert cutter.cut == 9
+    assert found(tmp_path / "data") == expected(8, 3)
+
+
+def test_a_download_given_up_continues_within_the_scene(fetch, server, tmp_path):
+    cutter = Cutter(server, 2 * MIB, times=10**6)
+    done = fetch("--workers", "1", "--retries", "0", "--limit", "1", endpoint=cutter.url)
+    assert done.returncode == 75
+    assert "0 of 1 scenes are complete, the same command continues" in done.stderr
+    [(name, part)] = found(tmp_path / "data").items()
+    assert name.endswith(".part")
+    assert MIB <= len(part) < 3 * MIB
+    # What is left is less than the proxy lets through: only the rest is asked for.
+    after = Cutter(server, 2 * MIB + MIB // 2, times=10**6)
+    done = fetch("--retries", "0", "--limit", "1", endpoint=after.url)
+    assert done.returncode == 0, done.stderr
+    assert "1 scenes fetched (1 continued)" in done.stdout
+    assert after.cut == 0
+    assert found(tmp_path / "data") == expected(1, 0)
+
+
+def test_a_flipped_bit_is_noticed_and_fetched_again(fetch, server, tmp_path):
+    cutter = Cutter(server, 2 * MIB, times=1, garble=True)
+    done = fetch("--limit", "1", endpoint=cutter.url)
+    assert done.returncode == 0, done.stderr
+    assert cutter.cut == 1
+    assert found(tmp_path / "data") == expected(1, 0)
+
+
+def test_a_scene_that_stays_wrong_is_refused(fetch, server, tmp_path):
+    cutter = Cutter(server, 2 * MIB, times=10**6, garble=True)
+    done = fetch("--limit", "1", endpoint=cutter.url)
+    assert done.returncode == 1
+    assert "arrived twice with a wrong checksum" in done.stderr
+    assert found(tmp_path / "data") == {}
+
+
+def test_a_server_that_is_away(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    done = fetch("--retries", "1", endpoint=url)
+    assert done.returncode == 75
+    assert done.stderr.startswith(f"cut off: {url} does not answer (")
+    assert "try again later" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_where_scenes_are_expected(fetch):
+    done = fetch("--prefix", "empty/")
+    assert done.returncode == 2
+    assert "no scenes S3A*.hdf below" in done.stderr
+    assert "found other there" in done.stderr
+    done = fetch("--bucket", "nobodys")
+    assert done.returncode == 2
+    assert "404 NoSuchBucket" in done.stderr
+
+
+def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path, monkeypatch):
+    store = download.Store("http://{}:{}".format(*server), BUCKET, download.PREFIX, 0, 2)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * MIB))
+    with pytest.raises(download.InputError, match=r"needs 0.03 GB, 0.01 GB are free"):
+        download.fetch(store, store.scenes(), tmp_path / "data", 2)
+    assert found(tmp_path / "data") == {}
+
+
+def test_two_downloads_into_one_folder(fetch, tmp_path):
+    (tmp_path / "data").mkdir()
+    with download._alone(tmp_path / "data"):
+        done = fetch()
+    assert done.returncode == 2
+    assert "another process is downloading into it" in done.stderr
+
+
+def test_a_multipart_checksum(server, tmp_path):
+    """A real multipart upload: parts of 5 MiB, the part size asked for or guessed."""
+    s3 = client("http://{}:{}".format(*server))
+    data = content("multipart", 12 * MIB)
+    where = {"Bucket": BUCKET, "Key": "many/training/S3A_m.hdf"}
+    upload = s3.create_multipart_upload(**where, ACL="public-read")
+    common = where | {"UploadId": upload["UploadId"]}
+    parts = []
+    for number, start in enumerate(range(0, len(data), 5 * MIB), 1):
+        body = data[start : start + 5 * MIB]
+        answer = s3.upload_part(**common, PartNumber=number, Body=body)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    s3.complete_multipart_upload(**common, MultipartUpload={"Parts": parts})
+    store = download.Store("http://{}:{}".format(*server), BUCKET, "many/", 0, 2)
+    [item] = store.scenes()
+    assert item.etag.endswith("-3")
+    summary = download.fetch(store, [item], tmp_path, 1)
+    assert (summary.fetched, summary.by_size) == (1, [])
+    path = tmp_path / item.path
+    assert path.read_bytes() == data
+    path.write_bytes(data[:-1] + b"x")
+    assert download.verify(path, item, lambda _: 5 * MIB) is False
+    assert download.verify(path, item, lambda _: None) is None  # a guess proves nothing
+
+
+def test_an_etag_that_is_no_checksum(tmp_path):
+    path = tmp_path / "scene"
+    path.write_bytes(b"")
+    item = download.Item("k", download.PurePosixPath("scene"), 0, hashlib.md5(b"").hexdigest())
+    assert download.verify(path, item, lambda _: None) is True
+    for etag in ("opaque", "0" * 32 + "-x", ""):
+        strange = download.Item("k", item.path, 0, etag)
+        assert download.verify(path, strange, lambda _: None) is None
