@@ -16,9 +16,16 @@ from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.manifest import Manifest
 
 RUNTIMES = ("apptainer", "singularity")
-# The sentinel on one line, then the checksum of the first chunk: a shell and coreutils are in every
-# container, Python is not.
-PROBE = "tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum"
+BATCH = 4  # patches that the container reads as training does
+# The sentinel on one line, the checksum of the first chunk, then a batch.
+PROBE = """\
+tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum && python3 -c '
+from cloudmask.pipeline import Batches
+from cloudmask.store import PatchStore
+store = PatchStore("{path}")
+rows = store.rows(range(len(store.scenes)))[:{batch}]
+print(*next(Batches(store, rows, {batch}).epoch(0))[0].shape)'
+"""
 
 
 def check(image: Path, container: Path | None = None) -> Iterator[str]:
@@ -81,17 +88,22 @@ def _read_through(image: Path, known: Manifest, container: Path) -> str:
     if not container.exists():
         raise InputError(f"{container}: no such container image")
     first = known.files[0]
-    script = PROBE.format(sentinel=manifest.SENTINEL, size=first.chunk, path=first.path)
+    script = PROBE.format(
+        sentinel=manifest.SENTINEL, size=first.chunk, path=first.path, batch=BATCH
+    )
     started = time.perf_counter()
     command = exec_command(image, container, script)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
         raise InputError(holders.explain(image, done.stderr))
-    lines = done.stdout.splitlines()
-    if len(lines) < 2 or json.loads(lines[-2])["id"] != known.id:
+    sentinel, checksum, batch = done.stdout.splitlines()[-3:]
+    if json.loads(sentinel)["id"] != known.id:
         raise InputError(f"{container}: shows another {manifest.SENTINEL} than {image} holds")
-    if lines[-1].split()[0] != first.chunks[0]:
+    if checksum.split()[0] != first.chunks[0] or batch.split()[0] != str(BATCH):
         raise InputError(f"{container}: reads other bytes from {first.path} than {image} holds")
     megabytes = min(first.size, first.chunk) / 1e6
-    return f"container: {megabytes:.0f} MB of {first.path} read rightly in {seconds:.1f} s"
+    return (
+        f"container: {megabytes:.0f} MB of {first.path} and a batch of {BATCH} patches read "
+        f"rightly in {seconds:.1f} s"
+    )

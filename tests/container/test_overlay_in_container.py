@@ -99,7 +99,7 @@ def test_a_batch_is_read_through_the_container(apptainer, overlay, cpu_image):
         sys.executable, MAKE_OVERLAY, "--check", overlay, "--container", cpu_image.path
     )
     assert done.returncode == 0, done.stderr
-    assert "MB of /data/patches.h5 read rightly" in done.stdout
+    assert "MB of /data/patches.h5 and a batch of 4 patches read rightly" in done.stdout
     assert "e2fsck finds no fault" in done.stdout
 
 
