@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def run(name: str, arguments: list, log: Path) -> Command:
     code = command.wait(600)
     assert code is not None, f"{name} hangs: {command.errors}"
     return command
+
+
+def free_ports(count):
+    """Ports of loopback that nobody listens on at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def _main(name: str, arguments: list[str], log: str, kill_at: int | None) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from compliance import comply
+from processes import free_ports
 
 from cloudmask.record.rules import problems
 from cloudmask.store import PatchStore
@@ -220,17 +220,6 @@ def test_wrong_input_is_one_clear_line(command, tmp_path, arguments, words):
     assert "Traceback" not in done.stderr
     assert sum(line.startswith(("error:", "cloudmask")) for line in done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
-
-
-def free_ports(count):
-    """Ports of loopback that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def test_two_workers_reach_the_same_weights_as_one(store_path, tmp_path, command):

@@ -6,13 +6,15 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from processes import Command, run
+from processes import Command, free_ports, run
 
 from cloudmask.store import PatchStore
 
@@ -171,6 +173,71 @@ def test_nan_loss_is_told_and_keeps_the_last_checkpoint(arguments, store_path, t
     assert done.wait() == 1
     assert "the loss of epoch 1 is nan; try a smaller training.learning_rate" in done.errors
     assert "Traceback" not in done.errors
+
+
+def test_what_tensorflows_errors_mean(tmp_path):
+    """Made up: neither a full GPU nor a node that dies can be had on one machine."""
+    tf = pytest.importorskip("tensorflow")
+    from cloudmask.config import Config
+    from cloudmask.errors import CutOff, Fault
+    from cloudmask.train.devices import Devices
+    from cloudmask.train.run import _explained
+
+    one, two = Devices(None, 0, 1, 2, ""), Devices(None, 0, 2, 2, "")
+
+    def meets(error, devices):
+        with _explained(Config(), tmp_path, devices):
+            raise error(None, None, "told by TensorFlow")
+
+    with pytest.raises(Fault, match=r"out of memory with training\.batch_size 32; try 16"):
+        meets(tf.errors.ResourceExhaustedError, one)
+    with pytest.raises(CutOff, match=r"another worker died \(told by TensorFlow\)"):
+        meets(tf.errors.UnavailableError, two)
+    with pytest.raises(tf.errors.UnavailableError):
+        meets(tf.errors.UnavailableError, one)
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_worker_that_dies_ends_the_others_to_be_continued(arguments, tmp_path, dying):
+    """Two processes on loopback, one killed after the first epoch; then both go on to the end."""
+    folder = tmp_path / "run"
+    settings = ["--set", "training.epochs=40", "--set", "early_stopping.enabled=false"]
+    train = Path(sys.executable).with_name("cloudmask-train")
+
+    def task(index):
+        return {"type": "worker", "index": index}
+
+    def start():
+        cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+        return [
+            subprocess.Popen(
+                [train, *map(str, arguments), folder, *settings],
+                env=os.environ
+                | {
+                    "TF_CONFIG": json.dumps(
+                        {"cluster": cluster, "task": {"type": "worker", "index": i}}
+                    )
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+
+    workers = start()
+    for line in workers[0].stdout:
+        if line.startswith("epoch 2/"):
+            break
+    workers[dying].kill()
+    _, errors = workers[1 - dying].communicate(timeout=180)
+    assert workers[1 - dying].returncode == 75, errors
+    assert "another worker died" in errors
+    assert "Traceback" not in errors
+    workers = start()
+    outputs = [worker.communicate(timeout=300) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert "continues after epoch" in outputs[0][0]
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """Batches: every row once, another order each epoch, the same for any number of workers."""
 
+import os
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from cloudmask.errors import Fault
 from cloudmask.pipeline import Batches
 from cloudmask.store import INVALID, PatchStore
 
@@ -86,6 +89,17 @@ def test_an_abandoned_epoch_ends_its_thread(store):
 def test_an_error_while_reading_reaches_the_consumer(store):
     with pytest.raises(IndexError):
         list(Batches(store, np.array([0, 999]), 2).epoch(1))
+
+
+def test_a_store_truncated_in_use_is_told(store_path, tmp_path):
+    """Instead of a death by SIGBUS."""
+    path = tmp_path / "p.h5"
+    shutil.copy(store_path, path)
+    batches = Batches(PatchStore(path), np.arange(24), 4)
+    assert len(list(batches.epoch(1))) == 6
+    os.truncate(path, 1_000_000)
+    with pytest.raises(Fault, match="truncated while in use"):
+        list(batches.epoch(2))
 
 
 def test_a_batch_must_divide_among_workers(store):

@@ -36,6 +36,7 @@ class Batches:
     ):
         if batch_size % workers:
             raise ValueError(f"batch of {batch_size} does not divide among {workers} workers")
+        self._store = store
         self._patches = np.asarray(store.patches)
         self._labels = np.asarray(store.labels)
         self._rows = rows
@@ -98,6 +99,7 @@ class Batches:
         if filling:
             rows = np.concatenate([rows, np.repeat(rows[-1:], filling)])
         mine = rows[self._share]
+        self._store.check()
         patches, labels = self._patches[mine], self._labels[mine]
         real = self._batch_size - filling - self._share.start
         if real < len(mine):

@@ -7,13 +7,14 @@ pixels. Rows that no scene of the table claims (a scene found bad after its plac
 not read.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from cloudmask.errors import InputError
+from cloudmask.errors import Fault, InputError
 from cloudmask.patches import PATCH
 
 FORMAT = "cloudmask-patches"
@@ -64,12 +65,26 @@ class PatchStore:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; expected a patch store of cloudmask-prepare")
+        self._open = self.path.open("rb")
+        self._size = os.fstat(self._open.fileno()).st_size
         try:
             # Without locking: parallel file systems often refuse locks, and we only read.
             with h5py.File(self.path, "r", locking=False) as file:
                 self._read(file)
         except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{path}: damaged or not a patch store: {error}") from None
+
+    def check(self) -> None:
+        """Raise Fault if the file has shrunk or vanished since it was opened.
+
+        Touching the memory map of such a file ends the process by SIGBUS, without a word.
+        """
+        try:
+            size = os.fstat(self._open.fileno()).st_size
+        except OSError as error:
+            raise Fault(f"{self.path}: vanished while in use ({error.strerror})") from None
+        if size < self._size:
+            raise Fault(f"{self.path}: was truncated while in use; prepare it again")
 
     def _read(self, file: h5py.File) -> None:
         found = file.attrs.get("format"), file.attrs.get("version")
