@@ -32,6 +32,14 @@ def test_is_the_published_network():
     assert network.output_shape == (None, 256, 256, 1)
 
 
+def test_deterministic_network_is_the_same_function(network, image):
+    other = unet(filters=4, deterministic=True)
+    assert not [layer for layer in other.layers if "up_sampling" in layer.name]
+    other.set_weights(network.get_weights())
+    patches = image[None, :256, :256]
+    np.testing.assert_array_equal(other(patches).numpy(), network(patches).numpy())
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_keeps_float32_weights_and_output(precision):
     network = unet((64, 64, 9), filters=2, precision=precision)

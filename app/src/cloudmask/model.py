@@ -16,13 +16,22 @@ REACH = 2 * (2 + 4 + 8) + 16 + FACTOR - 1
 PUBLISHED_PARAMETERS = 1_948_609
 
 
-def unet(input_shape=(256, 256, 9), filters: int = 32, precision: str = "float32"):
+def unet(
+    input_shape=(256, 256, 9),
+    filters: int = 32,
+    precision: str = "float32",
+    deterministic: bool = False,
+):
     """Build the U-Net as a `keras.Model`: (N, H, W, 9) to cloud probability (N, H, W, 1) float32.
 
     With the published 32 filters it has 1,948,609 parameters in 39 layers. H and W are multiples of
     8, or None for any such size. `precision` is a Keras dtype policy ("float32",
     "mixed_bfloat16", "mixed_float16"); weights and the last layer stay in float32, since a
     probability needs more digits than half precision has.
+
+    `deterministic` up-samples by laying copies side by side, for a fixed input shape: the same
+    numbers and weights, but a gradient that is deterministic on GPUs under Keras 2 as well, whose
+    own up-sampling is not.
     """
     import keras
     from keras import layers
@@ -35,6 +44,15 @@ def unet(input_shape=(256, 256, 9), filters: int = 32, precision: str = "float32
             x = layers.Activation("relu", dtype=precision)(x)
         return x
 
+    def enlarge(x):
+        if not deterministic:
+            return layers.UpSampling2D(2, interpolation="nearest", dtype=precision)(x)
+        _, height, width, count = x.shape
+        x = layers.Concatenate(axis=3, dtype=precision)([x, x])
+        x = layers.Reshape((height, 2 * width, count), dtype=precision)(x)
+        x = layers.Concatenate(axis=2, dtype=precision)([x, x])
+        return layers.Reshape((2 * height, 2 * width, count), dtype=precision)(x)
+
     inputs = keras.Input(input_shape)
     x, skips = inputs, []
     for level in range(LEVELS):
@@ -43,7 +61,7 @@ def unet(input_shape=(256, 256, 9), filters: int = 32, precision: str = "float32
         x = layers.MaxPooling2D(2, dtype=precision)(x)
     x = convolve(x, filters * 2**LEVELS)
     for level in reversed(range(LEVELS)):
-        x = layers.UpSampling2D(2, interpolation="nearest", dtype=precision)(x)
+        x = enlarge(x)
         x = layers.Concatenate(dtype=precision)([x, skips[level]])
         x = convolve(x, filters * 2**level)
     outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x)

@@ -117,7 +117,7 @@ def _train(
         if not devices.chief:
             return outcome
         with replacing(run / "model.keras") as path:
-            steps.model.save(path)
+            steps.published().save(path)
         if scenes:
             with watch.timer("inference"):
                 outcome["inference"] = _evaluate(config, run, steps, precision, scenes, cut_off)
@@ -201,7 +201,13 @@ def _build(
     import keras
 
     keras.utils.set_random_seed(config.seed)
-    steps = Steps(devices, config.model.filters, config.training.learning_rate, precision)
+    steps = Steps(
+        devices,
+        config.model.filters,
+        config.training.learning_rate,
+        precision,
+        config.training.deterministic,
+    )
     size = config.training.batch_size
     place = {"worker": devices.worker, "workers": devices.workers}
     training = Batches(patches, split.training, size, config.seed, **place)

@@ -24,13 +24,21 @@ GROWTH_STEPS = 2000
 class Steps:
     """Model, optimizer and the compiled training and validation step."""
 
-    def __init__(self, devices: Devices, filters: int, learning_rate: float, precision: str):
+    def __init__(
+        self,
+        devices: Devices,
+        filters: int,
+        learning_rate: float,
+        precision: str,
+        deterministic: bool = False,
+    ):
         import keras
         import tensorflow as tf
 
         self._devices = devices
         with devices.strategy.scope():
-            self.model = unet(filters=filters, precision=POLICIES[precision])
+            self._size = {"filters": filters, "precision": POLICIES[precision]}
+            self.model = unet(**self._size, deterministic=deterministic)
             self.optimizer = keras.optimizers.Adam(learning_rate)
             self.optimizer.build(self.model.trainable_variables)
             # All replicas compute the same new loss scale: the first one's will do.
@@ -41,6 +49,12 @@ class Steps:
             ]
         self._train = tf.function(self._train_all)
         self._validate = tf.function(self._validate_all)
+
+    def published(self) -> Any:
+        """The network as published, with the weights of now: what a run leaves behind."""
+        model = unet(**self._size)
+        model.set_weights(self.model.get_weights())
+        return model
 
     @property
     def variables(self) -> list:
