@@ -10,6 +10,7 @@ import pytest
 from cloudmask.errors import Fault
 from cloudmask.pipeline import PREFETCH, Batches, Buffers
 from cloudmask.store import INVALID, PatchStore
+from cloudmask.train.step import _tensor
 
 
 @pytest.fixture(scope="module")
@@ -112,15 +113,13 @@ def test_memory_is_used_again_only_when_nobody_holds_it():
 
 
 def test_tensors_of_earlier_batches_keep_their_values(store):
-    """TensorFlow does not copy the buffers; they must not be written to while it holds them."""
-    import tensorflow as tf
-
+    """The tensors share the buffers' memory; they must not be written to while it holds them."""
     batches = Batches(store, np.arange(24), 4, seed=1)
     expected = [(p.copy(), label.copy()) for p, label in batches.epoch(1)]
 
     def tensors(patches, labels):
         # Halves, as two devices of one worker get them.
-        return [tf.convert_to_tensor(a[i : i + 2]) for a in (patches, labels) for i in (0, 2)]
+        return [_tensor(a[i : i + 2]) for a in (patches, labels) for i in (0, 2)]
 
     kept = list(batches.epoch(1, deliver=tensors))
     for (patches, labels), parts in zip(expected, kept, strict=True):

@@ -13,7 +13,9 @@ import numpy as np
 
 from cloudmask.store import INVALID, PatchStore
 
-PREFETCH = 2  # batches made ahead; more only costs memory, the gather is faster than any step
+PREFETCH = (
+    1  # batches that wait, while the next is made; more would only push others out of the cache
+)
 
 Batch = tuple[np.ndarray, np.ndarray]
 

@@ -18,6 +18,8 @@ from cloudmask.train.devices import POLICIES, Devices
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
 
+ALIGNMENT = 64  # bytes, that TensorFlow's kernels rely on
+
 # Dynamic loss scaling for float16, with the customary constants: start high, halve on overflow,
 # double after 2000 good steps.
 INITIAL_SCALE = 2.0**15
@@ -123,22 +125,32 @@ class Steps:
             variable.assign(value)
 
     def place(self, patches: np.ndarray, labels: np.ndarray) -> list:
-        """Bring this worker's share of a batch to its devices, each replica its part."""
-        import tensorflow as tf
+        """Bring this worker's share of a batch to its devices, each replica its part.
 
-        count = self._devices.local_replicas
+        The tensors use the arrays' memory.
+        """
         if self._devices.replicas == 1:
-            return [tf.convert_to_tensor(patches), tf.convert_to_tensor(labels)]
+            return [self._on_gpu(_tensor(patches), 0), self._on_gpu(_tensor(labels), 0)]
+        count = self._devices.local_replicas
         part = len(patches) // count
 
         def pick(array):
             def of(context):
                 index = context.replica_id_in_sync_group % count
-                return tf.convert_to_tensor(array[index * part : (index + 1) * part])
+                return self._on_gpu(_tensor(array[index * part : (index + 1) * part]), index)
 
             return self._devices.strategy.experimental_distribute_values_from_function(of)
 
         return [pick(patches), pick(labels)]
+
+    def _on_gpu(self, tensor, index: int):
+        """Begin the copy to this worker's GPU now, while it still computes the step before."""
+        import tensorflow as tf
+
+        if not self._devices.gpu:
+            return tensor
+        with tf.device(self._devices.strategy.extended.worker_devices[index]):
+            return tf.identity(tensor)
 
     def _train_all(self, patches, labels, stop):
         strategy = self._devices.strategy
@@ -253,6 +265,15 @@ class Steps:
         )
         good.assign(tf.where(grown, 0.0, steps))
         return unscaled
+
+
+def _tensor(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if array.ctypes.data % ALIGNMENT:
+        return tf.convert_to_tensor(array)
+    # TensorFlow's own conversion copies.
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _learning_rate(settings: Training, steps_per_epoch: int) -> Any:
