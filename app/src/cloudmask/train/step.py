@@ -48,7 +48,9 @@ class Steps:
         self._seed = seed if settings.augment else None
         with devices.strategy.scope():
             self._size = {"filters": filters, "precision": POLICIES[precision]}
-            self.model = unet(**self._size, deterministic=settings.deterministic)
+            # XLA has no gradient of Keras 2's up-sampling either.
+            plain = settings.deterministic or settings.xla
+            self.model = unet(**self._size, deterministic=plain)
             self.optimizer = keras.optimizers.Adam(_learning_rate(settings, steps_per_epoch))
             self.optimizer.build(self.model.trainable_variables)
             # All replicas compute the same new values: the first one's will do.
