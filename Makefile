@@ -60,6 +60,10 @@ test: $(VENV)/dev.stamp ## all tests
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest
 	bash tests/env/versions.sh
 
+.PHONY: bench
+bench: $(VENV)/cpu.stamp ## all speeds against their baselines, 15 min on a quiet machine; ONLY=epochs
+	$(BIN)/python benchmarks/bench.py $(ONLY)
+
 .PHONY: fuzz
 fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 	$(BIN)/python tests/fuzz.py $(or $(N),10000)

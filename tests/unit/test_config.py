@@ -94,3 +94,14 @@ def test_damaged_files_are_named(tmp_path, text, word):
 def test_missing_file():
     with pytest.raises(InputError, match=r"nowhere.yaml: no such file"):
         load_config("nowhere.yaml")
+
+
+def test_contradictory_settings_are_named_together():
+    with pytest.raises(InputError) as caught:
+        load_config(None, ["training.warmup_epochs=3", "training.epochs=3"])
+    assert "schedule: cosine" in str(caught.value)
+    with pytest.raises(InputError, match=r"warmup_epochs: 3 leaves nothing of epochs: 3"):
+        load_config(
+            None,
+            ["training.warmup_epochs=3", "training.epochs=3", "training.schedule=cosine"],
+        )

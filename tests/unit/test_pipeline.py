@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cloudmask.errors import Fault
-from cloudmask.pipeline import Batches
+from cloudmask.pipeline import PREFETCH, Batches, Buffers
 from cloudmask.store import INVALID, PatchStore
+from cloudmask.train.step import _tensor
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,51 @@ def test_an_abandoned_epoch_ends_its_thread(store):
 
 
 def test_an_error_while_reading_reaches_the_consumer(store):
-    with pytest.raises(IndexError):
-        list(Batches(store, np.array([0, 999]), 2).epoch(1))
+    def refuse(patches, labels):
+        raise RuntimeError("device is gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        list(Batches(store, np.arange(4), 2).epoch(1, deliver=refuse))
+
+
+def test_rows_beyond_the_store_are_refused(store):
+    with pytest.raises(IndexError, match="999 of 24"):
+        Batches(store, np.array([0, 999]), 2)
+
+
+def test_memory_is_used_again_only_when_nobody_holds_it():
+    buffers = Buffers((4, 8), np.float16)
+    one, two = buffers.take(), buffers.take()
+    assert one.ctypes.data % 64 == two.ctypes.data % 64 == 0
+    part = one[1:3]
+    place = two.ctypes.data
+    del one, two
+    assert buffers.take().ctypes.data == place, "a view of the other is still alive"
+    del part
+    assert len(buffers) == 2
+
+
+def test_tensors_of_earlier_batches_keep_their_values(store):
+    """The tensors share the buffers' memory; they must not be written to while it holds them."""
+    batches = Batches(store, np.arange(24), 4, seed=1)
+    expected = [(p.copy(), label.copy()) for p, label in batches.epoch(1)]
+
+    def tensors(patches, labels):
+        # Halves, as two devices of one worker get them.
+        return [_tensor(a[i : i + 2]) for a in (patches, labels) for i in (0, 2)]
+
+    kept = list(batches.epoch(1, deliver=tensors))
+    for (patches, labels), parts in zip(expected, kept, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts[:2]), patches)
+        np.testing.assert_array_equal(np.concatenate(parts[2:]), labels)
+
+
+def test_memory_does_not_grow_with_the_epochs(store):
+    batches = Batches(store, np.arange(24), 2, seed=1)
+    for epoch in range(5):
+        for _ in batches.epoch(epoch):
+            pass
+    assert max(map(len, batches._buffers)) <= PREFETCH + 4
 
 
 def test_a_store_truncated_in_use_is_told(store_path, tmp_path):

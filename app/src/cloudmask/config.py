@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cloudmask.errors import InputError
 
@@ -73,12 +73,36 @@ class Training(Section):
 
     epochs: Positive = Field(200, description="at most this many epochs")
     batch_size: Positive = Field(32, description="patches per step, over all workers together")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="of Adam")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="of Adam; with a schedule, its top")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: falls to zero over all epochs, after the warm-up"
+    )
+    warmup_epochs: float = Field(
+        0.0, ge=0, description="the learning rate rises from zero; with the cosine schedule"
+    )
+    augment: bool = Field(False, description="flips and quarter turns at random")
+    averaging: float = Field(
+        0.0, ge=0, lt=1, description="decay of the mean of weights that is kept, 0: the last ones"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 where the device has it, float16 on Volta and Turing"
     )
     deterministic: bool = Field(False, description="equal seeds give equal bits, slower on a GPU")
+    xla: bool = Field(False, description="compile the step with XLA")
     threads: int = Field(0, ge=0, description="CPU threads of one operation, 0: TensorFlow decides")
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        if self.warmup_epochs and self.schedule == "constant":
+            raise ValueError(
+                "warmup_epochs belongs to schedule: cosine; expected that, or warmup_epochs: 0"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs: {self.warmup_epochs:g} leaves nothing of epochs: {self.epochs}; "
+                "expected fewer"
+            )
+        return self
 
 
 class EarlyStopping(Section):
@@ -214,6 +238,8 @@ def _explain(item: dict) -> str:
         )
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{key}: no such key; {hint}known here: {known}"
+    if item["type"] == "value_error":  # of settings that contradict each other
+        return f"{key}: {item['ctx']['error']}"
     return f"{key}: {item['msg']}, found {item['input']!r}"
 
 

@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from cloudmask import safe, store
+from cloudmask.conversion import convert, statistics
 from cloudmask.errors import EXIT_FAULT, Fault, InputError, SceneError
 from cloudmask.files import sha256, whole_lines
 from cloudmask.lock import exclusive
@@ -267,13 +268,12 @@ def _die_with(parent: int) -> None:
 def _write_scene(task: Task, partial: Path, offsets: dict[str, int], options: Options) -> dict:
     """Cut one scene, write its rows and return its record for the journal."""
     scene = read_scene(task.path, options.truth, options.nan)
-    patches = crop_patches(scene.image)
-    if patches.shape[0] != task.count:
-        raise SceneError(f"{task.path}: changed while it was read")
     mask = crop_patches(scene.mask)[..., 0]
     valid = crop_patches(scene.valid)[..., 0]
+    if len(mask) != task.count:
+        raise SceneError(f"{task.path}: changed while it was read")
     labels = np.where(valid, mask, mask | store.INVALID).astype(np.uint8)
-    stored = patches.astype(options.dtype)
+    stored, sums = convert(scene.image, valid, options.dtype)
     with partial.open("r+b") as file:
         for name, block in (("patches", stored), ("labels", labels)):
             file.seek(offsets[name] + task.first * block[0].nbytes)
@@ -284,7 +284,7 @@ def _write_scene(task: Task, partial: Path, offsets: dict[str, int], options: Op
         "invalid_pixels": int(labels.size - np.count_nonzero(valid)),
         "channels": int(np.packbits(scene.channels, bitorder="little").view("<u2")[0]),
         "notes": list(scene.notes),
-        "sums": _sums(patches, valid),
+        "sums": sums,
     }
 
 
@@ -294,30 +294,6 @@ def _checksum(path: Path) -> str:
         return sha256(path)
     lines = (f"{sha256(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _sums(patches: np.ndarray, valid: np.ndarray) -> list[list[float]]:
-    """Minimum, maximum, sum and sum of squares per channel, and the count, over valid pixels."""
-    values = patches if valid.all() else patches[valid]
-    flat = values.reshape(-1, store.CHANNELS)
-    if not len(flat):
-        return [[], [], [], [], [0]]
-    total = flat.sum(axis=0, dtype=np.float64)
-    squares = np.einsum("ij,ij->j", flat, flat, dtype=np.float64)
-    parts = (flat.min(axis=0), flat.max(axis=0), total, squares)
-    return [[float(x) for x in part] for part in parts] + [[len(flat)]]
-
-
-def _statistics(records: list[dict]) -> np.ndarray:
-    """(4, 9) float64: minimum, maximum, mean, standard deviation over all scenes."""
-    sums = [record["sums"] for record in records if record["sums"][4][0]]
-    if not sums:
-        return np.full((4, store.CHANNELS), np.nan)
-    low, high, total, squares = (np.array([s[k] for s in sums]) for k in range(4))
-    count = sum(s[4][0] for s in sums)
-    mean = total.sum(axis=0) / count
-    deviation = np.sqrt(np.maximum(squares.sum(axis=0) / count - mean**2, 0))
-    return np.stack([low.min(axis=0), high.max(axis=0), mean, deviation])
 
 
 def _finish(partial: Path, tasks: list[Task], records: list[dict], options: Options) -> None:
@@ -345,7 +321,10 @@ def _finish(partial: Path, tasks: list[Task], records: list[dict], options: Opti
     ]
     with h5py.File(partial, "r+") as file:
         # Present already if an earlier attempt was cut off between here and the renaming.
-        for name, data in (("scenes", table), ("statistics", _statistics(records))):
+        for name, data in (
+            ("scenes", table),
+            ("statistics", statistics(record["sums"] for record in records)),
+        ):
             if name in file:
                 del file[name]
             file[name] = data

@@ -28,6 +28,10 @@ TEMPERATURE_SCALE = 22.0  # kelvin
 REFLECTANCE_RANGE = (-1.0, 10.0)
 TEMPERATURE_RANGE = (100.0, 550.0)
 
+# Of a float32 image (H, W, 9), each pixel's reflectances and temperatures.
+PIXEL = np.dtype([("reflectance", "V24"), ("temperature", "V12")])
+BLOCK_ROWS = 16  # of a scene at a time: their intermediate values stay in the processor's cache
+
 # SLSTR delivers 1200 x 1500 pixels; this bounds what a damaged header can make us allocate.
 MAX_SIDE = 6000
 
@@ -139,10 +143,10 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     else:
         reflectance, temperature, mask, true_field, notes = _read_hdf5(path, truth)
         channels = np.ones(len(CHANNELS), bool)
-    valid = _measured(path, reflectance, temperature, channels)
+    image, valid = _normalise(path, reflectance, temperature, channels)
     valid &= mask >= 0
-    image = _normalise(reflectance, temperature)
-    image[~valid] = 0
+    if not valid.all():
+        image[~valid] = 0
     invalid = int(valid.size - np.count_nonzero(valid))
     if invalid and nan == "error":
         raise SceneError(
@@ -162,32 +166,47 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     )
 
 
-def _normalise(reflectance: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    image = np.empty((*reflectance.shape[:2], len(CHANNELS)), np.float32)
-    np.subtract(reflectance, np.float32(REFLECTANCE_OFFSET), out=image[..., :REFLECTANCES])
-    np.subtract(temperature, np.float32(TEMPERATURE_OFFSET), out=image[..., REFLECTANCES:])
-    image[..., REFLECTANCES:] /= np.float32(TEMPERATURE_SCALE)
-    return image
-
-
-def _measured(
+def _normalise(
     path: Path, reflectance: np.ndarray, temperature: np.ndarray, channels: np.ndarray
-) -> np.ndarray:
-    """(H, W) bool: each available channel is finite and in range; raises if one has no value."""
-    measured = np.ones(reflectance.shape[:2], bool)
-    for index in np.flatnonzero(channels):
-        if index < REFLECTANCES:
-            band, (low, high) = reflectance[..., index], REFLECTANCE_RANGE
-        else:
-            band, (low, high) = temperature[..., index - REFLECTANCES], TEMPERATURE_RANGE
-        good = (band >= low) & (band <= high)  # False for NaN
-        if not good.any():
-            raise SceneError(
-                f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
-                f"{low:g} and {high:g}, found only NaN or fill"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 9) and where each available channel is finite and in range, (H, W) bool.
+
+    Raises SceneError if one of these channels has no value at all.
+    """
+    height, width = reflectance.shape[:2]
+    image = np.empty((height, width, len(CHANNELS)), np.float32)
+    # NumPy copies six or three numbers at a time far faster when it takes them for one item.
+    pixels = image.reshape(height, width * len(CHANNELS)).view(PIXEL)
+    valid = np.empty((height, width), bool)
+    seen = ~channels
+    for first in range(0, height, BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        good = [
+            (band[rows] >= low) & (band[rows] <= high)  # False for NaN
+            for band, (low, high) in (
+                (reflectance, REFLECTANCE_RANGE),
+                (temperature, TEMPERATURE_RANGE),
             )
-        measured &= good
-    return measured
+        ]
+        measured = [part[..., k] for part in good for k in range(part.shape[2])]
+        for index in np.flatnonzero(~seen):
+            seen[index] = measured[index].any()
+        valid[rows] = True
+        for index in np.flatnonzero(channels):
+            valid[rows] &= measured[index]
+        bright = reflectance[rows] - np.float32(REFLECTANCE_OFFSET)
+        warm = temperature[rows] - np.float32(TEMPERATURE_OFFSET)
+        warm /= np.float32(TEMPERATURE_SCALE)
+        for name, values in (("reflectance", bright), ("temperature", warm)):
+            pixels[name][rows] = values.reshape(len(values), -1).view(PIXEL[name])
+    if not seen.all():
+        index = int(np.flatnonzero(~seen)[0])
+        low, high = REFLECTANCE_RANGE if index < REFLECTANCES else TEMPERATURE_RANGE
+        raise SceneError(
+            f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
+            f"{low:g} and {high:g}, found only NaN or fill"
+        )
+    return image, valid
 
 
 def _open(path: Path) -> h5py.File:

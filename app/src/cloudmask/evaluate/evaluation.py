@@ -90,6 +90,8 @@ def evaluate(
             left_out.append(str(error))
             continue
         notes += [f"{scene.name}: {note}" for note in scene.notes]
+        if baselines and not scene.channels[:6].all():
+            notes.append(f"{scene.name}: the reference classifiers judge without those channels")
         if scene.image.shape not in shapes:
             # The first scene of a size pays for tracing; it is classified twice.
             shapes.add(scene.image.shape)

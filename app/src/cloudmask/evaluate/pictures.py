@@ -1,5 +1,6 @@
 """A picture per scene by which a person can judge: scene, mask, prediction, disagreement."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ def write_picture(
 
     `accuracy` is the share of valid pixels that agree with the mask.
     """
+    # Without a home, as in a container, Matplotlib tells at length where it keeps its fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -134,9 +134,8 @@ class Loop:
         if self._chief:
             # A kill between checkpoint and history leaves the latter short.
             write_history(self._run / "history.csv", self.state.history)
-        if self._best is not None and self._config.early_stopping.weights == "best":
-            for variable, value in zip(self._steps.model.variables, self._best, strict=True):
-                variable.assign(value)
+        best = self._best if self._config.early_stopping.weights == "best" else None
+        self._steps.set_weights(self._steps.kept() if best is None else best)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         state, batches = self.state, self._training
@@ -146,8 +145,8 @@ class Loop:
         earlier = state.train_seconds, state.wait
         pending: list = []
         progress = Progress(self._chief, self._config.training.epochs, epoch, batches)
-        for patches, labels in batches.epoch(epoch, state.step):
-            pending.append(self._steps.train(patches, labels, self._cut_off()))
+        for batch in batches.epoch(epoch, state.step, self._steps.place):
+            pending.append(self._steps.train(batch, self._cut_off()))
             state.step += 1
             now = time.perf_counter()
             state.train_seconds = earlier[0] + now - began
@@ -183,8 +182,9 @@ class Loop:
         """Figures of the validation patches, and whether any worker was asked to stop."""
         self._log.eval_start(epoch)
         sums = [0.0] * FIGURES
-        batches = self._validation.epoch(0)
-        _collect([self._steps.validate(*batch, self._cut_off()) for batch in batches], sums)
+        batches = self._validation.epoch(0, deliver=self._steps.place)
+        with self._steps.judged():
+            _collect([self._steps.validate(batch, self._cut_off()) for batch in batches], sums)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)
@@ -218,7 +218,7 @@ class Loop:
         state.history.append({name: row[name] for name in HISTORY})
         state.step, state.sums, state.train_seconds, state.wait = 0, [0.0] * FIGURES, 0.0, 0.0
         if self._stopper.update(state.epoch, figures):
-            self._best = [variable.numpy() for variable in self._steps.model.variables]
+            self._best = self._steps.kept()
         self._save()
         if not self._chief:
             return

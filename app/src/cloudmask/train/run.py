@@ -103,8 +103,8 @@ def _train(
                 provenance.write(run, facts)
             loop = Loop(config, steps, training, validation, run, log, devices, cut_off.is_set)
             messages = loop.resume(patches.checksum, precision)
-            with watch.timer("tracing"):
-                steps.trace(training.shape, patches.patches.dtype)
+            with watch.timer("tracing"), _explained(config, run, devices):
+                steps.warm_up(training.shape, patches.patches.dtype)
         log.init_stop()
         if devices.chief:
             _tell(config, patches, split, devices, precision, messages)
@@ -200,18 +200,14 @@ def _build(
 ) -> tuple[Steps, Batches, Batches]:
     import keras
 
-    keras.utils.set_random_seed(config.seed)
-    steps = Steps(
-        devices,
-        config.model.filters,
-        config.training.learning_rate,
-        precision,
-        config.training.deterministic,
-    )
     size = config.training.batch_size
     place = {"worker": devices.worker, "workers": devices.workers}
     training = Batches(patches, split.training, size, config.seed, **place)
     validation = Batches(patches, split.validation, size, **place)
+    keras.utils.set_random_seed(config.seed)
+    steps = Steps(
+        devices, config.model.filters, config.training, precision, config.seed, training.steps
+    )
     return steps, training, validation
 
 
@@ -251,7 +247,11 @@ def _log_settings(
         eval_samples=validation.samples,
         global_batch_size=config.training.batch_size,
         seed=config.seed,
-        optimizer={"name": "adam", "base_learning_rate": config.training.learning_rate},
+        optimizer={
+            "name": "adam",
+            "base_learning_rate": config.training.learning_rate,
+            "learning_rate_warmup_epochs": config.training.warmup_epochs,
+        },
         ranks=system["replicas"],
         nodes=system["nodes"],
         accelerators_per_node=system["gpus"] // system["nodes"],

@@ -5,15 +5,20 @@ every version. Loss and metrics are sums over valid pixels, divided by the count
 batch: the result does not depend on how the batch is spread over replicas.
 """
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from cloudmask.config import Training
 from cloudmask.model import unet
 from cloudmask.store import CLOUD, INVALID
 from cloudmask.train.devices import POLICIES, Devices
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
+
+ALIGNMENT = 64  # bytes, that TensorFlow's kernels rely on
 
 # Dynamic loss scaling for float16, with the customary constants: start high, halve on overflow,
 # double after 2000 good steps.
@@ -22,33 +27,49 @@ GROWTH_STEPS = 2000
 
 
 class Steps:
-    """Model, optimizer and the compiled training and validation step."""
+    """Model, optimizer and the compiled training and validation step.
+
+    `seed` and `steps_per_epoch` are for augmentation and for the learning rate's schedule.
+    """
 
     def __init__(
         self,
         devices: Devices,
         filters: int,
-        learning_rate: float,
+        settings: Training,
         precision: str,
-        deterministic: bool = False,
+        seed: int,
+        steps_per_epoch: int,
     ):
         import keras
         import tensorflow as tf
 
         self._devices = devices
+        self._seed = seed if settings.augment else None
         with devices.strategy.scope():
             self._size = {"filters": filters, "precision": POLICIES[precision]}
-            self.model = unet(**self._size, deterministic=deterministic)
-            self.optimizer = keras.optimizers.Adam(learning_rate)
+            # XLA has no gradient of Keras 2's up-sampling either.
+            plain = settings.deterministic or settings.xla
+            self.model = unet(**self._size, deterministic=plain)
+            self.optimizer = keras.optimizers.Adam(_learning_rate(settings, steps_per_epoch))
             self.optimizer.build(self.model.trainable_variables)
-            # All replicas compute the same new loss scale: the first one's will do.
+            # All replicas compute the same new values: the first one's will do.
             first = tf.VariableAggregation.ONLY_FIRST_REPLICA
             self._scaling = [
                 tf.Variable(value, trainable=False, aggregation=first)
                 for value in ((INITIAL_SCALE, 0.0) if precision == "float16" else ())
             ]
+            self._averages = [
+                tf.Variable(tf.convert_to_tensor(value), trainable=False, aggregation=first)
+                for value in (self.model.trainable_variables if settings.averaging else ())
+            ]
+        self._decay = settings.averaging
+        self._gradients = self._differentiate
+        if settings.xla:
+            self._gradients = tf.function(self._differentiate, jit_compile=True)
         self._train = tf.function(self._train_all)
         self._validate = tf.function(self._validate_all)
+        self._stop = [tf.constant(asked, tf.float64) for asked in (0.0, 1.0)]
 
     def published(self) -> Any:
         """The network as published, with the weights of now: what a run leaves behind."""
@@ -58,45 +79,80 @@ class Steps:
 
     @property
     def variables(self) -> list:
-        """Everything that a checkpoint must hold: weights, optimizer, loss scale."""
-        return [*self.model.variables, *self.optimizer.variables, *self._scaling]
+        """Everything that a checkpoint must hold: weights, optimizer, loss scale, averages."""
+        return [*self.model.variables, *self.optimizer.variables, *self._scaling, *self._averages]
 
-    def train(self, patches: np.ndarray, labels: np.ndarray, stop: bool = False) -> Any:
-        """One update; returns a float64 tensor, the same for all workers.
+    def kept(self) -> list[np.ndarray]:
+        """The weights that validation judges and a run keeps: the averages, if there are any."""
+        return [variable.numpy() for variable in self._averages or self.model.variables]
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[None]:
+        """Within, the model has the weights that are kept."""
+        if not self._averages:
+            yield
+            return
+        raw = [variable.numpy() for variable in self.model.variables]
+        self.set_weights(self.kept())
+        yield
+        self.set_weights(raw)
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Give the model these weights."""
+        for variable, value in zip(self.model.variables, weights, strict=True):
+            variable.assign(value)
+
+    def train(self, batch: Sequence, stop: bool = False) -> Any:
+        """One update with a batch of `place`; returns a float64 tensor, the same for all workers.
 
         It holds the sum of losses, the correct pixels, the valid pixels, and on how many replicas
         `stop` was set.
         """
-        return self._train(*self._distribute(patches, labels, stop))
+        return self._train(*batch, self._stop[stop])
 
-    def validate(self, patches: np.ndarray, labels: np.ndarray, stop: bool = False) -> Any:
+    def validate(self, batch: Sequence, stop: bool = False) -> Any:
         """The same figures without an update."""
-        return self._validate(*self._distribute(patches, labels, stop))
+        return self._validate(*batch, self._stop[stop])
 
-    def trace(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Trace both steps for patches of this shape and type, so that no epoch's time holds it."""
-        values = self._distribute(np.zeros(shape, dtype), np.zeros(shape[:-1], np.uint8), False)
-        self._train.get_concrete_function(*values)
-        self._validate.get_concrete_function(*values)
+    def warm_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Trace, compile and run both steps once, so that no epoch's time holds it.
 
-    def _distribute(self, patches: np.ndarray, labels: np.ndarray, stop: bool) -> list:
-        """Hand each local replica its part of this worker's share."""
-        import tensorflow as tf
+        The batch has no valid pixel; what the step does to the variables is undone.
+        """
+        before = [variable.numpy() for variable in self.variables]
+        batch = self.place(np.zeros(shape, dtype), np.full(shape[:-1], INVALID, np.uint8))
+        for figures in (self.train(batch), self.validate(batch)):
+            figures.numpy()
+        for variable, value in zip(self.variables, before, strict=True):
+            variable.assign(value)
 
-        count = self._devices.local_replicas
-        asked = tf.constant(float(stop), tf.float64)
+    def place(self, patches: np.ndarray, labels: np.ndarray) -> list:
+        """Bring this worker's share of a batch to its devices, each replica its part.
+
+        The tensors use the arrays' memory.
+        """
         if self._devices.replicas == 1:
-            return [tf.convert_to_tensor(patches), tf.convert_to_tensor(labels), asked]
+            return [self._on_gpu(_tensor(patches), 0), self._on_gpu(_tensor(labels), 0)]
+        count = self._devices.local_replicas
         part = len(patches) // count
 
         def pick(array):
             def of(context):
                 index = context.replica_id_in_sync_group % count
-                return tf.convert_to_tensor(array[index * part : (index + 1) * part])
+                return self._on_gpu(_tensor(array[index * part : (index + 1) * part]), index)
 
             return self._devices.strategy.experimental_distribute_values_from_function(of)
 
-        return [pick(patches), pick(labels), asked]
+        return [pick(patches), pick(labels)]
+
+    def _on_gpu(self, tensor, index: int):
+        """Begin the copy to this worker's GPU now, while it still computes the step before."""
+        import tensorflow as tf
+
+        if not self._devices.gpu:
+            return tensor
+        with tf.device(self._devices.strategy.extended.worker_devices[index]):
+            return tf.identity(tensor)
 
     def _train_all(self, patches, labels, stop):
         strategy = self._devices.strategy
@@ -113,23 +169,37 @@ class Steps:
 
         context = tf.distribute.get_replica_context()
         variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss, figures = self._forward(patches, labels, stop, training=True)
-            count = context.all_reduce(tf.distribute.ReduceOp.SUM, figures[2])
-            loss /= tf.cast(tf.maximum(count, 1), loss.dtype)
-            if self._scaling:
-                loss *= self._scaling[0]
-        gradients = tape.gradient(loss, variables)
+        if self._seed is not None:
+            patches, labels = self._turned(patches, labels, context)
+        valid = tf.math.count_nonzero(labels < INVALID)
+        count = context.all_reduce(tf.distribute.ReduceOp.SUM, valid)
+        scale = 1 / tf.cast(tf.maximum(count, 1), tf.float32)
+        if self._scaling:
+            scale *= self._scaling[0]
+        gradients, figures = self._gradients(patches, labels, scale)
         if self._scaling:
             gradients = self._unscale(gradients, context)
         # The optimizer itself sums the gradients over the replicas, in Keras 2 and 3.
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return figures
+        if self._averages:
+            self._average()
+        return tf.concat([figures, [stop]], axis=0)
 
     def _validate_replica(self, patches, labels, stop):
-        return self._forward(patches, labels, stop, training=False)[1]
+        import tensorflow as tf
 
-    def _forward(self, patches, labels, stop, training: bool):
+        return tf.concat([self._forward(patches, labels, training=False)[1], [stop]], axis=0)
+
+    def _differentiate(self, patches, labels, scale):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss, figures = self._forward(patches, labels, training=True)
+            loss *= scale
+        return tape.gradient(loss, self.model.trainable_variables), figures
+
+    def _forward(self, patches, labels, training: bool):
+        """Sum of the loss, and float64 figures: that sum, correct and valid pixels."""
         import tensorflow as tf
 
         patches = tf.cast(patches, tf.float32)
@@ -141,8 +211,45 @@ class Steps:
         pixel = -tf.math.log(tf.where(cloud, clipped, 1 - clipped))
         loss = tf.reduce_sum(tf.where(valid, pixel, 0.0))
         right = ((probability > 0.5) == cloud) & valid
-        figures = [loss, tf.math.count_nonzero(right), tf.math.count_nonzero(valid), stop]
+        figures = [loss, tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
         return loss, tf.stack([tf.cast(figure, tf.float64) for figure in figures])
+
+    def _turned(self, patches, labels, context):
+        """Each patch in one of its eight orientations, drawn by seed, step and place in the batch.
+
+        So it does not depend on how the batch is spread, and a resumed run draws the same.
+        """
+        import tensorflow as tf
+
+        share = tf.shape(patches)[0]
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
+        drawn = tf.random.stateless_uniform(
+            (share * self._devices.replicas,), (self._seed, step), 0, 8, tf.int32
+        )
+        mine = drawn[context.replica_id_in_sync_group * share :][:share]
+
+        def turn(a):
+            for bit, change in enumerate(
+                (
+                    lambda x: tf.reverse(x, [1]),
+                    lambda x: tf.reverse(x, [2]),
+                    lambda x: tf.transpose(x, (0, 2, 1, 3)),
+                )
+            ):
+                chosen = tf.bitwise.bitwise_and(mine, 1 << bit) > 0
+                a = tf.where(chosen[:, None, None, None], change(a), a)
+            return a
+
+        return turn(patches), turn(labels[..., tf.newaxis])[..., 0]
+
+    def _average(self):
+        """Move the averages towards the weights; faster at the beginning, to forget the start."""
+        import tensorflow as tf
+
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.float32)
+        decay = tf.minimum(self._decay, (1 + step) / (10 + step))
+        for average, weight in zip(self._averages, self.model.trainable_variables, strict=True):
+            average.assign(average * decay + tf.convert_to_tensor(weight) * (1 - decay))
 
     def _unscale(self, gradients, context):
         """Divide by the loss scale; an overflow anywhere makes all gradients zero for this step."""
@@ -160,3 +267,26 @@ class Steps:
         )
         good.assign(tf.where(grown, 0.0, steps))
         return unscaled
+
+
+def _tensor(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if array.ctypes.data % ALIGNMENT:
+        return tf.convert_to_tensor(array)
+    # TensorFlow's own conversion copies.
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _learning_rate(settings: Training, steps_per_epoch: int) -> Any:
+    import keras
+
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warm_up = round(settings.warmup_epochs * steps_per_epoch)
+    falling = max(settings.epochs * steps_per_epoch - warm_up, 1)
+    if not warm_up:
+        return keras.optimizers.schedules.CosineDecay(settings.learning_rate, falling)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, falling, warmup_target=settings.learning_rate, warmup_steps=warm_up
+    )

@@ -1,0 +1,121 @@
+"""Batches from the store in later epochs, against plain memory copies and the published loader."""
+
+import mmap
+import time
+
+import numpy as np
+import published
+from measure import Figure, arguments, forget, interleaved, median, write
+
+from cloudmask.config import Training
+from cloudmask.pipeline import Batches
+from cloudmask.scenes import find_scenes
+from cloudmask.store import PatchStore
+from cloudmask.train.devices import Devices, open_devices, without_greeting
+from cloudmask.train.step import Steps
+
+BATCH = 32
+DEVICES = 2
+GPU_RATE = 4000  # patches/s that a fast GPU's step would take
+GPU_SECONDS = 4.0
+
+
+def main() -> None:
+    """Measure and write."""
+    options = arguments(__doc__)
+    with without_greeting():
+        import tensorflow as tf
+    store = PatchStore(options.data / "patches.h5")
+    rows = np.arange(len(store.patches))
+    rows = rows[: len(rows) // BATCH * BATCH]
+    batches = Batches(store, rows, BATCH, seed=1)
+    size = int(np.prod(batches.shape))
+    target = np.frombuffer(mmap.mmap(-1, 2 * size), np.float16)
+    flat = np.asarray(store.patches).reshape(-1)
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * DEVICES
+    )
+    mirrored = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(DEVICES)])
+    settings = Training(), "float32", 1, 1
+    deliver = Steps(open_devices(), 2, *settings).place
+    two_devices = Steps(Devices(mirrored, 0, 1, DEVICES, ""), 2, *settings).place
+
+    def copy():
+        for first in range(0, len(rows) // BATCH * size, size):
+            np.copyto(target, flat[first : first + size])
+
+    def epoch(number, how):
+        for _ in batches.epoch(number, deliver=how):
+            pass
+
+    ways = {
+        "epoch": lambda: epoch(1, deliver),
+        "epoch on two devices": lambda: epoch(2, two_devices),
+        "memory copy": copy,
+    }
+    for way in ways.values():  # touches every page once
+        way()
+    seconds = interleaved(ways, 4 * options.rounds)
+    rates = {name: len(rows) / median(values) for name, values in seconds.items()}
+
+    scenes = find_scenes([options.data / "scenes"])[:8]
+    loader_seconds = []
+    for _ in range(3):
+        forget(*scenes)
+        began = time.perf_counter()
+        count = sum(len(patches) for patches, _ in published.loader(scenes, BATCH))
+        loader_seconds.append((time.perf_counter() - began) / count)
+    loader = 1 / median(loader_seconds)
+
+    bound = "memory: each byte of a batch is read and written once"
+    gigabytes = size * 2 / BATCH / 1e9
+    details = {"rates": rates, "copy_gigabytes_per_second": rates["memory copy"] * gigabytes}
+    write(
+        options.out,
+        [
+            Figure(
+                "later epochs against memory copy",
+                *(rates["epoch"], rates["memory copy"], "patches/s"),
+                *(rates["epoch"] / rates["memory copy"], 0.8, bound),
+                details=details,
+            ),
+            Figure(
+                "later epochs on two devices against memory copy",
+                *(rates["epoch on two devices"], rates["memory copy"], "patches/s"),
+                *(rates["epoch on two devices"] / rates["memory copy"], 0.8, bound),
+            ),
+            Figure(
+                "later epochs against the published loader's first pass",
+                *(rates["epoch"], loader, "patches/s", rates["epoch"] / loader, 50.0),
+                "there: Python and one patch at a time",
+            ),
+            consumer(batches, deliver),
+        ],
+    )
+
+
+def consumer(batches: Batches, deliver) -> Figure:
+    """A step that takes 4,000 patches/s, as a GPU would: does it ever wait for data?"""
+    step = BATCH / GPU_RATE
+    waited, count, epoch = batches.wait_seconds, 0, 3
+    began = free = time.perf_counter()
+    while time.perf_counter() - began < GPU_SECONDS:
+        for _ in batches.epoch(epoch, deliver=deliver):
+            count += BATCH
+            # The device is busy until `free`; the host sleeps, as it does on a real one.
+            free = max(free, time.perf_counter()) + step
+            time.sleep(max(free - time.perf_counter(), 0))
+        epoch += 1
+    seconds = time.perf_counter() - began
+    return Figure(
+        f"delivered to a step of {GPU_RATE} patches/s",
+        *(count / seconds, GPU_RATE, "patches/s", count / seconds / GPU_RATE, 0.97),
+        "the start of each epoch waits for one batch",
+        details={"waited": (batches.wait_seconds - waited) / seconds},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Training on the CPU: waiting for data, the first epoch, bfloat16 against float32."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from measure import Figure, arguments, interleaved, median, write
+
+from cloudmask.config import Training
+from cloudmask.pipeline import Batches
+from cloudmask.store import PatchStore
+from cloudmask.train.devices import choose_precision, open_devices
+from cloudmask.train.step import Steps
+
+BATCH = 8
+FLOPS_PER_PATCH = 64.5e9  # of a training step, forward and backward
+SEEDS = 5
+
+
+def main() -> None:
+    """Measure and write."""
+    options = arguments(__doc__)
+    figures = [*epochs(options.data, options.rounds)]
+    half = choose_precision("auto")
+    if half != "float32":
+        figures.append(step(options.data, options.rounds, half))
+        figures.append(accuracy(options.data, half))
+    write(options.out, figures)
+
+
+def train(data: Path, name: str, *settings: str) -> dict:
+    """One run by the command, in a process of its own; returns its result."""
+    run = data / "runs" / name
+    subprocess.run(
+        [
+            *(Path(sys.executable).with_name("cloudmask-train"), "--data", data / "small.h5"),
+            *("--run", run, "--force"),
+            *(word for setting in settings for word in ("--set", setting)),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return json.loads((run / "result.json").read_text())
+
+
+def epochs(data: Path, rounds: int) -> list[Figure]:
+    """Share of an epoch spent waiting for data, and the first epoch against the others."""
+    runs = []
+    for _ in range(rounds):
+        settings = ("training.batch_size=8", "training.epochs=4", "model.filters=16")
+        train(data, "epochs", *settings)
+        lines = (data / "runs/epochs/history.csv").read_text().split()
+        column = {name: k for k, name in enumerate(lines[0].split(","))}
+        rows = [line.split(",") for line in lines[1:]]
+        seconds = [float(row[column["train_seconds"]]) for row in rows]
+        waits = [float(row[column["data_wait_fraction"]]) for row in rows]
+        runs.append((median(waits), seconds[0], median(seconds[1:])))
+    wait, first, later = (median([run[k] for run in runs]) for k in range(3))
+    return [
+        Figure(
+            "waiting for data, share of an epoch",
+            *(wait, 1.0, "of the time", wait, 0.01, "the batches are made while a step runs"),
+            at_most=True,
+        ),
+        Figure(
+            "first epoch against later ones",
+            *(first, later, "s", first / later, 1.1, "steps are traced and run once before"),
+            at_most=True,
+        ),
+    ]
+
+
+def step(data: Path, rounds: int, half: str) -> Figure:
+    """Seconds of a step of the published network in both precisions."""
+    devices = open_devices()
+    store = PatchStore(data / "small.h5")
+    batch = next(Batches(store, np.arange(BATCH), BATCH).epoch(0))
+    ways = {}
+    for precision in ("float32", half):
+        steps = Steps(devices, 32, Training(), precision, 1, 1)
+        placed = steps.place(*batch)
+        ways[precision] = lambda steps=steps, placed=placed: steps.train(placed).numpy()
+        ways[precision]()
+    seconds = interleaved(ways, rounds)
+    full, fast = (median(values) / BATCH for values in seconds.values())
+    return Figure(
+        f"training step, {half} against float32",
+        *(1 / fast, 1 / full, "patches/s", full / fast, 2.0),
+        f"arithmetic: {FLOPS_PER_PATCH / fast / 1e9:.0f} GFLOP/s in {half}, "
+        f"{FLOPS_PER_PATCH / full / 1e9:.0f} in float32",
+        details={"seconds": seconds},
+    )
+
+
+def accuracy(data: Path, half: str) -> Figure:
+    """Validation accuracy of a small problem in both precisions over the same seeds."""
+    found: dict[str, list[float]] = {}
+    for precision in ("float32", half):
+        for seed in range(1, SEEDS + 1):
+            result = train(
+                *(data, f"{precision}-{seed}", f"seed={seed}", f"training.precision={precision}"),
+                *("model.filters=8", "training.batch_size=4", "training.epochs=6"),
+                *("training.learning_rate=2e-3",),
+            )
+            found.setdefault(precision, []).append(result["training"]["val_accuracy"])
+    full, fast = (np.array(found[precision]) for precision in ("float32", half))
+    noise = float(np.hypot(full.std(ddof=1), fast.std(ddof=1)) / np.sqrt(SEEDS))
+    difference = float(fast.mean() - full.mean())
+    return Figure(
+        f"validation accuracy, {half} less float32, in standard errors",
+        *(float(fast.mean()), float(full.mean()), "accuracy", abs(difference) / noise, 2.0),
+        f"{SEEDS} seeds; standard error {noise:.4f}",
+        at_most=True,
+        details={"accuracy": found},
+    )
+
+
+if __name__ == "__main__":
+    main()
