@@ -48,8 +48,8 @@ def by_group(found: Collection) -> Drawing:
         axis.set_ylim(len(groups) - 0.6, -0.75)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
-        handles = [handle("run", GREY, "", "o"), handle("mean", GREY, "", "|")]
-        handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", GREY))
+        handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
+        handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
         handles.append(handle(f"target {TARGET:g}", GREY, "--"))
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
     caption = "Groups of different sources saw different scenes; see the table of runs."
@@ -66,9 +66,9 @@ def _draw_dots(axis, row: int, group: Group, colour: str) -> None:
     axis.plot(values, rows, "o", color=colour, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
     if summary.interval:
-        axis.plot(summary.interval, [row + 0.1] * 2, color=colour, linewidth=2)
+        axis.plot(summary.interval, [row + 0.1] * 2, color="black", linewidth=2)
     if summary.n > 1:
-        axis.plot(summary.mean, row + 0.1, "|", color=colour, markersize=16, markeredgewidth=2)
+        axis.plot(summary.mean, row + 0.1, "|", color="black", markersize=16, markeredgewidth=2)
     label_row(axis, row, f"{group.label}, n = {summary.n}")
 
 

@@ -259,7 +259,7 @@ def _contradictions(runs: Sequence[Run]) -> list[Alarm]:
         for note in run.notes:
             by_note[note].append(run.name)
     return [
-        Alarm("warning", note[0].upper() + note[1:], f"Said of {named(names)}.")
+        Alarm("warning", f"Seen in {_plural(len(names), 'run')}", f"{note}: {named(names)}.")
         for note, names in by_note.items()
     ]
 

@@ -62,7 +62,7 @@ def collect(places: Sequence[Path | str], with_published: bool = True) -> Collec
         listing = ", ".join(found.places)
         raise InputError(f"{listing}: no run and no log; expected run directories or MLPerf logs")
     if with_published:
-        found.runs += published()
+        found.runs += published({run.source for run in found.runs})
     return found
 
 

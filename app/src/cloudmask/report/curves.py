@@ -35,7 +35,9 @@ def repeats(found: Collection, curve: str) -> Drawing:
     for group in groups:
         _draw_group(axis, group, curve, look[group.label])
     handles = [handle(_counted(g, curve), look[g.label].colour, look[g.label].line) for g in groups]
-    handles.append(handle("stopped early", GREY, "", "x"))
+    if any(run.stopped_early for group in groups for run in group.runs):
+        handles.append(handle("stopped early", GREY, "", "x"))
+    axis.set_xlim(left=0)
     legend(figure, handles)
     caption = (
         "Each line is a run; a cross marks where early stopping ended one."
@@ -77,8 +79,9 @@ def _draw_group(axis, group: Group, curve: str, look: Look) -> None:
         # Of the runs still going: those that stopped early are in the medians before.
         axis.plot(np.arange(1, longest + 1), np.nanmedian(padded, axis=0), color=look.colour, lw=2)
     stopped = [path[-1] for path, run in zip(paths, _with(group, curve), strict=True) if run]
-    if stopped and not many:
-        axis.plot(*np.transpose(stopped), "x", color=look.colour, markersize=8, markeredgewidth=2)
+    if stopped:
+        size = 4 if many else 8
+        axis.plot(*np.transpose(stopped), "x", color=look.colour, ms=size, mew=size / 4)
     axis.autoscale_view()
 
 

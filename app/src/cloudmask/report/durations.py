@@ -112,7 +112,8 @@ def epoch_time(found: Collection) -> Drawing:
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]
-        handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
+        if any(machine.line for machine in known):
+            handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
         figure.legend(handles=handles, loc="outside lower left")
     caption = (
         "Where dots lie far above the diamond, the first pass over the data is what costs. The "

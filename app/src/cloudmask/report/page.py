@@ -27,7 +27,8 @@ th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #e5e5
 td:first-child { min-width: 9rem; overflow-wrap: anywhere; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .figures { columns: 29rem; column-gap: 2rem; }
-figure { margin: 0 0 1.5rem; break-inside: avoid; } figure img { width: 100%; height: auto; display: block; }
+figure { margin: 0 0 1.5rem; break-inside: avoid; }
+figure img { width: 100%; height: auto; display: block; }
 @media print {
   @page { size: A4; margin: 14mm; }
   body { font-size: 9.5pt; max-width: none; padding: 0; } nav { display: none; }

@@ -1,5 +1,6 @@
 """What others have published as tables only, built in with its source (`published.yaml`)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -13,11 +14,13 @@ TIME_NOTE = (
 )
 
 
-def published() -> list[Run]:
-    """The runs of the paper's results table and of the published notebook."""
+def published(sources: Collection[str] = ()) -> list[Run]:
+    """The runs of the paper's results table, and what is published on the logs of `sources`."""
     text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
     runs = []
     for entry in yaml.safe_load(text):
+        if entry.get("beside", "") and entry["beside"] not in sources:
+            continue
         if "runs" in entry:
             for number, row in enumerate(entry["runs"], 1):
                 run = _run(entry, f"{entry['source']} run {number}")
