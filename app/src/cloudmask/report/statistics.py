@@ -1,5 +1,6 @@
 """Few numbers, honestly: mean, spread, bootstrap interval, exact tests, effect size, a line."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ RESAMPLES = 4000
 LEVEL = 0.95
 # Fewer values than this have no bootstrap interval: a resample would hardly differ from them.
 FEWEST = 3
-EXACT = 50_000  # up to so many permutations all are tried, beyond that as many drawn at random
+EXACT = 50_000  # up to so many resamples or permutations all are tried, beyond that RESAMPLES
 SEED = 20240108  # of the resampling, so that a report made again is the same
 
 
@@ -42,11 +43,18 @@ def bootstrap(values: Sequence[float]) -> tuple[float, float] | None:
     array = np.asarray(values, float)
     if array.size < FEWEST:
         return None
-    rng = np.random.default_rng(SEED)
-    means = array[rng.integers(0, array.size, (RESAMPLES, array.size))].mean(axis=1)
+    means = array[_resamples(array.size)].mean(axis=1)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
+
+
+@functools.cache
+def _resamples(size: int) -> np.ndarray:
+    """Indices of all resamples of few values, of many RESAMPLES at random."""
+    if size**size <= EXACT:
+        return np.array(list(itertools.product(range(size), repeat=size)))
+    return np.random.default_rng(SEED).integers(0, size, (RESAMPLES, size))
 
 
 @dataclass(frozen=True)

