@@ -1,11 +1,13 @@
 """What a reviewer must know before believing a table."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cloudmask import files
+from cloudmask.record import result
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
@@ -30,6 +32,7 @@ def alarms(found: Collection) -> list[Alarm]:
         *_identical(found.runs),
         *_missing(found),
         *_mixed(groups, found.runs),
+        *_constant(found.runs),
         *_compliance(found.runs),
         *_best_of(groups, found.runs),
         *_contradictions(found.runs),
@@ -63,7 +66,8 @@ def _identical(runs: Sequence[Run]) -> list[Alarm]:
 def _fingerprints(run: Run) -> list[tuple]:
     keys = []
     # A log without names gives the scenes in any order, so that only the sorted values compare.
-    if len(run.test.per_scene) > 1:
+    # Whoever calls everything cloud, or nothing, scores like all others that do.
+    if len(run.test.per_scene) > 1 and not run.test.constant:
         keys.append(("accuracies of scenes", tuple(sorted(run.test.per_scene.values()))))
     if run.history.get("loss"):
         keys.append(("losses by epoch", tuple(run.history["loss"])))
@@ -72,7 +76,8 @@ def _fingerprints(run: Run) -> list[tuple]:
 
 def _same_result(same: Sequence[Run], kind: str) -> Alarm:
     text = f"{named(run.name for run in same)}: all {kind} are the same to the last digit. "
-    losses = {tuple(run.history.get("loss", ())) for run in same}
+    # Equal trainings may end at different epochs and yet keep the weights of the same one.
+    losses = {tuple(run.history.get("loss", ())[: run.best_epoch]) for run in same}
     if len({_decisive(run) for run in same}) > 1 or len(losses) > 1:
         models = " Their model files are equal byte by byte." if _one_model(same) else ""
         return Alarm(
@@ -102,7 +107,7 @@ def _decisive(run: Run) -> tuple:
     settings = tuple(
         sorted((k, str(v)) for k, v in run.settings.items() if not k.startswith(ignored))
     )
-    return settings, run.seed, run.precision, run.device, run.epochs_run, run.best_epoch
+    return settings, run.seed, run.precision, run.device, run.best_epoch or run.epochs_run
 
 
 def _one_model(runs: Sequence[Run]) -> bool:
@@ -136,7 +141,22 @@ def _missing(found: Collection) -> list[Alarm]:
                 "went, what is left is a selection.",
             )
         )
+    for plan in found.plans:
+        raised += _planned(plan)
     return raised + _gaps(found.runs)
+
+
+def _planned(plan: Path) -> list[Alarm]:
+    """Rows of an experiment's frozen plan that have no result."""
+    try:
+        rows = [str(row["directory"]) for row in json.loads(plan.read_bytes())["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [Alarm("alarm", "Damaged plan", f"{plan}: which runs are missing is not known.")]
+    absent = [row for row in rows if not result.finished(plan.parent / row)]
+    if not absent:
+        return []
+    title = f"{len(absent)} of {len(rows)} planned runs missing"
+    return [Alarm("warning", title, f"{plan.parent}: no result in {named(absent)}.")]
 
 
 def _gaps(runs: Sequence[Run]) -> list[Alarm]:
@@ -201,6 +221,14 @@ def _mixed(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
             )
         )
     return raised
+
+
+def _constant(runs: Sequence[Run]) -> list[Alarm]:
+    names = [run.name for run in runs if run.test.constant]
+    if not names:
+        return []
+    text = f"{named(names)}: the network calls every pixel of every scene the same."
+    return [Alarm("warning", f"{_plural(len(names), 'run')} learnt nothing", text)]
 
 
 def _compliance(runs: Sequence[Run]) -> list[Alarm]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloudmask.errors import InputError
 from cloudmask.record import rules
-from cloudmask.report.runs import CURVES, Evaluation, Run, device_name, number, whole
+from cloudmask.report.runs import CURVES, Evaluation, Run, device_name, number, text, whole
 from cloudmask.report.stopwatches import TOKEN as STOPWATCH_TOKEN
 from cloudmask.report.stopwatches import read_stopwatch
 
@@ -96,18 +96,18 @@ def _from_events(run: Run, events: list[dict]) -> None:
     for event in events:
         first.setdefault(event["key"], event["value"])
     run.log_problems = rules.lacking(events)
-    run.source = _site(events) or _text(first, "submission_org") or "log"
-    platform = _text(first, "submission_platform")
+    run.source = _site(events) or text(first, "submission_org") or "log"
+    platform = text(first, "submission_platform")
     run.machine = platform
     if run.device is None:
         run.device = device_name(platform)
     elif platform and run.device.lower() not in platform.lower():
         run.notes.append(f"the log's platform is '{platform}', its name says another card")
     run.workers, run.nodes = whole(first, "number_of_ranks"), whole(first, "number_of_nodes")
-    run.seed, run.precision = whole(first, "seed"), _text(first, "precision")
+    run.seed, run.precision = whole(first, "seed"), text(first, "precision")
     if batch := whole(first, "global_batch_size"):
         run.settings["training.batch_size"] = batch
-    run.code = _text(first, "submission_github_commit_version")
+    run.code = text(first, "submission_github_commit_version")
     _intervals(run, events)
     if isinstance(first.get("result"), Mapping):
         _from_result(run, first["result"])
@@ -120,11 +120,6 @@ def _site(events: list[dict]) -> str | None:
         if found := PLACES.search(str(file)):
             return SITES.get(found[1].lower(), found[1])
     return None
-
-
-def _text(values: Mapping, key: str) -> str | None:
-    value = values.get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def _intervals(run: Run, events: list[dict]) -> None:
@@ -205,7 +200,7 @@ def _from_summary(run: Run, path: Path | None) -> None:
     """`CloudMask training, samples = 966, epochs=10, …, gpus=2, time_per_epoch=105.27`."""
     if path is None:
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.readtext(encoding="utf-8", errors="replace").splitlines()
     for line in lines:
         cells = dict(re.findall(r"(\w+) ?= ?([\d.]+)", line))
         if line.startswith(SUMMARY):

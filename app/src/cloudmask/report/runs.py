@@ -22,7 +22,8 @@ class Evaluation:
     """Whole scenes classified once.
 
     accuracy, scores: shares between 0 and 1; per_scene: accuracy of each scene by its name, or by
-    its rank where the log gives no names; seconds: all of it, seconds_per_scene: the network alone.
+    its rank where the log gives no names; constant: every pixel got the same class; seconds: all
+    of it, seconds_per_scene: the network alone.
     """
 
     where: str
@@ -37,6 +38,7 @@ class Evaluation:
     seconds: float | None = None
     seconds_per_scene: float | None = None
     pictures: Path | None = None
+    constant: bool = False
 
 
 @dataclass
@@ -119,6 +121,12 @@ def whole(section: Mapping, key: str) -> int | None:
     return None if value is None else int(value)
 
 
+def text(section: Mapping, key: str) -> str | None:
+    """`section[key]` if it is a text that is not empty, else None."""
+    value = section.get(key)
+    return value if isinstance(value, str) and value else None
+
+
 def flat(tree: Mapping, prefix: str = "") -> dict:
     """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
     leaves = {}
@@ -167,7 +175,8 @@ def _describe(run: Run, experiment: Mapping, system: Mapping) -> None:
     leaves = flat(experiment)
     decisive = {k: v for k, v in leaves.items() if k.split(".")[0] not in NOT_DECISIVE}
     decisive.pop("training.precision", None)  # the one it chose is in the system
-    run.early_stopping = decisive.get("early_stopping.enabled")
+    enabled = decisive.get("early_stopping.enabled")
+    run.early_stopping = enabled if isinstance(enabled, bool) else None
     if run.early_stopping is False:
         decisive = {k: v for k, v in decisive.items() if not k.startswith("early_stopping.")}
     run.settings = {k: v for k, v in decisive.items() if k != "early_stopping.enabled"}
@@ -175,11 +184,11 @@ def _describe(run: Run, experiment: Mapping, system: Mapping) -> None:
     run.deterministic = leaves.get("training.deterministic") is True
     run.seed = whole(experiment, "seed")
     run.epochs_set = whole(leaves, "training.epochs")
-    run.machine = system.get("host")
-    run.device = device_name(system.get("gpu") or system.get("cpu"))
+    run.machine = text(system, "host")
+    run.device = device_name(text(system, "gpu") or text(system, "cpu"))
     run.workers = whole(system, "replicas") or whole(system, "gpus") or 1
     run.nodes = whole(system, "nodes")
-    run.precision = system.get("precision")
+    run.precision = text(system, "precision")
 
 
 def device_name(name: str | None) -> str | None:
@@ -202,8 +211,8 @@ def _evaluation(inference: Mapping, where: str, folder: Path) -> Evaluation:
     pictures = folder / "pictures"
     return Evaluation(
         where=where,
-        tiling=inference.get("tiling"),
-        precision=inference.get("computed_in"),
+        tiling=text(inference, "tiling"),
+        precision=text(inference, "computed_in"),
         options={key: inference.get(key) for key in ("truth", "nan", "threshold")},
         accuracy=number(inference, "accuracy"),
         scores={name: value for name, value in known.items() if value is not None},
@@ -213,7 +222,17 @@ def _evaluation(inference: Mapping, where: str, folder: Path) -> Evaluation:
         seconds=scenes * per_scene if scenes and per_scene else None,
         seconds_per_scene=number(inference, "seconds_per_scene"),
         pictures=pictures if pictures.is_dir() else None,
+        constant=_is_constant(inference.get("confusion")),
     )
+
+
+def _is_constant(confusion) -> bool:
+    if not isinstance(confusion, Mapping):
+        return False
+    hits, false_alarms, misses, rejections = (
+        number(confusion, key) for key in ("hits", "false_alarms", "misses", "rejections")
+    )
+    return (hits, false_alarms) == (0, 0) or (misses, rejections) == (0, 0)
 
 
 def _baselines(inference: Mapping) -> dict[str, dict[str, float]]:
