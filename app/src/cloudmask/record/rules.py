@@ -29,6 +29,7 @@ from cloudmask.errors import InputError
 
 TOKEN = ":::MLLOG "
 STATUSES = ("success", "aborted")  # of run_stop
+TARGET = 0.9  # test accuracy that the Science working group asks for
 
 
 class Required(NamedTuple):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import (
     GREY,
@@ -20,7 +21,6 @@ from cloudmask.report.drawing import (
 from cloudmask.report.groups import Group
 from cloudmask.report.runs import Run
 from cloudmask.report.statistics import LEVEL
-from cloudmask.report.tables import TARGET
 
 MOST_GROUPS = 30
 FEWEST_PIXELS = 0.001  # share of all pixels that a bin of the calibration must hold

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, looks, rows_of
 from cloudmask.report.groups import Group
 from cloudmask.report.runs import Run
-from cloudmask.report.tables import TARGET
 from cloudmask.report.timing import progress
 
 NAMES = {

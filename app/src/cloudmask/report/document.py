@@ -1,19 +1,20 @@
 """The whole report: what stands in it, and in which files."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cloudmask import __version__, files
 from cloudmask.errors import InputError
+from cloudmask.record.rules import TARGET
 from cloudmask.report import accuracies, curves, durations, tables
 from cloudmask.report.alarms import Alarm, alarms
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.pictures import Picture, pictures
-from cloudmask.report.tables import TARGET, Table
+from cloudmask.report.table import Table
 
 PAGE = "index.html"
 # What a folder of reports holds; anything else in it is not ours to write beside.
@@ -147,8 +148,3 @@ def _write(path: Path, content: bytes) -> Path:
     with files.replacing(path) as temporary:
         temporary.write_bytes(content)
     return path
-
-
-def titles(drawings: Sequence[Drawing]) -> list[str]:
-    """Of the figures there are."""
-    return [drawing.title for drawing in drawings if drawing.figure]

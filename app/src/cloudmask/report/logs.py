@@ -200,7 +200,7 @@ def _from_summary(run: Run, path: Path | None) -> None:
     """`CloudMask training, samples = 966, epochs=10, …, gpus=2, time_per_epoch=105.27`."""
     if path is None:
         return
-    lines = path.readtext(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in lines:
         cells = dict(re.findall(r"(\w+) ?= ?([\d.]+)", line))
         if line.startswith(SUMMARY):

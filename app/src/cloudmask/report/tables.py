@@ -1,113 +1,19 @@
-"""The report's tables: values for programs (CSV) and for people (Markdown, HTML)."""
+"""The report's tables: runs, groups, comparisons, evaluations, scenes, and those of time."""
 
-import csv
-import html
-import io
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
 from cloudmask.report.runs import Run
 from cloudmask.report.statistics import LEVEL
-from cloudmask.report.timing import PARTS, machines, parts, scalings, seconds_to
+from cloudmask.report.table import Column, Table
+from cloudmask.report.timetables import fits_table, scaling_table, targets_table, times_table
+from cloudmask.report.timing import PARTS
 
-TARGET = 0.9  # accuracy that the working group asks for
 # How often the bootstrap interval covers the true mean of so many normal values; measured.
 COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
-ROWS_SHOWN = 200  # in the page; the CSV file has all
-
-
-@dataclass(frozen=True)
-class Column:
-    """key: in the CSV file; head: for people; digits: of a number; shown: also in the page."""
-
-    key: str
-    head: str
-    digits: int | None = None
-    shown: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """rows: a dictionary each; note: how to read it; empty tables say why in `note`."""
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[dict]
-    note: str = ""
-    shown: list[dict] | None = field(default=None)
-
-    @property
-    def _visible(self) -> list[dict]:
-        return (self.rows if self.shown is None else self.shown)[:ROWS_SHOWN]
-
-    @property
-    def _heads(self) -> list[Column]:
-        """Columns for people; one without any value is left out."""
-        return [
-            column
-            for column in self.columns
-            if column.shown and any(row.get(column.key) is not None for row in self._visible)
-        ]
-
-    @property
-    def rest(self) -> str:
-        """What the page leaves out, in words."""
-        left = len(self.rows) - len(self._visible)
-        return f"{left} more rows in tables/{self.name}.csv." if left else ""
-
-    def to_csv(self) -> str:
-        """All columns and rows; what is not known is empty."""
-        text = io.StringIO()
-        keys = [column.key for column in self.columns]
-        writer = csv.DictWriter(text, keys, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
-
-    def to_markdown(self) -> str:
-        """A pipe table, numbers rounded."""
-        heads = self._heads
-        lines = [
-            _line(column.head for column in heads),
-            _line("---" if column.digits is None else "---:" for column in heads),
-        ]
-        for row in self._visible:
-            lines.append(_line(_cell(row.get(c.key), c.digits).replace("|", "/") for c in heads))
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """An HTML table, which notebooks show as well."""
-        heads = self._heads
-        cells = "".join(f"<th scope='col'>{html.escape(column.head)}</th>" for column in heads)
-        body = []
-        for row in self._visible:
-            line = []
-            for column in heads:
-                kind = "" if column.digits is None else " class='n'"
-                text = html.escape(_cell(row.get(column.key), column.digits))
-                line.append(f"<td{kind}>{text}</td>")
-            body.append(f"<tr>{''.join(line)}</tr>")
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-
-
-def _line(cells) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(value, digits: int | None) -> str:
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (int, float)) and digits is not None:
-        return f"{value:,.{digits}f}".replace(",", "\u2009")
-    return str(value)
-
 
 RUN_COLUMNS = (
     Column("run", "run"),
@@ -311,103 +217,6 @@ def evaluations_table(found: Collection) -> Table:
     if not shown:
         note = "No evaluation has more than its accuracy."
     return Table("evaluations", "Whole scenes", columns, rows, note, shown)
-
-
-def times_table(found: Collection) -> Table:
-    """Mean seconds of each part of a run, per group."""
-    rows = []
-    for group in found.groups:
-        if known := parts(group):
-            total = sum(known.values())
-            rows.append({"group": group.label, "runs": len(group.runs), **known, "total": total})
-    columns = (
-        *(Column("group", "group"), Column("runs", "n", 0)),
-        *(Column(part, f"{head} (s)", 1) for part, head in PARTS.items()),
-        Column("total", "total (s)", 1),
-    )
-    note = "Means over the runs of a group. Published logs do not tell the first epoch apart."
-    return Table("times", "Run time", columns, rows, note)
-
-
-def fits_table(found: Collection) -> Table:
-    """Fixed cost and cost per epoch of each machine."""
-    rows = [
-        {
-            "machine": machine.label,
-            "runs": line.n,
-            "epochs": ", ".join(map(str, sorted({epochs for epochs, _ in machine.points}))),
-            "seconds_per_epoch": line.slope,
-            "seconds_per_epoch_error": line.slope_error,
-            "fixed_seconds": line.fixed,
-            "fixed_seconds_error": line.fixed_error,
-        }
-        for machine in machines(found.runs)
-        if (line := machine.line)
-    ]
-    columns = (
-        *(Column("machine", "machine"), Column("runs", "n", 0), Column("epochs", "epochs")),
-        Column("fixed_seconds", "fixed (s)", 0),
-        Column("fixed_seconds_error", "± (s)", 0),
-        Column("seconds_per_epoch", "per epoch (s)", 2),
-        Column("seconds_per_epoch_error", "± (s/epoch)", 2),
-    )
-    note = (
-        "Least squares: training seconds = fixed + epochs × seconds per epoch; ± is a standard "
-        "error, which two points do not have. The fixed part is paid once: of the published runs, "
-        "the first pass over the shared file system. A negative one means that it is lost in the "
-        "scatter."
-    )
-    if not rows:
-        note = "No machine has runs with different numbers of epochs."
-    return Table("fits", "Fixed cost and cost per epoch", columns, rows, note)
-
-
-def scaling_table(found: Collection) -> Table:
-    """Patches per second and efficiency by number of workers."""
-    rows = [
-        {"runs": s.label, "workers": w, "patches_per_second": rate, "efficiency": efficiency}
-        for s in scalings(found.groups)
-        for w, rate, efficiency in zip(s.workers, s.rates, s.efficiencies, strict=True)
-    ]
-    columns = (
-        *(Column("runs", "runs"), Column("workers", "workers", 0)),
-        Column("patches_per_second", "patches/s", 1),
-        Column("efficiency", "efficiency", 3),
-    )
-    note = "" if rows else "No runs that differ in their number of workers only."
-    return Table("scaling", "Scaling", columns, rows, note)
-
-
-def targets_table(found: Collection) -> Table:
-    """How many runs of each group reach the target accuracy, and when."""
-    rows = []
-    for group in found.groups:
-        curves = [run for run in group.runs if run.history.get("val_accuracy")]
-        if not curves:
-            continue
-        reached = [s for run in curves if (s := seconds_to(run, TARGET)) is not None]
-        best = max(max(run.history["val_accuracy"]) for run in curves)
-        above = sum(max(run.history["val_accuracy"]) >= TARGET for run in curves)
-        rows.append(
-            {
-                "group": group.label,
-                "runs": len(curves),
-                "best": best,
-                "reached": above,
-                "median_seconds": statistics.median(reached) if reached else None,
-            }
-        )
-    columns = (
-        *(Column("group", "group"), Column("runs", "n", 0)),
-        Column("best", "best val. acc.", 4),
-        Column("reached", f"reached {TARGET:g}", 0),
-        Column("median_seconds", "median seconds to it", 1),
-    )
-    note = (
-        f"Validation accuracy of {TARGET:g}, the working group's target; start-up and staging "
-        "count. The median is over the runs that reached it."
-    )
-    return Table("targets", "Time to accuracy", columns, rows, note if rows else "No curves known.")
 
 
 def scenes_table(found: Collection) -> Table:
