@@ -16,7 +16,7 @@ from processes import free_ports
 from cloudmask.record.rules import problems
 from cloudmask.store import PatchStore
 
-COMMANDS = ("synth", "prepare", "train", "eval", "data", "stage")
+COMMANDS = ("synth", "prepare", "train", "eval", "data", "stage", "report")
 COMMANDS = tuple(f"cloudmask-{name}" for name in COMMANDS)
 # A network small enough for seconds, in everything else the real thing.
 SMALL = [
