@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,12 +20,31 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loading that also reads `1e-3` as a number, which YAML 1.1 takes for text."""
+class Loader(yaml.SafeLoader):
+    """Safe loading that reads `1e-3` as a number, which YAML 1.1 takes for text, and `10:50:10` as
+    text, which it takes for a number to the base 60.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+# As in YAML 1.2, but without octal and hexadecimal numbers, which nobody means here.
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9]\d*)$"), list("-+0123456789")
+)
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^([-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
 )
 
 
@@ -151,9 +170,17 @@ def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Confi
     Raises InputError that lists every wrong key or value at once.
     """
     place = str(path) if path else "configuration"
-    tree = _read_yaml(Path(path)) if path else {}
+    tree = read_yaml(Path(path)) if path else {}
     for override in overrides:
         _apply(tree, override)
+    return make_config(tree, place)
+
+
+def make_config(tree: dict, place: str) -> Config:
+    """The configuration of nested sections; `place` names in messages where they come from.
+
+    Raises InputError that lists every wrong key or value at once.
+    """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -164,9 +191,10 @@ def load_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Confi
         raise InputError(f"{place}: {len(lines)} settings cannot be used:{listing}") from None
 
 
-def _read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict:
+    """The sections of a YAML file, {} if it is empty; raises InputError if it cannot be read."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a YAML configuration") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -186,7 +214,7 @@ def _apply(tree: dict, override: str) -> None:
     if not separator or not key:
         raise InputError(f"--set {override}: expected section.key=value")
     try:
-        value = yaml.load(text, _Loader)
+        value = yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--set {override[:80]}: the value is not valid YAML") from None
     *sections, last = key.split(".")

@@ -24,6 +24,10 @@ HEARTBEAT_SECONDS = 5.0
 # A holder that has not moved for three beats is dead; a loaded node may miss one or two.
 WATCH_SECONDS = 3 * HEARTBEAT_SECONDS
 
+# Seen from outside, where nobody waits for a beat: clocks of nodes differ, and network file systems
+# show a time stamp late.
+SILENT_SECONDS = 60.0
+
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -54,6 +58,27 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         thread.join()
         path.unlink(missing_ok=True)
         file.close()
+
+
+def held(path: Path) -> bool:
+    """Whether a living process seems to hold the lock file; looks at the file only.
+
+    On another node a holder counts as dead after SILENT_SECONDS without a heartbeat.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            holder = _holder(file)
+            silent = time.time() - os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return False
+    if holder.get("host") == platform.node() and isinstance(holder.get("process"), int):
+        try:
+            os.kill(holder["process"], 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # somebody else's
+            pass
+    return silent < SILENT_SECONDS
 
 
 def _open(path: Path, what: str) -> tuple[TextIO, bool]:

@@ -65,9 +65,14 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.set)
     scenes = find_scenes(arguments.scenes, role="inference") if arguments.scenes else []
     result = train(config, arguments.data, arguments.run, scenes, sys.argv, arguments.force)
+    tell(arguments.run, result)
+
+
+def tell(run: Path, result: dict) -> None:
+    """Print what came out of a run."""
     training = result["training"]
     print(
-        f"{arguments.run}: {training['epochs_run']} epochs, best {training['best_epoch']}, "
+        f"{run}: {training['epochs_run']} epochs, best {training['best_epoch']}, "
         f"validation accuracy {training['val_accuracy']:.4f}, "
         f"{training['seconds_per_epoch']:.1f} s per epoch"
     )

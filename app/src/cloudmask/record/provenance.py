@@ -54,7 +54,7 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
             "command": list(command),
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "versions": _versions(),
-            "git": _git(),
+            "git": git(),
             "container": _container(),
             "host": platform.node(),
             "user": user(),
@@ -141,7 +141,8 @@ def _versions() -> dict:
     return found
 
 
-def _git() -> dict:
+def git() -> dict:
+    """Commit of the running source and whether its tree has changes; None where nobody knows."""
     commit = os.environ.get("CLOUDMASK_GIT_COMMIT")
     if commit:
         return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}

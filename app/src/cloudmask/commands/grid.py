@@ -1,0 +1,234 @@
+"""cloudmask-grid: experiments over many runs."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-grid plan app/configs/experiments/paper.yaml
+  cloudmask-grid submit study.yaml --data patches.h5 --jobs 2
+  cloudmask-grid submit study.yaml --site greene --gpu v100 --dry-run
+  cloudmask-grid status study.yaml
+  sbatch --array=$(cloudmask-grid missing study.yaml) slurm/train.sbatch study.yaml
+  cloudmask-grid rerun study.yaml --data patches.h5
+  cloudmask-grid run paper --index 1 --data patches.h5 --scenes data/inference
+
+EXPERIMENT is a file, the name of one that comes with the package, or the folder of a frozen one;
+without it, the paper's. The runs lie in runs/NAME, where the plan is frozen with the first row
+that is run or submitted. docs/experiments.md describes the file.
+"""
+WATCH_SECONDS = 5.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-grid",
+        description="Plan, run and follow an experiment over many runs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
+    submit = _verb(verbs, "submit", "freeze the plan and start the rows that never were")
+    rerun = _verb(verbs, "rerun", "start again what failed, was cut off or lost, or --index")
+    rerun.add_argument(
+        "--fresh", action="store_true", help="move what --index has left aside and begin anew"
+    )
+    for verb in (submit, rerun):
+        _executor(verb)
+    _verb(verbs, "status", "show the state of every row")
+    watch = _verb(verbs, "watch", "show the state again and again until nothing runs or waits")
+    watch.add_argument(
+        "--every", type=float, default=WATCH_SECONDS, metavar="S", help="seconds (5)"
+    )
+    _verb(verbs, "missing", "print what is neither finished nor running, as --array takes it")
+    row = _verb(verbs, "run", "execute one row in this process, as cloudmask-train would")
+    row.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
+    _data(row, required=True)
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: VERBS[arguments.verb](arguments))
+
+
+def _verb(verbs, name: str, what: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    verb.add_argument("experiment", nargs="?", default="paper", metavar="EXPERIMENT")
+    verb.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (runs)"
+    )
+    return verb
+
+
+def _data(verb: argparse.ArgumentParser, required: bool = False) -> None:
+    verb.add_argument("--data", required=required, metavar="FILE.h5", help="patch store")
+    verb.add_argument(
+        "--scenes",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="evaluate on these whole scenes at the end of each run",
+    )
+
+
+def _executor(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--index", metavar="1-3,7", help="only these rows")
+    verb.add_argument(
+        "--site",
+        default="local",
+        metavar="S",
+        help="where rows go that name no site: local (default), a site file or its name",
+    )
+    verb.add_argument("--gpu", default="", metavar="G", help="for rows that name no GPU")
+    verb.add_argument(
+        "--jobs", type=int, metavar="N", help="rows at once on this machine (one on each GPU)"
+    )
+    verb.add_argument(
+        "--dry-run", action="store_true", help="only print what would be run; writes nothing"
+    )
+    _data(verb)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import cost, table
+
+    planned = _planned(arguments, write=False)
+    if planned.labels:
+        print(f"no settings here, kept as labels: {', '.join(planned.labels)}")
+    for line in table.plan_lines(planned):
+        print(line)
+    for line in cost.lines(planned, arguments.runs):
+        print(line)
+
+
+def _submit(arguments: argparse.Namespace) -> None:
+    _start(arguments, "planned")
+
+
+def _rerun(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments.state import TO_RERUN
+
+    _start(arguments, *TO_RERUN)
+
+
+def _start(arguments: argparse.Namespace, *words: str) -> None:
+    from cloudmask.errors import InputError
+    from cloudmask.experiments.executors import Work, submit
+
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise InputError(f"--jobs {arguments.jobs}: expected at least 1")
+    planned = _planned(arguments, write=not arguments.dry_run)
+    if getattr(arguments, "fresh", False):
+        if not arguments.index or arguments.dry_run:
+            raise InputError("--fresh: expected with --index, and not with --dry-run")
+        rows = submit.anew(planned, arguments.index)
+    else:
+        rows = submit.choose(planned, words, arguments.index)
+    if not rows:
+        print(f"{planned.name}: no row is {' or '.join(words)}; see cloudmask-grid status")
+        return
+    submit.submit(
+        planned,
+        rows,
+        str(arguments.experiment),
+        arguments.site,
+        arguments.gpu,
+        Work(arguments.data, tuple(arguments.scenes)),
+        arguments.jobs,
+        arguments.dry_run,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import state
+
+    planned = _planned(arguments, write=False)
+    for line in state.lines(planned, state.states(planned)):
+        print(line)
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import state
+
+    said = None
+    while True:
+        planned = _planned(arguments, write=False)
+        found = state.states(planned)
+        if sys.stdout.isatty():
+            print("\033[H\033[J" + "\n".join(state.lines(planned, found)), flush=True)
+        elif (line := state.summary(found)) != said:
+            print(said := line, flush=True)
+        if not any(s.word in ("queued", "running") for s in found):
+            return
+        time.sleep(arguments.every)
+
+
+def _missing(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import plan, state
+
+    planned = _planned(arguments, write=False)
+    left = [
+        s.row.index
+        for s in state.states(planned)
+        if s.word in state.UNFINISHED and s.row.index not in planned.dropped
+    ]
+    if left:
+        print(plan.ranges(left))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from cloudmask.commands import train
+    from cloudmask.experiments import row
+    from cloudmask.scenes import find_scenes
+
+    frozen = _planned(arguments, write=True)
+    chosen = frozen.row(arguments.index)
+    scenes = find_scenes(arguments.scenes, role="inference") if arguments.scenes else []
+    result = row.execute(frozen, chosen, Path(arguments.data), scenes, sys.argv)
+    if result is None:
+        print(f"{frozen.run(chosen)}: finished already")
+    else:
+        train.tell(frozen.run(chosen), result)
+
+
+def _planned(arguments: argparse.Namespace, write: bool):
+    """The plan: of a frozen experiment's folder, or of a file."""
+    from cloudmask.errors import InputError
+    from cloudmask.experiments import plan
+
+    folder = Path(arguments.experiment)
+    if folder.is_dir():
+        frozen = plan.load(folder)
+        if frozen is None:
+            raise InputError(f"{folder}: holds no {plan.NAME}; expected an experiment's folder")
+        return frozen
+    from cloudmask.experiments.experiment import load_experiment
+
+    experiment = load_experiment(folder)
+    return (
+        plan.freeze(experiment, arguments.runs)
+        if write
+        else plan.preview(experiment, arguments.runs)
+    )
+
+
+VERBS = {
+    "plan": _plan,
+    "submit": _submit,
+    "rerun": _rerun,
+    "status": _status,
+    "watch": _watch,
+    "missing": _missing,
+    "run": _run,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

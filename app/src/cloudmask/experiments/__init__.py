@@ -1,0 +1,1 @@
+"""Experiments: one file of parameters, a frozen plan of rows, their execution and their state."""

@@ -1,0 +1,24 @@
+"""Who starts rows: this machine, Slurm, LSF, or hosts reached by ssh; all leave the same files."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every row gets: patch store and scenes as the executing machine sees them."""
+
+    data: str | None
+    scenes: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Of `cloudmask-grid run`."""
+        scenes = ["--scenes", *self.scenes] if self.scenes else []
+        return ["--data", str(self.data), *scenes]
+
+
+def shown(command: Sequence[str | Path]) -> str:
+    """A command line as a user would type it."""
+    return shlex.join(map(str, command))

@@ -1,0 +1,164 @@
+"""The experiment file: what varies, what is fixed, and over what configuration."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+import cloudmask
+from cloudmask.config import Config, Section, make_config, read_yaml
+from cloudmask.errors import InputError
+from cloudmask.experiments import cloudmesh
+from cloudmask.experiments.grid import combinations
+
+SHIPPED = Path(cloudmask.__file__).parent / "configs" / "experiments"
+DEFAULT = "paper"
+# Where a row runs and which repetition it is; not settings of the configuration.
+PLACES = ("gpu", "site", "repeat")
+
+
+class _File(Section):
+    """The keys of an experiment file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    base: str | None = None
+    repeats: Annotated[int, Field(gt=0, le=100_000)] = 1
+    parameters: dict[str, Any] = Field({})
+    when: dict[str, dict[str, Any]] = Field({})
+    include: list[dict[str, Any]] = Field([])
+    exclude: list[dict[str, Any]] = Field([])
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked experiment: `rows` are the parameters of each, in the order of the file.
+
+    base: the configuration's sections that rows change. labels: parameters of foreign files that
+    are no settings here. titles: by what name a parameter stands in the run directory's name, if
+    not by its own. numbered: whether that name begins with the row's number.
+    """
+
+    name: str
+    place: str
+    base: dict
+    rows: list[dict]
+    labels: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    numbered: bool = True
+
+
+def load_experiment(name_or_path: Path | str) -> Experiment:
+    """Read and check an experiment file, or one of those that come with the package by name.
+
+    Files of cloudmesh-ee are understood as they are. Raises InputError that names file and key.
+    """
+    path = find(name_or_path)
+    tree = read_yaml(path)
+    if isinstance(tree.get("experiment"), dict):
+        foreign = cloudmesh.read(path, tree)
+        rows = combinations(foreign.parameters, {}, (), (), {})
+        experiment = Experiment(
+            foreign.name, str(path), {}, rows, foreign.labels, foreign.titles, numbered=False
+        )
+    else:
+        experiment = _own(path, tree)
+    for row in experiment.rows:
+        configuration(experiment.name, experiment.base, row, experiment.labels, str(path))
+    return experiment
+
+
+def find(name_or_path: Path | str) -> Path:
+    """The experiment's file: the path given, or the shipped one of that name."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{name_or_path}.yaml"
+    if path.name == str(name_or_path) and shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    raise InputError(f"{path}: no such file; expected an experiment file, or one of: {known}")
+
+
+def configuration(name: str, base: dict, row: Mapping, labels, place: str) -> Config:
+    """The complete configuration of a row."""
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in row.items():
+        if key in PLACES or key in labels:
+            continue
+        *sections, last = key.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+            if not isinstance(branch, dict):
+                raise InputError(f"{place}: {key}: '{section}' is a value, not a section")
+        branch[last] = value
+    tree["name"] = name
+    return make_config(tree, place)
+
+
+def settings() -> dict[str, Any]:
+    """All dotted keys of the configuration with their defaults."""
+    flat = {}
+    for key, value in Config().model_dump().items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _own(path: Path, tree: dict) -> Experiment:
+    try:
+        file = _File.model_validate({"name": path.stem} | tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_File.model_fields)
+            raise InputError(f"{path}: {key}: no such key; known here: {known}") from None
+        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from None
+    base = {}
+    if file.base is not None:
+        base = read_yaml(path.parent / file.base)
+        make_config(base, str(path.parent / file.base))
+    parameters = dict(file.parameters)
+    if "repeat" not in parameters and file.repeats > 1:
+        parameters["repeat"] = f"1..{file.repeats}"
+    known = settings()
+    for where, keys in (
+        ("parameters", parameters),
+        ("when", [*file.when, *(key for entry in file.when.values() for key in entry)]),
+        ("include", [key for entry in file.include for key in entry]),
+        ("exclude", [key for entry in file.exclude for key in entry]),
+    ):
+        for key in keys:
+            _check_key(f"{path}: {where}", key, known)
+    resolved = make_config(base, str(path)).model_dump()
+    current = {key: _at(resolved, key) for key in known}
+    try:
+        rows = combinations(parameters, file.when, file.include, file.exclude, current)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not rows:
+        raise InputError(f"{path}: no row is left; expected fewer exclusions")
+    return Experiment(file.name, str(path), base, rows)
+
+
+def _check_key(place: str, key: str, known: Mapping) -> None:
+    if key in PLACES or (key in known and key != "name"):
+        return
+    same = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    near = same or difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError(
+        f"{place}: {key}: no such parameter; {hint}known: {', '.join([*PLACES, *known])}"
+    )
+
+
+def _at(tree: dict, key: str):
+    for part in key.split("."):
+        tree = tree[part]
+    return tree

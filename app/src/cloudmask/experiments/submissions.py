@@ -1,0 +1,53 @@
+"""What was handed to an executor and when: `submitted.jsonl` in the experiment's folder."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cloudmask import files, lock
+from cloudmask.experiments.plan import Plan, parse_ranges, ranges
+
+NAME = "submitted.jsonl"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One hand-over: `at` in seconds since 1970, `job` as the scheduler names it.
+
+    lock: name of the lock file that an executor without a scheduler holds while it works.
+    """
+
+    at: float
+    site: str
+    job: str
+    rows: str
+    lock: str | None = None
+
+
+def record(plan: Plan, site: str, job: str, rows: Sequence[int], held: str | None = None) -> None:
+    """Note that the executor has taken these rows."""
+    path = plan.folder / NAME
+    files.whole_lines(path)
+    line = {"at": time.time(), "site": site, "job": job, "rows": ranges(rows), "lock": held}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def last(plan: Plan) -> dict[int, Submission]:
+    """The newest submission of each row."""
+    path = plan.folder / NAME
+    found = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                submission = Submission(**json.loads(line))
+            except (ValueError, TypeError):
+                continue  # half a line of an executor that was killed
+            found |= dict.fromkeys(parse_ranges(submission.rows), submission)
+    return found
+
+
+def alive(plan: Plan, submission: Submission) -> bool:
+    """Whether the rows may still be started: a scheduler's queue lies outside what files tell."""
+    return submission.lock is None or lock.held(plan.folder / submission.lock)

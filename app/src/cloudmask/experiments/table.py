@@ -1,0 +1,42 @@
+"""Plain tables of rows, for a terminal and for files."""
+
+from collections.abc import Iterator, Sequence
+
+from cloudmask.experiments.plan import Plan
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Number, varied parameters and run directory of each row, then what is the same in all."""
+    varied = plan.varied
+    short = titles(varied)
+    heads = ["row", *short, "run directory"]
+    rows = []
+    for row in plan.rows:
+        mark = "  (dropped: the file asks for it no more)" if row.index in plan.dropped else ""
+        cells = [show(row.parameters.get(key)) for key in varied]
+        rows.append([str(row.index), *cells, f"{plan.run(row)}{mark}"])
+    yield from align(heads, rows)
+    fixed = {k: v for k, v in plan.rows[0].parameters.items() if k not in varied}
+    if fixed:
+        yield "in all rows: " + ", ".join(f"{key}={show(value)}" for key, value in fixed.items())
+
+
+def titles(keys: Sequence[str]) -> list[str]:
+    """The keys without their section, where that is unique."""
+    last = [key.split(".")[-1] for key in keys]
+    return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
+
+
+def show(value) -> str:
+    """A parameter's value in a cell; one that the row does not have is a dash."""
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def align(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for cells in (heads, *rows):
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        yield "  ".join(padded).rstrip()
