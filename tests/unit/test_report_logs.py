@@ -103,8 +103,11 @@ def test_the_paper_stands_beside_with_its_figures(uva):
     rows = [row for row in runs_table(uva).rows if row["source"] == "NYU Greene"]
     assert [row["epochs_run"] for row in rows] == [200, 147, 162, 200, 183]
     assert [row["seconds_per_epoch"] for row in rows] == [142.47, 98.75, 108.16, 126.44, 121.21]
-    best = max(rows, key=lambda row: row["test_accuracy"])
-    assert (best["train_accuracy"], best["test_accuracy"]) == (0.908647, 0.896051)
+    accuracies = [(row["train_accuracy"], row["test_accuracy"]) for row in rows]
+    assert accuracies == [
+        *((0.895950, 0.884168), (0.908647, 0.896051), (0.897208, 0.890086)),
+        *((0.897057, 0.889887), (0.896541, 0.885192)),
+    ]
     (group,) = [row for row in groups_table(uva).rows if row["group"].startswith("NYU")]
     # The paper's text: an average of 0.889 in 5 runs.
     assert round(group["test_accuracy_mean"], 3) == 0.889
