@@ -100,15 +100,16 @@ def workspace() -> Path:
     digest = hashlib.sha256()
     for name in names:
         if not name.startswith(BESIDE):
-            digest.update(name.encode() + b"\0" + (REPOSITORY / name).read_bytes())
+            digest.update(name.encode() + b"\0" + _content(REPOSITORY / name))
     folder = KEPT / digest.hexdigest()[:16]
     if not folder.exists():
         _forget_old_workspaces()
     for name in names:
         copy = folder / name
-        if copy.exists() and copy.read_bytes() == (REPOSITORY / name).read_bytes():
+        if copy.exists() and _content(copy) == _content(REPOSITORY / name):
             continue  # its date stays: make goes by it
         copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.unlink(missing_ok=True)
         shutil.copy2(REPOSITORY / name, copy, follow_symlinks=False)
     if (folder / ".git").exists():
         return folder
@@ -123,6 +124,11 @@ def workspace() -> Path:
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "inputs"]):
         subprocess.run(["git", *words], cwd=folder, env=os.environ | author, check=True)
     return folder
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes, or where a link leads."""
+    return str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
 
 
 def _forget_old_workspaces() -> None:

@@ -26,6 +26,10 @@ from cloudmask.progress import track
 UPPER = "/upper"  # where the runtime looks for the overlay's content inside the image
 
 
+class NoRoom(InputError):
+    """The disk has too little space."""
+
+
 @dataclass(frozen=True)
 class Staged:
     """What was done: bytes of the file, seconds it took with syncing it to the disk."""
@@ -44,8 +48,8 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Staged:
 
     Chunks of `expected.chunk` bytes are copied and hashed by `workers` threads. `out` appears under
     its name only when it is complete, right and on the disk. Raises InputError if the image is
-    missing, truncated or not what its manifest says, or there is too little space; Fault if the
-    space runs out on the way.
+    missing, truncated or not what its manifest says; NoRoom if there is too little space; Fault if
+    it runs out on the way.
     """
     started = time.perf_counter()
     if out.is_dir() or not out.parent.is_dir():
@@ -59,7 +63,7 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Staged:
             )
         free = shutil.disk_usage(out.parent).free
         if expected.size > free:
-            raise InputError(
+            raise NoRoom(
                 f"{out}: needs {expected.size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
             )
         with _full_disk(out), replacing(out) as temporary:
@@ -97,8 +101,12 @@ def _copy(source: Ext3, inode: Inode, expected: Content, out: Path, workers: int
     try:
         os.ftruncate(descriptor, expected.size)
         with ThreadPoolExecutor(workers) as pool:
-            for _ in track(pool.map(one, range(count)), count, "stage", unit="chunk"):
-                pass
+            try:
+                for _ in track(pool.map(one, range(count)), count, "stage", unit="chunk"):
+                    pass
+            except BaseException:
+                failed.set()  # a signal, say: the threads are not to go on
+                raise
     finally:
         os.close(descriptor)
 

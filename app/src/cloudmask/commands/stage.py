@@ -1,20 +1,34 @@
 """cloudmask-stage: bring data of an overlay onto a fast disk of this machine."""
 
 import argparse
+import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.errors import CutOff
 
 EPILOG = """\
 examples:
+  cloudmask-stage share patches.ext3 --local /localscratch/$USER --local $TMPDIR
   cloudmask-stage extract patches.ext3 --out $TMPDIR/patches.h5
   cloudmask-stage extract patches.ext3 --path /data/inference/S3A_….hdf --out $TMPDIR/scene.hdf
   apptainer exec --bind $TMPDIR/patches.h5:/data/patches.h5:ro cloudmask.sif …
 
-The file is copied straight from its blocks in the image, without mounting it, and compared with the
-checksums of the manifest beside the image while it is copied.
+Files are copied straight from their blocks in the image, without mounting it, and compared with the
+checksums of the manifest beside the image while they are copied.
+
+`share` keeps one copy of all the overlay's files per node: the first task copies, others wait for
+it or find it. It prints three lines (folder with the files, empty if they are to be read from the
+overlay; the task's folder for temporary files; a record in JSON) and keeps the copy until its
+standard input ends or it gets SIGTERM; the last task on the node removes it.
 """
+
+
+class Asked(BaseException):
+    """A signal asked to give the copy back."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="extract")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     extract = verbs.add_parser(
         "extract",
         help="one file of an overlay image, as a plain file",
@@ -40,21 +54,39 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="which file, by its path in the container (default: %(default)s)",
     )
-    extract.add_argument(
-        "--workers",
-        type=int,
-        # More than cores on a small machine: some wait for the disk while others compute.
-        default=max(4, min(16, len(os.sched_getaffinity(0)))),
-        metavar="N",
-        help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
+    share = verbs.add_parser(
+        "share",
+        help="all files of an overlay image, once per node, for as long as this command runs",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    share.add_argument("image", type=Path, metavar="IMAGE.ext3", help="overlay image")
+    for verb in (extract, share):
+        verb.add_argument(
+            "--workers",
+            type=int,
+            # More than cores on a small machine: some wait for the disk while others compute.
+            default=max(4, min(16, len(os.sched_getaffinity(0)))),
+            metavar="N",
+            help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
+        )
+    sweep = verbs.add_parser("sweep", help="remove copies that tasks of yours left when they died")
+    for verb in (share, sweep):
+        verb.add_argument(
+            "--local",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="directory of the node's own disk; the first with enough room is taken",
+        )
     return parser
 
 
 def main() -> int:
     """Entry point."""
     arguments = parser().parse_args()
-    return run(lambda: _extract(arguments))
+    return run(lambda: VERBS[arguments.verb](arguments))
 
 
 def _extract(arguments: argparse.Namespace) -> None:
@@ -67,3 +99,54 @@ def _extract(arguments: argparse.Namespace) -> None:
         f"{arguments.out}: {done.bytes / 1e9:.2f} GB in {done.seconds:.2f} s, "
         f"{done.rate:.0f} MB/s, checksum verified"
     )
+
+
+def _share(arguments: argparse.Namespace) -> None:
+    from cloudmask.share import Share
+
+    def stop(*_) -> None:
+        raise Asked
+
+    _handle(stop)
+    # The warning before a time limit is the training's; some batch systems send it to everyone.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    share = Share(arguments.image, arguments.local, arguments.workers)
+    try:
+        staged = share.open()
+        print(f"{staged.data}\n{staged.tmp}\n{json.dumps(staged.as_json())}", flush=True)
+        print(_sentence(staged), file=sys.stderr, flush=True)
+        while sys.stdin.buffer.read(1):
+            pass
+    except Asked:
+        raise CutOff(f"{arguments.image}: asked to stop; the copy is given back") from None
+    finally:
+        # Another signal must not keep this from tidying up.
+        _handle(signal.SIG_IGN)
+        share.close()
+
+
+def _handle(handler) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _sentence(staged) -> str:
+    if not staged.data:
+        return (
+            f"WARNING: {staged.overlay}: NOT on the node's own disk, {staged.method}, which "
+            f"starves a GPU: {staged.reason}"
+        )
+    rate = f", {staged.bytes / 1e6 / staged.seconds:.0f} MB/s, verified" if staged.bytes else ""
+    return (
+        f"{staged.data}: {staged.method} in {staged.seconds:.2f} s "
+        f"({staged.bytes / 1e9:.2f} GB{rate})"
+    )
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    from cloudmask.share import sweep
+
+    sweep(arguments.local)
+
+
+VERBS = {"extract": _extract, "share": _share, "sweep": _sweep}
