@@ -114,9 +114,7 @@ def _share(
 class _Remote:
     """One row on one host."""
 
-    def __init__(
-        self, site: SshSite, host: Host, device: int | str | None, plan: Plan, row: Row
-    ):
+    def __init__(self, site: SshSite, host: Host, device: int | str | None, plan: Plan, row: Row):
         self._host = host
         self._device = device
         self._plan = plan
