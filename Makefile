@@ -133,7 +133,7 @@ $(BUILD_VENV)/stamp: containers/requirements.txt
 	$(BUILD_PYTHON) -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
-APP_SOURCES := $(shell find app/src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+APP_SOURCES := $(shell find app/src app/configs -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
 $(WHEELS)/app.txt: containers/wheels.py app/pyproject.toml $(wildcard app/locks/*.txt) $(APP_SOURCES) \
   | $(BUILD_VENV)/stamp
