@@ -17,8 +17,8 @@ from cloudmask.record.rules import problems
 from cloudmask.store import PatchStore
 
 COMMANDS = (
-    *("synth", "prepare", "train", "eval", "data", "stage", "grid", "check-log", "submission"),
-    "fair",
+    *("synth", "prepare", "train", "eval", "data", "stage", "grid", "report", "check-log"),
+    *("submission", "fair"),
 )
 COMMANDS = tuple(f"cloudmask-{name}" for name in COMMANDS)
 # A network small enough for seconds, in everything else the real thing.
