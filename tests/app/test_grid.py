@@ -1,10 +1,8 @@
 """Experiments over many runs, with real processes: local, ssh to a real sshd, LSF's stand-in."""
 
-import getpass
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import free_ports
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result
 
 GRID = Path(sys.executable).with_name("cloudmask-grid")
-STAND_INS = Path(__file__).resolve().parents[1] / "stand-ins"
+TESTS = Path(__file__).resolve().parents[1]
+STAND_INS = TESTS / "stand-ins"
 SMALL = "  model.filters: 2\n  training.batch_size: 8\n  training.epochs: 1\n"
 
 
@@ -224,44 +222,17 @@ def test_lsf_array_by_a_stand_in(grid, tmp_path, store_path):
     assert "no row is planned" in wrong.stdout
 
 
-@pytest.fixture
-def sshd(tmp_path):
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
     """A real sshd on loopback; the path of the client's configuration, which names it `node`."""
-    program = shutil.which("sshd") or "/usr/sbin/sshd"
-    if not Path(program).exists() or not shutil.which("ssh"):
-        pytest.skip("no sshd: apt-get install openssh-server brings it")
-    folder = tmp_path / "sshd"
-    folder.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    for name in ("host", "user"):
-        keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
-        subprocess.run(keygen, check=True)
-    (port,) = free_ports(1)
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
-        f"AuthorizedKeysFile {folder}/user.pub\nPidFile {folder}/pid\nStrictModes no\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
-        "PermitRootLogin prohibit-password\n"
-    )
-    (folder / "config").write_text(
-        f"Host node\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
-        f"  IdentityFile {folder}/user\n  IdentitiesOnly yes\n"
-        f"  StrictHostKeyChecking no\n  UserKnownHostsFile {folder}/known\n  LogLevel ERROR\n"
-    )
-    log = (folder / "log").open("w")
-    server = subprocess.Popen([program, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
-    client = ["ssh", "-F", folder / "config", "-o", "BatchMode=yes", "node", "true"]
-    until = time.monotonic() + 10
-    while subprocess.run(client, capture_output=True).returncode:
-        if server.poll() is not None or time.monotonic() > until:
-            server.kill()
-            pytest.skip(f"sshd does not run here: {(folder / 'log').read_text()[-300:]}")
-        time.sleep(0.1)
+    folder = tmp_path_factory.mktemp("sshd") / "server"
+    script = ["bash", TESTS / "env/sshd.sh"]
+    done = subprocess.run([*script, "start", folder], capture_output=True, text=True)
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
     yield folder / "config"
-    server.terminate()
-    server.wait()
-    log.close()
+    subprocess.run([*script, "stop", folder], check=True)
 
 
 def ssh_site(tmp_path, config, store_path, *hosts):
@@ -330,7 +301,7 @@ def test_wrong_site_file_is_told(grid, tmp_path, text, expected):
 def test_slurm_array_is_the_sites(grid, tmp_path):
     """The exact line; a GPU that a row names wins over --gpu."""
     experiment(tmp_path, "  seed: 1..6\n  gpu: v100\n")
-    greene = STAND_INS.parents[1] / "slurm/sites/greene.yaml"
+    greene = TESTS.parent / "slurm/sites/greene.yaml"
     done = grid("submit", "e.yaml", "--site", greene, "--index", "1-3,6", "--dry-run")
     assert done.returncode == 0, done.stderr
     words = done.stdout.split()
