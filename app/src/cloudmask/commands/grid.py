@@ -1,6 +1,7 @@
 """cloudmask-grid: experiments over many runs."""
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -33,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
+    planning = _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
+    planning.add_argument(
+        "--data", type=Path, metavar="FILE.h5", help="patch store, for what it would cost with that"
+    )
     submit = _verb(verbs, "submit", "freeze the plan and start the rows that never were")
     rerun = _verb(verbs, "rerun", "start again what failed, was cut off or lost, or --index")
     rerun.add_argument(
@@ -105,7 +109,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(f"no settings here, kept as labels: {', '.join(planned.labels)}")
     for line in table.plan_lines(planned):
         print(line)
-    for line in cost.lines(planned, arguments.runs):
+    for line in cost.lines(planned, arguments.runs, arguments.data):
         print(line)
 
 
@@ -156,14 +160,18 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> None:
+    from cloudmask.errors import InputError
     from cloudmask.experiments import state
 
+    if not 0 < arguments.every < float("inf"):
+        raise InputError(f"--every {arguments.every:g}: expected seconds, above 0")
     said = None
     while True:
         planned = _planned(arguments, write=False)
         found = state.states(planned)
         if sys.stdout.isatty():
-            print("\033[H\033[J" + "\n".join(state.lines(planned, found)), flush=True)
+            lines = state.screen(planned, found, shutil.get_terminal_size().lines - 1)
+            print("\033[H\033[J" + "\n".join(lines), flush=True)
         elif (line := state.summary(found)) != said:
             print(said := line, flush=True)
         if not any(s.word in ("queued", "running") for s in found):

@@ -1,15 +1,21 @@
 """Rows to executors: by the site and GPU that a row names, or that the command line gives."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 
-from cloudmask import files
-from cloudmask.errors import InputError
-from cloudmask.experiments import state
-from cloudmask.experiments.executors import Work, batch, local, site, ssh
+from cloudmask import files, lock
+from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
+from cloudmask.experiments import state, submissions
+from cloudmask.experiments.executors import Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 
 LOCAL = "local"
+WAIT_SECONDS = 0.2
 
 
 def choose(plan: Plan, words: Sequence[str], index: str | None) -> list[Row]:
@@ -50,7 +56,7 @@ def submit(
     jobs: int | None,
     dry_run: bool,
 ) -> None:
-    """Hand the rows over, one site and GPU after the other, batch systems first.
+    """Hand the rows over, batch systems first, and attend to those that none takes.
 
     `place` is the experiment as the user gave it. Raises InputError before anything is submitted
     if a site cannot be used.
@@ -61,28 +67,72 @@ def submit(
         gpu = str(row.parameters.get("gpu", default_gpu))
         # Who starts rows itself looks at each row's GPU.
         groups.setdefault((where, gpu if _kind(where) in ("slurm", "lsf") else ""), []).append(row)
-    commands, foreground = [], []
+    batches, parts = [], []
     for (where, gpu), group in groups.items():
         kind = _kind(where)
         if kind == "slurm":
             from cloudmask.experiments import sites
 
             options = sites.load(where).sbatch(gpu or None)
-            commands.append((group, batch.sbatch(plan, group, options, place), where))
+            batches.append((group, batch.sbatch(plan, group, options, place), where))
         elif kind == "lsf":
             cluster = site.read(site.find(where), site.LsfSite)
             for portion in batch.pieces(plan, group):
-                commands.append((portion, batch.bsub(plan, portion, cluster, gpu, work), where))
+                batches.append((portion, batch.bsub(plan, portion, cluster, gpu, work), where))
         else:
-            foreground.append((group, where, kind))
-    for group, command, where in commands:
+            executor = local.Local(work, jobs) if kind == LOCAL else ssh.Ssh(where)
+            executor.check(group)
+            parts.append((where, group, executor))
+    for group, command, where in batches:
         batch.hand_over(plan, group, command, where, dry_run)
-    for group, where, kind in foreground:
-        if kind == "ssh":
-            hosts = site.read(site.find(where), site.SshSite)
-            ssh.submit(plan, group, hosts, where, dry_run)
-        else:
-            local.submit(plan, group, work, jobs, dry_run)
+    if dry_run:
+        for _, group, executor in parts:
+            for row in group:
+                print(shown(executor.command(plan, row)))
+    elif parts:
+        _attend(plan, parts)
+
+
+def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]) -> None:
+    """Execute the rows of all parts, the sites side by side, and return when all is done.
+
+    Raises Fault if rows failed, CutOff if a signal ended it: the running ones save their state.
+    """
+    name = f".executor-{platform.node()}-{os.getpid()}"
+    with lock.exclusive(plan.folder / name, str(plan.folder)), _signals() as asked:
+        for where, group, _ in parts:
+            numbers = [row.index for row in group]
+            submissions.record(plan, where, str(os.getpid()), numbers, name)
+        with futures.ThreadPoolExecutor(len(parts)) as pool:
+            working = [pool.submit(e.execute, plan, group, asked) for _, group, e in parts]
+            # A wait without limit would keep signals from being handled.
+            while futures.wait(working, WAIT_SECONDS).not_done:
+                pass
+    codes = {index: code for future in working for index, code in future.result().items()}
+    wanted = [row.index for _, group, _ in parts for row in group]
+    print(
+        f"{plan.name}: {sum(code == 0 for code in codes.values())} of {len(wanted)} rows finished"
+    )
+    if asked:
+        raise CutOff(f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on")
+    failed = [index for index in wanted if codes.get(index) not in (0, EXIT_CUT_OFF)]
+    if failed:
+        raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
+    if EXIT_CUT_OFF in codes.values():
+        raise CutOff(f"{plan.folder}: rows were cut off; cloudmask-grid rerun goes on")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that asked to stop, so far."""
+    asked: list[int] = []
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.signal(number, lambda given, _: asked.append(given)) for number in wanted]
+    try:
+        yield asked
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _kind(where: str) -> str:
