@@ -87,8 +87,8 @@ def test_one_file_over_three_sites(grid, command, tmp_path, store_path, sshd):
     ssh_site(tmp_path, sshd, store_path, "node")
     words_of = ("e.yaml", "--data", store_path)
     none = grid("submit", "e.yaml", PATH=WITH_STAND_INS)
-    assert none.returncode == 2 and "--data None" in none.stderr
-    assert not (tmp_path / "runs/e/submitted.jsonl").exists()  # of LSF neither
+    assert none.returncode == 2 and "--data FILE.h5: expected for rows on this" in none.stderr
+    assert not (tmp_path / "runs").exists()  # nothing is frozen, nor handed to LSF
     done = grid("submit", *words_of, PATH=WITH_STAND_INS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bsub -J 'e[2]'" in done.stdout and "Job <4711> is submitted" in done.stdout
@@ -104,13 +104,13 @@ def test_one_file_over_three_sites(grid, command, tmp_path, store_path, sshd):
     done = command("cloudmask-report", "runs/e", "--out", "report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "report/tables/runs.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 3
+        assert [row["source"] for row in csv.DictReader(file)].count("own") == 3
 
 
 def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
     """Two places on a real sshd and a host that does not answer, whose rows the others take."""
     experiment(tmp_path, "  seed: [1, 2]\n")
-    ssh_site(tmp_path, sshd, store_path, "node", "node", "nowhere.invalid")
+    ssh_site(tmp_path, sshd, store_path, "nowhere.invalid", "node", "node")
     done = grid("submit", "e.yaml", "--site", "lab.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nowhere.invalid: " in done.stdout
@@ -118,7 +118,7 @@ def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
     for run in tmp_path.glob("runs/e/0*"):
         assert read_result(run)["status"] == "success"
         assert (run / "model.keras").exists() and not (run / ".lock").exists()
-    far = [list(tmp_path.glob(f"far away {n}/runs/e/0*/result.json")) for n in (1, 2)]
+    far = [list(tmp_path.glob(f"far away {n}/runs/e/0*/result.json")) for n in (2, 3)]
     assert sorted(map(len, far)) == [1, 1]
 
 
@@ -163,26 +163,22 @@ def test_slurm_array_is_the_sites(grid, tmp_path):
     """The exact line; a GPU that a row names wins over --gpu."""
     experiment(tmp_path, "  seed: 1..6\n  gpu: v100\n")
     greene = TESTS.parent / "slurm/sites/greene.yaml"
-    done = grid("submit", "e.yaml", "--site", greene, "--index", "1-3,6", "--dry-run")
+    done = grid(
+        "submit", "e.yaml", "--site", greene, "--index", "1-3,6", "--dry-run", PATH=WITH_STAND_INS
+    )
     assert done.returncode == 0, done.stderr
     words = done.stdout.split()
     assert words[0] == "sbatch" and "--gres=gpu:v100:1" in words and len(words) > 6
     assert words[-4:] == ["--job-name=e", "--array=1-3,6", "slurm/train.sbatch", "e.yaml"]
     (tmp_path / "e.yaml").write_text((tmp_path / "e.yaml").read_text().replace("v100", "tpu"))
-    done = grid("submit", "e.yaml", "--site", greene, "--dry-run")
+    done = grid("submit", "e.yaml", "--site", greene, "--dry-run", PATH=WITH_STAND_INS)
     assert done.returncode == 2 and "tpu: not at this site; expected one of v100" in done.stderr
 
 
 def test_rows_beyond_slurms_largest_array_are_refused(grid, tmp_path):
     experiment(tmp_path, "  seed: 1..6\n")
-    site = (TESTS.parent / "slurm/sites/generic.yaml", "--gpu", "v100", "--dry-run")
-    scontrol = tmp_path / "bin/scontrol"
-    scontrol.parent.mkdir()
-    path = f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}"
-    for size, code in ((6, 2), (7, 0)):
-        scontrol.write_text(f"#!/bin/sh\necho 'MaxArraySize            = {size}'\n")
-        scontrol.chmod(0o755)
-        done = grid("submit", "e.yaml", "--site", *site, PATH=path)
-        assert done.returncode == code, done.stderr
-        assert ("row 6: arrays end at 5 here" in done.stderr) == bool(code)
-    assert "--array=1-6" in done.stdout
+    words = ("--site", TESTS.parent / "slurm/sites/generic.yaml", "--gpu", "v100", "--dry-run")
+    done = grid("submit", "e.yaml", *words, PATH=WITH_STAND_INS, MAX_ARRAY_SIZE="6")
+    assert done.returncode == 2 and "row 6: arrays end at 5 here" in done.stderr
+    done = grid("submit", "e.yaml", *words, PATH=WITH_STAND_INS, MAX_ARRAY_SIZE="7")
+    assert done.returncode == 0 and "--array=1-6" in done.stdout

@@ -168,6 +168,10 @@ def test_states_with_their_reasons_and_rerun_of_one(grid, tmp_path, store_path):
     done = grid("rerun", "e.yaml", "--data", store_path, "--index", "2", "--fresh")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("runs/e/0002*/result.json"))) == 2
+    # Nothing is moved before it is clear that it can be begun.
+    done = grid("rerun", "e.yaml", "--data", tmp_path / "none.h5", "--index", "2", "--fresh")
+    assert done.returncode == 2 and "no such file" in done.stderr
+    assert len(list(tmp_path.glob("runs/e/0002*"))) == 2
 
 
 def test_asked_to_stop_the_rows_save(grid, tmp_path, store_path):

@@ -129,17 +129,18 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: expected at least 1")
-    planned = _planned(arguments, write=not arguments.dry_run)
-    if getattr(arguments, "fresh", False):
-        if not arguments.index or arguments.dry_run:
-            raise InputError("--fresh: expected with --index, and not with --dry-run")
-        rows = submit.anew(planned, arguments.index)
+    planned = _planned(arguments, write=False)
+    fresh = getattr(arguments, "fresh", False)
+    if fresh and (not arguments.index or arguments.dry_run):
+        raise InputError("--fresh: expected with --index, and not with --dry-run")
+    if fresh:
+        rows = submit.choose_anew(planned, arguments.index)
     else:
         rows = submit.choose(planned, words, arguments.index)
     if not rows:
         print(f"{planned.name}: no row is {' or '.join(words)}; see cloudmask-grid status")
         return
-    submit.submit(
+    handover = submit.prepare(
         planned,
         rows,
         str(arguments.experiment),
@@ -147,8 +148,15 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
         arguments.gpu,
         Work(arguments.data, tuple(arguments.scenes)),
         arguments.jobs,
-        arguments.dry_run,
     )
+    if arguments.dry_run:
+        handover.show(planned)
+        return
+    # Only now, when nothing can be refused any more.
+    _planned(arguments, write=True)
+    if fresh:
+        submit.move_aside(planned, rows)
+    handover.start(planned)
 
 
 def _status(arguments: argparse.Namespace) -> None:

@@ -85,13 +85,9 @@ def pieces(plan: Plan, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield portion
 
 
-def hand_over(
-    plan: Plan, rows: Sequence[Row], command: Sequence[str], site: str, dry_run: bool
-) -> None:
-    """Run a submitting command and note the job's number; only print it if `dry_run`."""
+def hand_over(plan: Plan, rows: Sequence[Row], command: Sequence[str], site: str) -> None:
+    """Run a submitting command and note the job's number."""
     print(shown(command))
-    if dry_run:
-        return
     (plan.folder / "logs").mkdir(exist_ok=True)
     try:
         done = subprocess.run(command, capture_output=True, text=True)

@@ -39,7 +39,9 @@ class Local:
 
     def check(self, rows: Sequence[Row]) -> None:
         """Raise InputError if rows cannot be run here."""
-        if not self.work.data or not Path(self.work.data).exists():
+        if not self.work.data:
+            raise InputError("--data FILE.h5: expected for rows on this machine (or --site)")
+        if not Path(self.work.data).exists():
             raise InputError(f"--data {self.work.data}: no such file; expected a patch store")
 
     def command(self, plan: Plan, row: Row) -> list[str]:

@@ -18,6 +18,7 @@ from cloudmask.experiments.executors import Work, shown, word
 from cloudmask.experiments.executors.site import Host, SshSite, find, read
 from cloudmask.experiments.plan import NAME, Plan, Row
 
+POLL_SECONDS = 0.2
 FETCH_SECONDS = 20.0  # between two looks at a running row, for status
 HEAVY = ("checkpoints", "model.keras", "result.json")  # fetched when the row ends
 UNREACHABLE = 255  # exit code of ssh itself
@@ -60,29 +61,40 @@ class Ssh:
         Prints which hosts could not be used.
         """
         left = list(rows)
-        guard = threading.Lock()
+        at_work: list[Row] = []
+        changed = threading.Condition()
         codes: dict[int, int] = {}
         troubles: list[str] = []
 
         def take(host: Host) -> Row | None:
-            with guard:
-                row = next((row for row in left if _fits(host, row)), None)
-                if row:
-                    left.remove(row)
-                return row
+            with changed:
+                while not asked:
+                    row = next((row for row in left if _fits(host, row)), None)
+                    if row:
+                        left.remove(row)
+                        at_work.append(row)
+                        return row
+                    # What is at work elsewhere comes back if that host fails.
+                    if not at_work:
+                        return None
+                    changed.wait(POLL_SECONDS)
+            return None
 
         def work(host: Host, device: int | str | None) -> None:
-            while not asked and (row := take(host)):
+            while row := take(host):
                 print(f"row {row.index}: started on {host.host}", flush=True)
                 try:
-                    code = _Remote(self._site, host, device, plan, row).run(asked)
+                    codes[row.index] = _Remote(self._site, host, device, plan, row).run(asked)
+                    print(f"row {row.index}: {word(codes[row.index])}", flush=True)
                 except (OSError, subprocess.SubprocessError, Fault, tarfile.TarError) as error:
                     troubles.append(f"{host.host}: {error}; its rows are left to the other hosts")
-                    with guard:
+                    with changed:
                         left.insert(0, row)
                     return
-                codes[row.index] = code
-                print(f"row {row.index}: {word(code)}", flush=True)
+                finally:
+                    with changed:
+                        at_work.remove(row)
+                        changed.notify_all()
 
         threads = [
             threading.Thread(target=work, args=(host, device))
@@ -129,8 +141,8 @@ class _Remote:
                 if asked and process.stdin and not process.stdin.closed:
                     process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
-                waited += 0.2
+                    process.wait(POLL_SECONDS)
+                waited += POLL_SECONDS
                 if waited >= FETCH_SECONDS:
                     waited = 0.0
                     with contextlib.suppress(Fault, tarfile.TarError, OSError):

@@ -6,6 +6,7 @@ import platform
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+from dataclasses import dataclass
 from pathlib import Path
 
 from cloudmask import files, lock
@@ -33,20 +34,50 @@ def choose(plan: Plan, words: Sequence[str], index: str | None) -> list[Row]:
     return chosen
 
 
-def anew(plan: Plan, index: str) -> list[Row]:
-    """The rows of `index`, what they have left moved aside."""
+def choose_anew(plan: Plan, index: str) -> list[Row]:
+    """The rows of `index`, whatever they have left."""
     rows = [plan.row(number) for number in parse_ranges(index)]
     found = state.states(plan)
     for row in rows:
         if found[row.index - 1].word == "running":
             raise InputError(f"--index {row.index}: this row is running")
-    for row in rows:
-        if plan.run(row).exists():
-            print(f"{plan.run(row)}: moved to {files.move_aside(plan.run(row))}")
     return rows
 
 
-def submit(
+def move_aside(plan: Plan, rows: Sequence[Row]) -> None:
+    """Keep what the rows have left under another name."""
+    for row in rows:
+        if plan.run(row).exists():
+            print(f"{plan.run(row)}: moved to {files.move_aside(plan.run(row))}")
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Rows by who takes them: commands of batch systems, and rows that this process attends to."""
+
+    batches: Sequence[tuple[str, Sequence[Row], list[str]]]
+    parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]
+
+    def show(self, plan: Plan) -> None:
+        """Print what `start` would run."""
+        for _, _, command in self.batches:
+            print(shown(command))
+        for _, rows, executor in self.parts:
+            for row in rows:
+                print(shown(executor.command(plan, row)))
+
+    def start(self, plan: Plan) -> None:
+        """Submit to the batch systems, then execute the other rows, the sites side by side.
+
+        Raises Fault if rows failed, CutOff if a signal ended it: the running ones save their state.
+        """
+        for where, rows, command in self.batches:
+            batch.hand_over(plan, rows, command, where)
+        if self.parts:
+            _attend(plan, self.parts)
+
+
+def prepare(
     plan: Plan,
     rows: Sequence[Row],
     place: str,
@@ -54,12 +85,10 @@ def submit(
     default_gpu: str,
     work: Work,
     jobs: int | None,
-    dry_run: bool,
-) -> None:
-    """Hand the rows over, batch systems first, and attend to those that none takes.
+) -> HandOver:
+    """Give each row to its site and GPU; changes nothing.
 
-    `place` is the experiment as the user gave it. Raises InputError before anything is submitted
-    if a site cannot be used.
+    `place` is the experiment as the user gave it. Raises InputError if a site cannot be used.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -74,30 +103,19 @@ def submit(
             from cloudmask.experiments import sites
 
             options = sites.load(where).sbatch(gpu or None)
-            batches.append((group, batch.sbatch(plan, group, options, place), where))
+            batches.append((where, group, batch.sbatch(plan, group, options, place)))
         elif kind == "lsf":
             cluster = site.read(site.find(where), site.LsfSite)
             for portion in batch.pieces(plan, group):
-                batches.append((portion, batch.bsub(plan, portion, cluster, gpu, work), where))
+                batches.append((where, portion, batch.bsub(plan, portion, cluster, gpu, work)))
         else:
             executor = local.Local(work, jobs) if kind == LOCAL else ssh.Ssh(where)
             executor.check(group)
             parts.append((where, group, executor))
-    for group, command, where in batches:
-        batch.hand_over(plan, group, command, where, dry_run)
-    if dry_run:
-        for _, group, executor in parts:
-            for row in group:
-                print(shown(executor.command(plan, row)))
-    elif parts:
-        _attend(plan, parts)
+    return HandOver(batches, parts)
 
 
 def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]) -> None:
-    """Execute the rows of all parts, the sites side by side, and return when all is done.
-
-    Raises Fault if rows failed, CutOff if a signal ended it: the running ones save their state.
-    """
     name = f".executor-{platform.node()}-{os.getpid()}"
     with lock.exclusive(plan.folder / name, str(plan.folder)), _signals() as asked:
         for where, group, _ in parts:
