@@ -141,6 +141,31 @@ def test_a_row_over_ssh_saves_when_the_connection_ends(grid, tmp_path, store_pat
     assert read_result(tmp_path / "runs/e/0001")["training"]["attempts"] == 2
 
 
+def test_rows_over_ssh_share_the_gpus_of_their_kind(grid, tmp_path, sshd):
+    """Each row sees one card of a host that has the GPU it asks for; the program is a stand-in."""
+    fake = tmp_path / "fake"
+    fake.write_text(
+        '#!/bin/sh\ncd "$2/000$4_"*"_$4"; echo "$CUDA_VISIBLE_DEVICES" >card; sleep 1\n'
+    )
+    fake.chmod(0o755)
+    (tmp_path / "lab.yaml").write_text(
+        f"executor: ssh\noptions: [-F, {sshd}]\nhosts:\n"
+        f"  - {{host: other, folder: {tmp_path}/o, data: p.h5, gpu: a100}}\n"
+        f"  - {{host: node, folder: {tmp_path}/n, data: p.h5, gpu: v100, devices: [2, 3],"
+        f" command: {fake}}}\n"
+    )
+    experiment(tmp_path, "  seed: [1, 2]\n  gpu: v100\n")
+    for number in (1, 2):
+        (tmp_path / f"n/runs/e/000{number}_seed_{number}").mkdir(parents=True)
+    done = grid("submit", "e.yaml", "--site", "lab.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cards = [path.read_text().strip() for path in tmp_path.glob("runs/e/*/card")]
+    assert sorted(cards) == ["2", "3"]
+    experiment(tmp_path, "  gpu: k80\n")
+    done = grid("submit", "e.yaml", "--site", "lab.yaml", "--dry-run")
+    assert done.returncode == 2 and "row 3: no host of lab.yaml has gpu k80" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
