@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cloudmask.config import load_config
+from cloudmask.record.result import read_result
 from cloudmask.report import tables
 from cloudmask.report.alarms import alarms
 from cloudmask.report.collection import collect
@@ -121,6 +122,33 @@ def test_early_stopping_is_compared_where_nothing_else_differs(runs):
     assert row["n"] == "2 + 2"
     assert row["p_smallest"] == pytest.approx(1 / 3)
     assert 1 / 3 <= row["p"] <= 1
+
+
+def test_a_gpu_is_compared_with_the_precision_it_brings(runs):
+    cards = {"full": ("NVIDIA A100-SXM4-80GB", "bfloat16"), "stop": ("Tesla V100", "float16")}
+
+    def change(tree, card):
+        tree["system"].update(gpu=card[0], precision=card[1])
+        tree["experiment"]["early_stopping"]["enabled"] = False
+        tree["experiment"]["training"]["epochs"] = 9
+
+    for name in RUNS:
+        edit(runs / name / "result.json", lambda tree, card=cards[name[:4]]: change(tree, card))
+    compared = tables.comparisons_table(collect([runs], with_published=False)).rows
+    (row, *_) = [row for row in compared if row["factor"] == "device and precision"]
+    assert (row["n"], row["effect"]) == ("2 + 2", None)
+    assert not any(row["factor"] in ("device", "precision") for row in compared)
+
+
+def test_a_best_of_several_is_to_be_declared(runs):
+    (alarm,) = [a for a in alarms(collect([runs], False)) if a.title.startswith("Best of")]
+    assert (alarm.level, alarm.title) == ("note", "Best of several: 2 groups")
+    known = [read_result(runs / f"full-{n}")["inference"]["accuracy"] for n in (1, 2)]
+    assert f"of 2 the best has {max(known):.4f}, the mean is {np.mean(known):.4f}" in alarm.text
+    # Of single runs there is no best.
+    for name in ("full-2", "stop-2"):
+        shutil.rmtree(runs / name)
+    assert not [a for a in alarms(collect([runs], False)) if a.title.startswith("Best of")]
 
 
 def test_good_runs_raise_no_alarm(real_runs):

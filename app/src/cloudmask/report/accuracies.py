@@ -7,16 +7,17 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import (
     GREY,
     LEGEND_ROW,
+    MIDDLE,
     STYLE,
     WIDTH,
     Drawing,
     axes,
+    dots,
     handle,
     label_row,
     legend,
     looks,
     rows_of,
-    spread,
 )
 from cloudmask.report.groups import Group
 from cloudmask.report.runs import Run
@@ -62,13 +63,12 @@ def _accuracy(run: Run) -> float | None:
 
 def _draw_dots(axis, row: int, group: Group, colour: str) -> None:
     values = group.values(_accuracy)
-    rows = [row + 0.1 + offset for offset in spread(len(values))]
-    axis.plot(values, rows, "o", color=colour, alpha=0.6, markersize=5)
+    axis.plot(values, dots(row, len(values)), "o", color=colour, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
     if summary.interval:
-        axis.plot(summary.interval, [row + 0.1] * 2, color="black", linewidth=2)
+        axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
-        axis.plot(summary.mean, row + 0.1, "|", color="black", markersize=16, markeredgewidth=2)
+        axis.plot(summary.mean, row + MIDDLE, "|", color="black", markersize=16, markeredgewidth=2)
     label_row(axis, row, f"{group.label}, n = {summary.n}")
 
 

@@ -206,13 +206,13 @@ def _mixed(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
         )
     data = Counter(run.data for run in own if run.data)
     if len(data) > 1:
-        listing = ", ".join(f"{count} runs on {sum_[:8]}" for sum_, count in data.items())
+        listing = ", ".join(f"{_plural(n, 'run')} on {sum_[:8]}" for sum_, n in data.items())
         raised.append(
             Alarm("warning", "Mixed training data", f"Checksums of the patches: {listing}.")
         )
     scenes = Counter(frozenset(run.test.per_scene) for run in own if run.test.per_scene)
     if len(scenes) > 1:
-        listing = ", ".join(f"{count} runs on {len(names)}" for names, count in scenes.items())
+        listing = ", ".join(f"{_plural(n, 'run')} on {len(names)}" for names, n in scenes.items())
         raised.append(
             Alarm(
                 "warning",
@@ -265,18 +265,21 @@ def _best_of(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
                 "the later ones alone reports a best of several tries.",
             )
         )
-    for group in groups:
-        summary = group.summary(lambda run: run.test_accuracy)
-        if summary and summary.high > summary.low:
-            raised.append(
-                Alarm(
-                    "note",
-                    f"Best of {summary.n}: {group.label}",
-                    f"The best has test accuracy {summary.high:.4f}, the mean is "
-                    f"{summary.mean:.4f} ± {summary.sd:.4f}. Under the rules a best of "
-                    f"{summary.n} has to be declared as such.",
-                )
+    several = [
+        f"{group.label}: of {summary.n} the best has {summary.high:.4f}, the mean is "
+        f"{summary.mean:.4f} ± {summary.sd:.4f}"
+        for group in groups
+        if (summary := group.summary(lambda run: run.test_accuracy)) and summary.high > summary.low
+    ]
+    if several:
+        raised.append(
+            Alarm(
+                "note",
+                f"Best of several: {_plural(len(several), 'group')}",
+                "Under the rules the best test accuracy of n runs has to be declared as a best of "
+                f"n. {named(several)}.",
             )
+        )
     return raised
 
 

@@ -8,7 +8,7 @@ from cloudmask.report.runs import Run
 from cloudmask.report.statistics import Summary, Test, compare, holm, summarise
 
 # What the benchmark's readers ask for first.
-FIRST = ("early stopping", "device", "precision", "tiling")
+FIRST = ("early stopping", "device", "device and precision", "precision", "tiling")
 FEWEST = 2  # runs on each side; of one alone nobody knows how far another would lie
 MOST = 40  # comparisons shown; with more, each alone says little
 
@@ -53,12 +53,15 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def only_difference(first: Group, second: Group) -> str | None:
-    """The one factor in which two groups of one source differ; None for none or several."""
+    """What sets two groups of one source apart; None for nothing, or too much to tell apart."""
     names = dict.fromkeys([*first.factors, *second.factors])
     differing = [n for n in names if first.factors.get(n) != second.factors.get(n)]
     if "early stopping" in differing:
         # Its own settings exist only where it is on.
         differing = [name for name in differing if not name.startswith(STOPPING)]
+    if differing == ["device", "precision"]:
+        # A GPU brings the precision that it is fast in; told as what it is, two things at once.
+        return "device and precision"
     return differing[0] if len(differing) == 1 and differing[0] != "source" else None
 
 

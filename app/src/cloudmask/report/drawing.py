@@ -1,7 +1,7 @@
 """How every figure looks, and what is common to their making."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ GREY = "#666666"
 # Narrow enough that the text is readable where a phone shrinks the figure to its width.
 WIDTH, HEIGHT = 5.4, 3.3  # inches, of the axes without legend
 LEGEND_ROW = 0.21
+MIDDLE = 0.2  # of a row of dots, below the row's own height, where its name stands
 STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -82,14 +83,15 @@ def looks(groups: Sequence[Group]) -> dict[str, Look]:
     """By label; own groups first, so that they have the clearest looks."""
     order = {"run": 0, "log": 1, "paper": 2}
     ordered = sorted(groups, key=lambda group: order[group.runs[0].origin])
-    return {
-        group.label: Look(
-            COLOURS[k % len(COLOURS)],
-            LINES[k // len(COLOURS) % len(LINES)],
-            MARKERS[k % len(MARKERS)],
-        )
-        for k, group in enumerate(ordered)
-    }
+    return {group.label: look(k) for k, group in enumerate(ordered)}
+
+
+def look(number: int) -> Look:
+    """The look of that number, from 0; a colour comes back with other lines and markers."""
+    again, colour = divmod(number, len(COLOURS))
+    return Look(
+        COLOURS[colour], LINES[again % len(LINES)], MARKERS[(colour + again) % len(MARKERS)]
+    )
 
 
 def axes(title: str, x: str, y: str, rows: int = 0, height: float = HEIGHT):
@@ -125,11 +127,16 @@ def handle(label: str, colour: str, line: str = "-", marker: str | None = None, 
     return Line2D([], [], markersize=6, label=label, **style)
 
 
+def dots(row: int, count: int) -> list[float]:
+    """Heights of the dots of a row, below its name and so that they do not hide each other."""
+    return [row + MIDDLE + (0.0 if count == 1 else 0.14 * (k % 5 - 2) / 2) for k in range(count)]
+
+
 def label_row(axis, row: int, text: str) -> None:
     """The name of a row of dots, above them and inside the axes: on a phone width is scarce."""
     axis.annotate(
         text,
-        (0, row - 0.12),
+        (0, row - 0.1),
         xycoords=("axes fraction", "data"),
         fontsize=9,
         va="bottom",
@@ -141,9 +148,3 @@ def label_row(axis, row: int, text: str) -> None:
 def rows_of(count: int) -> int:
     """Lines that a legend of `count` entries takes."""
     return min(count, MOST_IN_LEGEND + 1)
-
-
-def spread(count: int) -> Iterator[float]:
-    """Offsets around 0 that keep `count` dots of a row from hiding each other."""
-    for k in range(count):
-        yield 0.0 if count == 1 else 0.16 * (k % 5 - 2) / 2

@@ -7,15 +7,16 @@ from cloudmask.report.drawing import (
     COLOURS,
     GREY,
     LEGEND_ROW,
-    MARKERS,
+    MIDDLE,
     STYLE,
     WIDTH,
     Drawing,
     axes,
+    dots,
     handle,
     label_row,
     legend,
-    spread,
+    look,
 )
 from cloudmask.report.timing import PARTS, machines, parts, scalings
 
@@ -56,13 +57,14 @@ def run_time(found: Collection) -> Drawing:
             for row, (group, split) in enumerate(bars[source]):
                 left = 0.0
                 for part, seconds in split.items():
-                    hatch = "//" if part == "training" else None
-                    colour = PART_COLOURS[part]
-                    axis.barh(row, seconds, 0.4, left, color=colour, hatch=hatch, edgecolor="white")
+                    # An edge would hide what is short.
+                    style = {"hatch": "//", "edgecolor": "white"} if part == "training" else {}
+                    axis.barh(row, seconds, 0.4, left, color=PART_COLOURS[part], **style)
                     left += seconds
                 text = f"{group.label}: {left:,.0f} s".replace(",", "\u2009")
                 axis.text(0, row - 0.28, text, fontsize=9, va="bottom")
             axis.set_ylim(len(bars[source]) - 0.6, -0.85)
+            axis.set_xlim(left=0)
             axis.set_yticks([])
             axis.spines["left"].set_visible(False)
         panels[-1].set_xlabel("seconds, mean of the group")
@@ -103,10 +105,11 @@ def epoch_time(found: Collection) -> Drawing:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         for row, machine in enumerate(known):
             values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
-            rows = [row + 0.1 + offset for offset in spread(len(values))]
-            axis.plot(values, rows, "o", color=COLOURS[0], alpha=0.6, markersize=5)
+            axis.plot(
+                values, dots(row, len(values)), "o", color=COLOURS[0], alpha=0.6, markersize=5
+            )
             if machine.line and machine.line.slope > 0:
-                axis.plot(machine.line.slope, row + 0.1, "D", color=COLOURS[1], markersize=7)
+                axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
             label_row(axis, row, f"{machine.label}, n = {len(values)}")
         axis.set_ylim(len(known) - 0.6, -0.75)
         axis.set_yticks([])
@@ -132,13 +135,13 @@ def fixed_cost(found: Collection) -> Drawing:
     figure, axis = axes(title, "epochs run", "training (s)", len(known))
     handles = []
     for k, (machine, line) in enumerate(known):
-        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+        colour, style, marker = look(k)
         epochs, seconds = zip(*machine.points, strict=True)
         axis.plot(epochs, seconds, marker, color=colour, markersize=6)
         x = np.array([0, max(epochs)])
-        axis.plot(x, line.fixed + line.slope * x, color=colour, linewidth=1.2)
+        axis.plot(x, line.fixed + line.slope * x, style, color=colour, linewidth=1.2)
         label = f"{machine.label}: {line.fixed:.0f} s + {line.slope:.1f} s per epoch"
-        handles.append(handle(label, colour, "-", marker))
+        handles.append(handle(label, colour, style, marker))
     axis.set_xlim(left=0)
     axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     legend(figure, handles)
@@ -159,11 +162,11 @@ def scaling(found: Collection) -> Drawing:
     figure, axis = axes(title, "workers (GPUs, or processes on CPUs)", "patches/s", len(known) + 1)
     handles = []
     for k, line in enumerate(known):
-        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-        axis.plot(line.workers, line.rates, marker=marker, color=colour)
+        colour, style, marker = look(k)
+        axis.plot(line.workers, line.rates, style, marker=marker, color=colour)
         ideal = [line.rates[0] * workers / line.workers[0] for workers in line.workers]
         axis.plot(line.workers, ideal, "--", color=GREY, linewidth=1)
-        handles.append(handle(line.label, colour, "-", marker))
+        handles.append(handle(line.label, colour, style, marker))
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     ticks = sorted({workers for line in known for workers in line.workers})

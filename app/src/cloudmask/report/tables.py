@@ -153,7 +153,8 @@ def comparisons_table(found: Collection) -> Table:
                 "second_mean": second.mean,
                 "n": f"{first.n} pairs" if c.test.paired else f"{first.n} + {second.n}",
                 "difference": c.test.difference,
-                "effect": c.test.effect,
+                # Two values may lie close by chance, and seem a huge effect.
+                "effect": c.test.effect if min(first.n, second.n) > 2 else None,
                 "superiority": c.test.superiority,
                 "p": c.test.p,
                 "p_holm": c.corrected,
@@ -165,7 +166,7 @@ def comparisons_table(found: Collection) -> Table:
         Column("quantity", "quantity"),
         Column("first", "first"),
         Column("second", "second"),
-        Column("n", "n"),
+        Column("n", "n", 0),
         Column("first_mean", "mean of first", 4),
         Column("second_mean", "of second", 4),
         Column("difference", "difference", 4),
@@ -176,8 +177,9 @@ def comparisons_table(found: Collection) -> Table:
         Column("p_smallest", "smallest p possible", 4),
     )
     note = (
-        "Groups of one source that differ in one factor only. p: permutation test of the means, "
-        "two-sided, exact for small groups (signs of the differences where the same models are "
+        "Groups of one source that differ in one factor only, or in the device and the precision "
+        "that comes with it. Hedges' g: from three runs a side on. p: permutation test of the "
+        "means, two-sided, exact for small groups (signs of the differences where the same models are "
         "judged twice); Holm's correction is over this table. Where the smallest possible p is "
         "above 0.05, no result of so few runs could be significant. Groups of one run are not "
         "compared."
