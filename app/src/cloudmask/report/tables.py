@@ -179,9 +179,9 @@ def comparisons_table(found: Collection) -> Table:
     note = (
         "Groups of one source that differ in one factor only, or in the device and the precision "
         "that comes with it. Hedges' g: from three runs a side on. p: permutation test of the "
-        "means, two-sided, exact for small groups (signs of the differences where the same models are "
-        "judged twice); Holm's correction is over this table. Where the smallest possible p is "
-        "above 0.05, no result of so few runs could be significant. Groups of one run are not "
+        "means, two-sided, exact for small groups (signs of the differences where the same models "
+        "are judged twice); Holm's correction is over this table. Where the smallest possible p "
+        "is above 0.05, no result of so few runs could be significant. Groups of one run are not "
         "compared."
     )
     if not rows:
