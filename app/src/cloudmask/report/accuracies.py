@@ -46,7 +46,7 @@ def by_group(found: Collection) -> Drawing:
         for row, group in enumerate(groups):
             _draw_dots(axis, row, group, look[group.label].colour)
         axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
-        axis.set_ylim(len(groups) - 0.6, -0.75)
+        axis.set_ylim(len(groups) - 0.5, -0.75)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]

@@ -84,8 +84,9 @@ def summary(found: Collection) -> list[str]:
     count = {
         origin: sum(r.origin == origin for r in found.runs) for origin in ("run", "log", "paper")
     }
+    own_runs = "1 own run" if count["run"] == 1 else f"{count['run']} own runs"
     lines = [
-        f"{count['run']} own runs, {count['log']} runs of others' logs, {count['paper']} published "
+        f"{own_runs}, {count['log']} runs of others' logs, {count['paper']} published "
         f"ones in tables; {len(found.unfinished)} not finished, {len(found.damaged)} damaged."
     ]
     scored = [(g, s) for g in found.groups if (s := g.summary(lambda run: run.test_accuracy))]

@@ -111,7 +111,7 @@ def epoch_time(found: Collection) -> Drawing:
             if machine.line and machine.line.slope > 0:
                 axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
             label_row(axis, row, f"{machine.label}, n = {len(values)}")
-        axis.set_ylim(len(known) - 0.6, -0.75)
+        axis.set_ylim(len(known) - 0.5, -0.75)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]

@@ -24,7 +24,7 @@ nav a { margin-right: 1rem; white-space: nowrap; }
 table { border-collapse: collapse; font-size: .85rem; overflow-wrap: normal; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid #e5e5e5;
   vertical-align: top; } thead th { position: sticky; top: 0; background: #eef2f5; }
-td:not(.n) { min-width: 6.5rem; }
+.long { min-width: 8rem; }
 td:first-child { min-width: 9rem; overflow-wrap: anywhere; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .figures { columns: 29rem; column-gap: 2rem; }
@@ -34,7 +34,8 @@ figure img { width: 100%; height: auto; display: block; }
   @page { size: A4; margin: 14mm; }
   body { font-size: 9.5pt; max-width: none; padding: 0; } nav { display: none; }
   .wide { overflow: visible; max-height: none; border: 0; } table { font-size: 6.6pt; width: 100%; }
-  th, td { padding: .1rem .25rem; } td:not(.n), td:first-child { min-width: 0; }
+  th, td { padding: .1rem .25rem; } .long { min-width: 0; }
+  td:first-child { min-width: 26mm; }
   thead th { position: static; }
   .figures { columns: 2; column-gap: 6mm; } figure { margin-bottom: 4mm; }
   tr, .alarms li { break-inside: avoid; } h2 { break-after: avoid; }

@@ -5,6 +5,7 @@ import html
 import io
 from dataclasses import dataclass, field
 
+LONG = 20  # characters, from which on a cell must not become a narrow column of words
 ROWS_SHOWN = 200  # in the page; the CSV file has all
 
 
@@ -76,9 +77,10 @@ class Table:
         for row in self._visible:
             line = []
             for column in heads:
-                kind = "" if column.digits is None else " class='n'"
-                text = html.escape(_cell(row.get(column.key), column.digits))
-                line.append(f"<td{kind}>{text}</td>")
+                text = _cell(row.get(column.key), column.digits)
+                kind = " class='long'" if len(text) > LONG else ""
+                kind = kind if column.digits is None else " class='n'"
+                line.append(f"<td{kind}>{html.escape(text)}</td>")
             body.append(f"<tr>{''.join(line)}</tr>")
         return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
