@@ -169,6 +169,7 @@ ee:
 system:
   host: rivanna
   user: "{os.USER}"
+identifier: "{application.name}-{experiment.card_name}-{experiment.epoch}"
 data: "/scratch/{os.USER}/cloudmask"
 experiment:
   card_name: "a100,v100"
