@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -46,6 +47,14 @@ def test_lsf_array_by_a_stand_in(grid, tmp_path, store_path):
         "-gpu num=1:gmodel=TeslaV100_SXM2_16GB -o runs/e/logs/%J-%I.log "
     )
     assert not (tmp_path / "runs").exists()
+    # A list of numbers that is too long for LSF goes in several arrays.
+    experiment(tmp_path, "  seed: 1..400\n  gpu: v100\n")
+    odd = ",".join(map(str, range(1, 400, 2)))
+    words_of = ("--site", "summit.yaml", "--index", odd, "--dry-run")
+    done = grid("submit", "e.yaml", *words_of, PATH=WITH_STAND_INS)
+    names = [shlex.split(line)[2] for line in done.stdout.splitlines()]
+    assert len(names) > 2 and all(len(name) <= 255 for name in names)
+    assert ",".join(name.removeprefix("e[").removesuffix("]") for name in names) == odd
     experiment(tmp_path, "  seed: [1, 2]\n  gpu: k80\n")
     wrong = grid("submit", "e.yaml", "--site", "summit.yaml", PATH=WITH_STAND_INS)
     assert wrong.returncode == 2 and "k80: not in the site's gpus; known: v100" in wrong.stderr

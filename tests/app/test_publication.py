@@ -109,22 +109,33 @@ def test_submission_is_refused_with_all_reasons(copy, tmp_path):
     assert done.returncode == 2 and not (tmp_path / "out").exists()
     for reason in (
         "5 things are missing or wrong",
-        f"{first}/mlperf.log: seed: missing",
+        f"{first}: mlperf.log: seed: missing",
         "no inference over whole scenes",
         "uncommitted changes",
         "submission.email is not set",
-        "only a finished run has a result.json",
+        f"{second}: not finished; only a finished run has a result.json",
     ):
         assert reason in done.stderr
+    # The whole experiment: what several runs lack is told once.
+    (first / "result.json").unlink()
+    done = call("cloudmask-submission", first.parent, "--out", tmp_path / "out", cwd=tmp_path)
+    assert "no submission, 1 thing is missing or wrong" in done.stderr
+    assert f"{first} and 1 more: not finished" in done.stderr
 
 
 def test_runs_that_do_not_belong_together_are_refused(copy, tmp_path):
     first, second = copy
     edit(second / "result.json", lambda t: t["experiment"].update(config_sha256="other"))
     edit(second / "result.json", lambda t: t["system"].update(gpu="A100"))
+    edit(second / "result.json", lambda t: t["inference"]["accuracy_per_scene"].popitem())
+    edit(second / "provenance.json", lambda t: t["data"].update(checksum="other"))
+    edit(second / "provenance.json", lambda t: t["git"].update(commit="4567def"))
     for folders, reason in (
         ((first, second), "another configuration than"),
         ((first, second), "another system than"),
+        ((first, second), "judged other scenes than"),
+        ((first, second), "trained on other patches than"),
+        ((first, second), "ran other code than"),
         ((first, first), "the same run is given twice"),
     ):
         done = call("cloudmask-submission", *folders, "--out", tmp_path / "out", cwd=tmp_path)

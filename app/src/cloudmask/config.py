@@ -7,7 +7,7 @@ is the paper's setting. `--set section.key=value` goes through the same check.
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -189,6 +189,12 @@ def make_config(tree: dict, place: str) -> Config:
             raise InputError(f"{place}: {lines[0]}") from None
         listing = "".join(f"\n  {line}" for line in lines)
         raise InputError(f"{place}: {len(lines)} settings cannot be used:{listing}") from None
+
+
+def unidentified(submission: Mapping) -> list[str]:
+    """Keys of the section `submission` without which nothing can be submitted, and are not set."""
+    needed = ("organization", "name", "user", "email")
+    return [f"submission.{key}" for key in needed if submission.get(key) in (None, "", "none")]
 
 
 def read_yaml(path: Path) -> dict:

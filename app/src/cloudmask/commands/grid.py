@@ -102,6 +102,7 @@ def _executor(verb: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
+    from cloudmask.config import unidentified
     from cloudmask.experiments import cost, table
 
     planned = _planned(arguments, write=False)
@@ -111,6 +112,10 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(line)
     for line in cost.lines(planned, arguments.runs, arguments.data):
         print(line)
+    # Said before the time is spent: a run's log cannot be changed afterwards.
+    missing = unidentified(planned.config(planned.rows[0]).submission.model_dump())
+    if missing:
+        print(f"not to be submitted to MLCommons: {', '.join(missing)} not set")
 
 
 def _submit(arguments: argparse.Namespace) -> None:

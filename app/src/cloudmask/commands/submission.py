@@ -8,13 +8,13 @@ from cloudmask.commands import run
 
 EPILOG = """\
 examples:
-  cloudmask-submission runs/paper/0* --out submission --descriptor paper
+  cloudmask-submission runs/paper --out submission
   cloudmask-submission runs/paper/0* --out submission --descriptor best --best
 
 The runs must be finished, with inference over whole scenes, from committed code, with one
 configuration that says who submits (submission.organization, .name, .user, .email), on one system,
-and with compliant logs; what is missing is listed. Give all runs that were made: with --best the
-best one is submitted and declared as the best of so many.
+and with compliant logs; what is missing is listed. Give all runs that were made, or the folder of
+the experiment: with --best the best one is submitted and declared as the best of so many.
 """
 
 
@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="finished run, or experiment"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
         "--descriptor", default="paper", metavar="NAME", help="last folder's name (paper)"

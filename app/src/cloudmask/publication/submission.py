@@ -12,11 +12,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from cloudmask import files
+from cloudmask.config import unidentified
 from cloudmask.errors import InputError
+from cloudmask.experiments import plan
 from cloudmask.publication import contribution
 from cloudmask.record import provenance, result
 from cloudmask.record.compliance import findings
@@ -54,15 +57,18 @@ def write(folders: Sequence[Path], out: Path, descriptor: str, best: bool) -> Pa
     best: submit the best of them alone; how many there were is declared. Raises InputError with
     every reason for which the rules would refuse it.
     """
-    reasons: list[str] = []
-    runs = [run for folder in folders if (run := _read(folder, reasons))]
+    reasons: list[Reason] = []
+    runs = [run for folder in _runs(folders) if (run := _read(folder, reasons))]
     if runs:
         _compare(runs, reasons)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", descriptor):
-        reasons.append(f"--descriptor {descriptor!r}: expected letters, digits, points, dashes")
+        text = f"--descriptor {descriptor!r}: expected letters, digits, points, dashes"
+        reasons.append(Reason(None, text))
     if reasons:
-        listing = "".join(f"\n  {reason}" for reason in reasons)
-        raise InputError(f"no submission, {len(reasons)} things are missing or wrong:{listing}")
+        lines = _lines(reasons)
+        count = "1 thing is" if len(lines) == 1 else f"{len(lines)} things are"
+        listing = "".join(f"\n  {line}" for line in lines)
+        raise InputError(f"no submission, {count} missing or wrong:{listing}")
     chosen = [max(runs, key=lambda run: run.accuracy)] if best else runs
     who = runs[0].config["submission"]
     system = who["platform"] or runs[0].result["system"]["gpu"] or runs[0].result["system"]["cpu"]
@@ -86,48 +92,85 @@ def write(folders: Sequence[Path], out: Path, descriptor: str, best: bool) -> Pa
     return place
 
 
-def _read(folder: Path, reasons: list[str]) -> Run | None:
+class Reason(NamedTuple):
+    """What speaks against a submission, and in which run."""
+
+    folder: Path | None
+    text: str
+
+
+def _lines(reasons: Sequence[Reason]) -> list[str]:
+    """The reasons in words, those of several runs once."""
+    folders: dict[str, list[Path | None]] = {}
+    for reason in reasons:
+        folders.setdefault(reason.text, []).append(reason.folder)
+    lines = []
+    for text, (first, *others) in folders.items():
+        more = f" and {len(others)} more" if others else ""
+        lines.append(f"{first}{more}: {text}" if first else text)
+    return lines
+
+
+def _runs(folders: Sequence[Path]) -> list[Path]:
+    """The run directories; an experiment's folder stands for all rows of its plan."""
+    found = []
+    for folder in folders:
+        planned = plan.load(folder) if folder.is_dir() else None
+        found += [planned.run(row) for row in planned.rows] if planned else [folder]
+    return found
+
+
+def _read(folder: Path, reasons: list[Reason]) -> Run | None:
     """The run, or None; what is wrong with it goes to `reasons`."""
+    before = len(reasons)
+
+    def wrong(text: str) -> None:
+        reasons.append(Reason(folder, text))
+
+    if not result.finished(folder):
+        wrong("not finished; only a finished run has a result.json")
+        return None
     try:
         found = result.read_result(folder)
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         facts = json.loads((folder / provenance.NAME).read_text(encoding="utf-8"))
         problems = findings(folder / "mlperf.log")
-    except InputError as error:
-        reasons.append(str(error))
+    except (InputError, OSError, ValueError, yaml.YAMLError) as error:
+        wrong(f"damaged: {error}")
         return None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reasons.append(f"{folder}: damaged: {error}")
-        return None
-    before = len(reasons)
-    reasons += [f"{folder}/mlperf.log: {problem}" for problem in problems]
+    for problem in problems:
+        wrong(f"mlperf.log: {problem}")
     if not found.get("inference"):
-        reasons.append(f"{folder}: no inference over whole scenes; train with --scenes")
+        wrong("no inference over whole scenes; train with --scenes")
     if not (facts.get("git") or {}).get("commit"):
-        reasons.append(f"{folder}: the code's commit is not known; run from a checkout or image")
+        wrong("the code's commit is not known; run from a checkout or image")
     elif facts["git"].get("dirty"):
-        reasons.append(f"{folder}: the code had uncommitted changes; expected a commit as it is")
-    who = config.get("submission", {})
-    reasons += [
-        f"{folder}: submission.{key} is not set in its configuration"
-        for key in ("organization", "name", "user", "email")
-        if who.get(key) in (None, "", "none")
-    ]
+        wrong("the code had uncommitted changes; expected a commit as it is")
+    for key in unidentified(config.get("submission", {})):
+        wrong(f"{key} is not set in its configuration")
     return Run(folder, found, config, facts) if len(reasons) == before else None
 
 
-def _compare(runs: Sequence[Run], reasons: list[str]) -> None:
+def _compare(runs: Sequence[Run], reasons: list[Reason]) -> None:
+    """Runs of one submission are repeats of each other."""
     first = runs[0]
+
+    def facts(run: Run) -> dict:
+        system = {key: run.result["system"].get(key) for key in ("gpu", "gpus", "nodes", "cpu")}
+        return {
+            "has another configuration than": run.result["experiment"]["config_sha256"],
+            "ran on another system than": system,
+            "ran other code than": run.facts["git"]["commit"],
+            "was trained on other patches than": (run.facts.get("data") or {}).get("checksum"),
+            "judged other scenes than": set(run.result["inference"]["accuracy_per_scene"]),
+        }
+
     for run in runs[1:]:
-        if run.result["experiment"]["config_sha256"] != first.result["experiment"]["config_sha256"]:
-            reasons.append(f"{run.folder}: has another configuration than {first.folder}")
-        for key in ("gpu", "gpus", "nodes", "cpu"):
-            if run.result["system"].get(key) != first.result["system"].get(key):
-                reasons.append(f"{run.folder}: ran on another system than {first.folder} ({key})")
-        if run.facts["git"]["commit"] != first.facts["git"]["commit"]:
-            reasons.append(f"{run.folder}: ran other code than {first.folder}")
+        for words, value in facts(run).items():
+            if value != facts(first)[words]:
+                reasons.append(Reason(run.folder, f"{words} {first.folder}"))
     if len({run.folder.resolve() for run in runs}) < len(runs):
-        reasons.append("the same run is given twice")
+        reasons.append(Reason(None, "the same run is given twice"))
 
 
 def _selection(runs: Sequence[Run], best: bool) -> str:
