@@ -4,9 +4,11 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 from reports import RUNS, edit
 
 from cloudmask.record.result import read_result
+from cloudmask.report import collection
 from cloudmask.report.alarms import alarms
 from cloudmask.report.collection import collect
 from cloudmask.report.document import build
@@ -92,6 +94,21 @@ def test_failed_compliance(runs):
     (alarm,) = [a for a in alarms(collect([runs])) if "compliance" in a.title]
     assert (alarm.level, alarm.title) == ("alarm", "Failed compliance: 1 log")
     assert "full-1: of the rules' keys, 1 are missing: run_stop" in alarm.text
+
+
+def test_a_log_in_the_wrong_order_fails_compliance(runs, monkeypatch):
+    pytest.importorskip("scipy")  # the checker wants it
+    log = runs / "full-1" / "mlperf.log"
+    lines = log.read_text().splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if '"epoch_start"' in line)
+    lines[first], lines[first + 1] = lines[first + 1], lines[first]
+    log.write_text("".join(lines))
+    (alarm,) = [a for a in alarms(collect([runs])) if "compliance" in a.title]
+    assert (alarm.level, alarm.title) == ("alarm", "Failed compliance: 1 log")
+    assert "epochs are numbered 1, 2" in alarm.text
+    # Of many logs the last are not looked through, and it says so.
+    monkeypatch.setattr(collection, "FULLY_CHECKED", 1)
+    assert "3 logs checked for keys only" in titles(collect([runs]), "note")
 
 
 def test_missing_damaged_unfinished_and_set_aside(runs):

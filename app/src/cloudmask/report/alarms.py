@@ -33,7 +33,7 @@ def alarms(found: Collection) -> list[Alarm]:
         *_missing(found),
         *_mixed(groups, found.runs),
         *_constant(found.runs),
-        *_compliance(found.runs),
+        *_compliance(found),
         *_best_of(groups, found.runs),
         *_contradictions(found.runs),
         *_notes(found.runs),
@@ -231,25 +231,32 @@ def _constant(runs: Sequence[Run]) -> list[Alarm]:
     return [Alarm("warning", f"{_plural(len(names), 'run')} learnt nothing", text)]
 
 
-def _compliance(runs: Sequence[Run]) -> list[Alarm]:
+def _compliance(found: Collection) -> list[Alarm]:
     failing: dict[tuple, list[str]] = defaultdict(list)
-    for run in runs:
+    for run in found.runs:
         if run.log_problems:
             failing[tuple(run.log_problems)].append(run.name)
-    return [
+    raised = [
         Alarm(
             "alarm",
             f"Failed compliance: {_plural(len(names), 'log')}",
-            f"{named(names)}: of the rules' keys, {_lacking(problems)}.",
+            f"{named(names)}: {_lacking(problems)}.",
         )
         for problems, names in failing.items()
     ]
+    if found.keys_only:
+        title = f"{_plural(found.keys_only, 'log')} checked for keys only"
+        text = "They hold what the rules require; cloudmask-check-log checks order and values too."
+        raised.append(Alarm("note", title, text))
+    return raised
 
 
 def _lacking(problems: Sequence[str]) -> str:
     missing = [text.removesuffix(": missing") for text in problems if text.endswith(": missing")]
     others = [text for text in problems if not text.endswith(": missing")]
-    parts = [f"{len(missing)} are missing: {', '.join(missing)}"] if missing else []
+    parts = []
+    if missing:
+        parts = [f"of the rules' keys, {len(missing)} are missing: {', '.join(missing)}"]
     return "; ".join(parts + others)
 
 
