@@ -66,6 +66,22 @@ def test_early_stopping_is_compared_where_nothing_else_differs(runs):
     assert 1 / 3 <= row["p"] <= 1
 
 
+def test_equal_repeats_are_one_observation(runs):
+    """Three copies beside two runs: of accuracies there are two a side, of times five."""
+    for name in ("full-1", "full-2"):
+        edit(runs / name / "result.json", lambda t: t["experiment"]["training"].update(epochs=9))
+    for number in (3, 4, 5):
+        copy = shutil.copytree(runs / "stop-1", runs / f"stop-{number}")
+        edit(
+            copy / "result.json",
+            lambda tree, n=number: tree["training"].update(seconds_per_epoch=float(n)),
+        )
+    compared = tables.comparisons_table(collect([runs], with_published=False)).rows
+    sizes = {row["quantity"]: row["n"] for row in compared if row["factor"] == "early stopping"}
+    assert sizes["test accuracy"] == "2 + 2"
+    assert sizes["s per epoch"] in ("2 + 5", "5 + 2")
+
+
 def test_a_gpu_is_compared_with_the_precision_it_brings(runs):
     cards = {"full": ("NVIDIA A100-SXM4-80GB", "bfloat16"), "stop": ("Tesla V100", "float16")}
 

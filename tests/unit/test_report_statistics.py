@@ -25,6 +25,7 @@ def test_summary():
     assert found.interval[0] < found.mean < found.interval[1]
     assert summarise([]) is None
     assert (summarise([1.0]).sd, summarise([1.0, 2.0]).interval) == (None, None)
+    assert (summarise([0.9] * 5).sd, summarise([0.9] * 5).interval) == (0.0, None)
 
 
 def test_bootstrap_agrees_with_scipy():

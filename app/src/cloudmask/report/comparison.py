@@ -9,7 +9,7 @@ from cloudmask.report.statistics import Summary, Test, compare, holm, summarise
 
 # What the benchmark's readers ask for first.
 FIRST = ("early stopping", "device", "device and precision", "precision", "tiling")
-FEWEST = 2  # runs on each side; of one alone nobody knows how far another would lie
+FEWEST = 2  # different runs on each side; of one alone nobody knows how far another would lie
 MOST = 40  # comparisons shown; with more, each alone says little
 
 QUANTITIES: dict[str, Callable[[Run], float | None]] = {
@@ -39,7 +39,8 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
             if not factor:
                 continue
             for name, quantity in QUANTITIES.items():
-                a, b = first.values(quantity), second.values(quantity)
+                # Repeats that are equal to the last digit are one observation.
+                a, b = (list(dict.fromkeys(g.values(quantity))) for g in (first, second))
                 if min(len(a), len(b)) >= FEWEST:
                     names = (first.label, second.label)
                     found.append(_comparison(factor, name, names, a, b, paired=False))

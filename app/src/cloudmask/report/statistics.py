@@ -39,9 +39,12 @@ def summarise(values: Sequence[float]) -> Summary | None:
 
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean at LEVEL; None for fewer than FEWEST values."""
+    """Percentile bootstrap interval of the mean at LEVEL; None for fewer than FEWEST values.
+
+    None as well for values that are all the same: repeats to the last digit, which show no chance.
+    """
     array = np.asarray(values, float)
-    if array.size < FEWEST:
+    if array.size < FEWEST or not np.ptp(array):
         return None
     means = array[_resamples(array.size)].mean(axis=1)
     tail = (1 - LEVEL) / 2
