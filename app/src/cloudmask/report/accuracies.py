@@ -6,10 +6,7 @@ from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import (
     GREY,
-    LEGEND_ROW,
     MIDDLE,
-    STYLE,
-    WIDTH,
     Drawing,
     axes,
     dots,
@@ -17,6 +14,7 @@ from cloudmask.report.drawing import (
     label_row,
     legend,
     looks,
+    row_axes,
     rows_of,
 )
 from cloudmask.report.groups import Group
@@ -29,30 +27,20 @@ FEWEST_PIXELS = 0.001  # share of all pixels that a bin of the calibration must 
 
 def by_group(found: Collection) -> Drawing:
     """Test accuracy of each run, mean and interval of each group."""
-    import matplotlib
-    from matplotlib.figure import Figure
 
     title = "Test accuracy"
     groups = [group for group in found.groups if group.values(_accuracy)][:MOST_GROUPS]
     if not groups:
         return Drawing("accuracy_by_group", title, "", missing="no run has a test accuracy")
     look = looks(found.groups)
-    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
-        size = (WIDTH, 0.5 * len(groups) + 1.1 + 2 * LEGEND_ROW)
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.add_subplot()
-        axis.set_title(title)
-        axis.set_xlabel("accuracy over whole scenes")
-        for row, group in enumerate(groups):
-            _draw_dots(axis, row, group, look[group.label].colour)
-        axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
-        axis.set_ylim(len(groups) - 0.5, -0.75)
-        axis.set_yticks([])
-        axis.spines["left"].set_visible(False)
-        handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
-        handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
-        handles.append(handle(f"target {TARGET:g}", GREY, "--"))
-        figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    figure, axis = row_axes(title, "accuracy over whole scenes", len(groups))
+    for row, group in enumerate(groups):
+        _draw_dots(axis, row, group, look[group.label].colour)
+    axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
+    handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
+    handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
+    handles.append(handle(f"target {TARGET:g}", GREY, "--"))
+    legend(figure, handles, columns=2)
     caption = "Groups of different sources saw different scenes; see the table of runs."
     return Drawing("accuracy_by_group", title, caption, figure)
 

@@ -108,6 +108,23 @@ def axes(title: str, x: str, y: str, rows: int = 0, height: float = HEIGHT):
     return figure, axis
 
 
+def row_axes(title: str, x: str, count: int):
+    """A figure and its axes for `count` rows of dots, each below its name, and a legend of two."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
+        size = (WIDTH, 0.5 * count + 1.1 + 2 * LEGEND_ROW)
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.add_subplot()
+        axis.set_title(title)
+        axis.set_xlabel(x)
+        axis.set_ylim(count - 0.5, -0.75)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+    return figure, axis
+
+
 def legend(figure, handles: Sequence, columns: int = 1) -> None:
     """Below the axes, where it covers no data."""
     import matplotlib

@@ -17,6 +17,7 @@ from cloudmask.report.drawing import (
     label_row,
     legend,
     look,
+    row_axes,
 )
 from cloudmask.report.timing import PARTS, machines, parts, scalings
 
@@ -87,37 +88,26 @@ def run_time(found: Collection) -> Drawing:
 
 def epoch_time(found: Collection) -> Drawing:
     """Seconds per epoch of each run, by machine, beside the fitted cost of an epoch alone."""
-    import matplotlib
-    from matplotlib.figure import Figure
 
     title = "Time per epoch by machine"
     known = [m for m in machines(found.runs) if any(run.seconds_per_epoch for run in m.runs)]
     if not known:
         return Drawing("epoch_time", title, "", missing="no run has its time per epoch")
     known = known[:MOST_BARS]
-    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
-        size = (WIDTH, 0.5 * len(known) + 1.1 + 2 * LEGEND_ROW)
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.add_subplot()
-        axis.set_title(title)
-        axis.set_xlabel("seconds per epoch")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        for row, machine in enumerate(known):
-            values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
-            axis.plot(
-                values, dots(row, len(values)), "o", color=COLOURS[0], alpha=0.6, markersize=5
-            )
-            if machine.line and machine.line.slope > 0:
-                axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
-            label_row(axis, row, f"{machine.label}, n = {len(values)}")
-        axis.set_ylim(len(known) - 0.5, -0.75)
-        axis.set_yticks([])
-        axis.spines["left"].set_visible(False)
-        handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]
-        if any(machine.line for machine in known):
-            handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
-        figure.legend(handles=handles, loc="outside lower left")
+    figure, axis = row_axes(title, "seconds per epoch", len(known))
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for row, machine in enumerate(known):
+        values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
+        heights = dots(row, len(values))
+        axis.plot(values, heights, "o", color=COLOURS[0], alpha=0.6, markersize=5)
+        if machine.line and machine.line.slope > 0:
+            axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
+        label_row(axis, row, f"{machine.label}, n = {len(values)}")
+    handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]
+    if any(machine.line for machine in known):
+        handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
+    legend(figure, handles)
     caption = (
         "Where dots lie far above the diamond, the first pass over the data is what costs. The "
         "paper's times are as published; see the note on them."
