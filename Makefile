@@ -72,7 +72,7 @@ fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 lint: $(VENV)/dev.stamp ## ruff and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files '*.sh' .ci/run | xargs $(BIN)/shellcheck
+	git ls-files '*.sh' '*.sbatch' .ci/run | xargs $(BIN)/shellcheck
 
 # The largest set is resolved first and binds the others: they are installed one over the other.
 COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes \

@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
         "--every", type=float, default=WATCH_SECONDS, metavar="S", help="seconds (5)"
     )
     _verb(verbs, "missing", "print what is neither finished nor running, as --array takes it")
+    where = _verb(verbs, "where", "print the run directory of a row")
+    where.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
+    site = verbs.add_parser("site", help="print a site's variables, as the job scripts read them")
+    site.add_argument("site", metavar="S", help="site file or its name")
+    site.add_argument("--gpu", metavar="G", help="one of the site's (default: its first)")
     row = _verb(verbs, "run", "execute one row in this process, as cloudmask-train would")
     row.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
     _data(row, required=True)
@@ -199,6 +204,21 @@ def _run(arguments: argparse.Namespace) -> None:
         train.tell(frozen.run(chosen), result)
 
 
+def _where(arguments: argparse.Namespace) -> None:
+    planned = _planned(arguments, write=True)
+    row = planned.row(arguments.index)
+    planned.config(row)
+    print(planned.run(row))
+
+
+def _site(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import sites
+
+    site = sites.load(arguments.site)
+    for name, value in site.environment(arguments.gpu or next(iter(site.gpus))).items():
+        print(f"{name}={value}")
+
+
 def _planned(arguments: argparse.Namespace, write: bool):
     """The plan: of a frozen experiment's folder, or of a file."""
     from cloudmask.errors import InputError
@@ -227,6 +247,8 @@ VERBS = {
     "status": _status,
     "watch": _watch,
     "missing": _missing,
+    "where": _where,
+    "site": _site,
     "run": _run,
 }
 

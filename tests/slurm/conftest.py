@@ -1,0 +1,10 @@
+"""One cluster for all tests of job scripts, with the real CPU image and a real overlay."""
+
+import cluster as slurm
+import pytest
+
+
+@pytest.fixture(scope="session")
+def cluster(apptainer, cpu_image, store_path, scenes):
+    with slurm.running(cpu_image, apptainer.home, store_path, scenes / "inference") as started:
+        yield started
