@@ -26,7 +26,7 @@ SCRIPT = machine.REPOSITORY / "tests/env/slurm.sh"
 
 @dataclass
 class Cluster:
-    """The cluster; `root` holds what its shared file system would: image, overlay, scenes, `tree`."""
+    """The cluster; `root` holds what its shared file system would: image, overlay, scenes, tree."""
 
     root: Path
     home: Path
@@ -90,6 +90,15 @@ class Cluster:
         # Of an array with several records the first is meant.
         return dict(re.findall(r"(\S+?)=(\S*)", done.stdout.split("\n")[0]))
 
+    def number(self, task: str) -> str:
+        """A task's own number, once it has one."""
+
+        def own():
+            found = self.job(task)
+            return found.get("ArrayTaskId") == task.split("_")[1] and found["JobId"]
+
+        return self.until(own, f"{task} begins")
+
     def wait(self, *jobs: str, state="COMPLETED", seconds=300) -> None:
         """Wait until all tasks of the jobs have ended, in this state."""
         deadline = time.monotonic() + seconds
@@ -108,6 +117,16 @@ class Cluster:
         words = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(jobs)}"]
         return subprocess.run(words, capture_output=True, text=True).stdout
 
+    def idle(self, seconds: float = 120) -> None:
+        """Wait until the queue is empty: a last small job may tidy up."""
+        words = ["squeue", "--noheader"]
+        self.until(
+            lambda: not subprocess.run(words, capture_output=True, text=True).stdout,
+            "jobs that still wait or run",
+            seconds,
+            every=0.3,
+        )
+
     def log(self, job: str) -> str:
         """What a task such as 12_3 has written, "" before it began."""
         texts = [p.read_text() for p in self.tree.glob(f"slurm/logs/*-{job}.log")]
@@ -118,7 +137,7 @@ class Cluster:
         logs = [p for job in jobs for p in sorted(self.tree.glob(f"slurm/logs/*-{job}[_.]*"))]
         return self.queued(*jobs) + "".join(f"\n== {p.name}\n{p.read_text()[-3000:]}" for p in logs)
 
-    def until(self, condition, what: str, seconds: float = 120, every: float = 0.02):
+    def until(self, condition, what: str, seconds: float = 60, every: float = 0.02):
         """Wait for something to become true; returns it."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -140,7 +159,7 @@ class Cluster:
 
     def program(self, job: str, name: str) -> psutil.Process | None:
         """The Python process in a task's container that runs a command, once it is there."""
-        found = [p for p in self.processes(job, f"bin/{name}") if "python" in p.name()]
+        found = self.processes(job, f"bin/{name}")
         return found[0] if found else None
 
     def result(self, experiment: str, row: str = "*") -> list[dict]:

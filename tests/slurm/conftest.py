@@ -8,3 +8,11 @@ import pytest
 def cluster(apptainer, cpu_image, store_path, scenes):
     with slurm.running(cpu_image, apptainer.home, store_path, scenes / "inference") as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def tidy(cluster):
+    """Nothing runs and nothing is left on any node's own disk after a test."""
+    yield
+    cluster.idle()
+    assert cluster.left() == []
