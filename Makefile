@@ -80,7 +80,8 @@ COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --genera
 .PHONY: locks
 locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/locks/
 	$(PIP) install uv
-	cd app && $(COMPILE) --upgrade --extra cpu --extra data --extra test --extra lint -o locks/dev.txt
+	cd app && $(COMPILE) --upgrade --extra cpu --extra data --extra check --extra fair \
+	  --extra test --extra lint -o locks/dev.txt
 	cd app && $(COMPILE) -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
 	cd app && $(COMPILE) -c locks/dev.txt --extra cpu -o locks/cpu.txt
 	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
@@ -132,7 +133,7 @@ $(BUILD_VENV)/stamp: containers/requirements.txt
 	$(BUILD_PYTHON) -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
-APP_SOURCES := $(shell find app/src -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+APP_SOURCES := $(shell find app/src app/configs -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 
 $(WHEELS)/app.txt: containers/wheels.py app/pyproject.toml $(wildcard app/locks/*.txt) $(APP_SOURCES) \
   | $(BUILD_VENV)/stamp

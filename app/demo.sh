@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole benchmark on synthetic scenes: scenes, patches, training, whole-scene inference.
+# The whole benchmark on synthetic scenes: scenes, patches, training, inference, report.
 set -euo pipefail
 
 readonly FOLDER=${1:?the folder to work in}
@@ -22,3 +22,5 @@ cloudmask-train --config "$CONFIG" --data "$FOLDER/patches.h5" --run "$RUN" \
   --scenes "$FOLDER/data"
 step "inference over whole scenes, beside two reference classifiers"
 cloudmask-eval --run "$RUN" --scenes "$FOLDER/data" --baselines
+step "report"
+cloudmask-report "$FOLDER/runs" --out "$FOLDER/report"

@@ -84,7 +84,7 @@ def build(arguments: argparse.Namespace) -> None:
     mirror = "none"
     if bootstrap == "debootstrap":
         mirror = arguments.mirror or debian_mirror(address)
-        if not shutil.which("debootstrap"):
+        if not arguments.dry_run and not shutil.which("debootstrap"):
             raise InputError("debootstrap: not found; install the package debootstrap")
     if not arguments.dry_run:
         check(arguments, base, environment)

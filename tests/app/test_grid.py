@@ -325,3 +325,17 @@ def test_wrong_site_file_is_told(grid, tmp_path, text, expected):
     done = grid("submit", "e.yaml", "--site", "s.yaml")
     assert done.returncode == 2
     assert expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_slurm_array_is_the_sites(grid, tmp_path):
+    """The exact line; a GPU that a row names wins over --gpu."""
+    experiment(tmp_path, "  seed: 1..6\n  gpu: v100\n")
+    greene = STAND_INS.parents[1] / "slurm/sites/greene.yaml"
+    done = grid("submit", "e.yaml", "--site", greene, "--index", "1-3,6", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    assert words[0] == "sbatch" and "--gres=gpu:v100:1" in words and len(words) > 6
+    assert words[-4:] == ["--job-name=e", "--array=1-3,6", "slurm/train.sbatch", "e.yaml"]
+    (tmp_path / "e.yaml").write_text((tmp_path / "e.yaml").read_text().replace("v100", "tpu"))
+    done = grid("submit", "e.yaml", "--site", greene, "--dry-run")
+    assert done.returncode == 2 and "tpu: not at this site; expected one of v100" in done.stderr

@@ -18,7 +18,8 @@ class Host(Section):
     """A machine reached by OpenSSH; `host` is what `ssh` takes, the user's configuration counts.
 
     folder: where runs lie there; command: how cloudmask-grid is called there, by its shell; jobs:
-    rows at once; data, scenes: as that machine sees them.
+    rows at once; devices: or one on each of these GPUs (as in CUDA_VISIBLE_DEVICES); data, scenes:
+    as that machine sees them.
     """
 
     host: str = Field(pattern=r"^[^-\s][^\s]*$")
@@ -27,6 +28,7 @@ class Host(Section):
     data: str
     scenes: list[str] = Field([])
     jobs: Jobs = 1
+    devices: list[int | str] = Field([])
     gpu: str = Field("", description="rows that ask for another GPU do not run here")
 
 

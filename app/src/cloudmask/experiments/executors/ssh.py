@@ -84,11 +84,11 @@ def _share(
                 left.remove(row)
             return row
 
-    def work(host: Host) -> None:
+    def work(host: Host, device: int | str | None) -> None:
         while not asked and (row := take(host)):
             print(f"row {row.index}: started on {host.host}", flush=True)
             try:
-                code = _Remote(site, host, plan, row).run(asked)
+                code = _Remote(site, host, device, plan, row).run(asked)
             except (OSError, subprocess.SubprocessError, Fault, tarfile.TarError) as error:
                 troubles.append(f"{host.host}: {error}; its rows are left to the other hosts")
                 with guard:
@@ -98,7 +98,9 @@ def _share(
             print(f"row {row.index}: {word(code)}", flush=True)
 
     threads = [
-        threading.Thread(target=work, args=(host,)) for host in site.hosts for _ in range(host.jobs)
+        threading.Thread(target=work, args=(host, device))
+        for host in site.hosts
+        for device in host.devices or [None] * host.jobs
     ]
     for thread in threads:
         thread.start()
@@ -112,8 +114,9 @@ def _share(
 class _Remote:
     """One row on one host."""
 
-    def __init__(self, site: SshSite, host: Host, plan: Plan, row: Row):
+    def __init__(self, site: SshSite, host: Host, device: int | str | None, plan: Plan, row: Row):
         self._host = host
+        self._device = device
         self._plan = plan
         self._row = row
         self._folder = f"{host.folder}/runs/{plan.name}"
@@ -125,7 +128,7 @@ class _Remote:
         self._send()
         logs = self._plan.folder / "logs"
         logs.mkdir(exist_ok=True)
-        script = "exec 3<&0\n" + _script(self._plan, self._row, self._host)
+        script = "exec 3<&0\n" + _script(self._plan, self._row, self._host, self._device)
         with (logs / f"{self._row.index:04d}.log").open("ab") as log:
             process = subprocess.Popen(
                 [*self._ssh, f"sh -c {shlex.quote(script)}"],
@@ -209,9 +212,11 @@ def _fits(host: Host, row: Row) -> bool:
     return not wanted or not host.gpu or str(wanted).lower() == host.gpu.lower()
 
 
-def _script(plan: Plan, row: Row, host: Host) -> str:
+def _script(plan: Plan, row: Row, host: Host, device: int | str | None = None) -> str:
     place = f"runs/{plan.name}"
     words = ["run", place, "--index", str(row.index)]
     words += Work(host.data, tuple(host.scenes)).arguments()
     command = f"{host.command} {shown(words)}"
+    if device is not None:
+        command = f"CUDA_VISIBLE_DEVICES={shlex.quote(str(device))} {command}"
     return _REMOTE.format(folder=shlex.quote(host.folder), command=command)

@@ -1,0 +1,53 @@
+"""cloudmask-check-log: is an MLPerf log compliant, and if not, why."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-check-log runs/paper-1/mlperf.log
+  cloudmask-check-log runs/paper/*/mlperf.log
+
+Runs the compliance checker of mlperf-logging with the rules of cloudmask (HPC 3.0.0, open division,
+and the Science rules). Exit code 0: all logs are compliant, 1: one is not, 2: one cannot be read.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-check-log",
+        description="Check MLPerf logs against the rules and explain what is wrong.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("logs", nargs="+", type=Path, metavar="FILE", help="mlperf.log of a run")
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _check(arguments))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from cloudmask.errors import Fault
+    from cloudmask.record.compliance import findings
+
+    broken = 0
+    for log in arguments.logs:
+        found = findings(log)
+        broken += bool(found)
+        print(f"{log}: {'not compliant' if found else 'compliant'}")
+        for line in found:
+            print(f"  {line}")
+    if broken:
+        raise Fault(f"{broken} of {len(arguments.logs)} logs are not compliant")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

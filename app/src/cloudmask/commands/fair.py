@@ -1,0 +1,67 @@
+"""cloudmask-fair: descriptions for archives and catalogues."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-fair crate runs/paper-1
+  cloudmask-fair crate runs/paper
+  cloudmask-fair croissant data --out croissant.json
+
+`crate` makes the folder of a finished run, or of an experiment, an RO-Crate; `croissant` describes
+the scenes of a data set with their checksums.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-fair",
+        description="Describe runs as RO-Crates and the data set as Croissant.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    crate = verbs.add_parser("crate", help="RO-Crate of a run or an experiment")
+    crate.add_argument("folder", type=Path, metavar="DIR")
+    croissant = verbs.add_parser("croissant", help="Croissant description of scenes")
+    croissant.add_argument("folder", type=Path, metavar="DIR", help="with training/, inference/")
+    croissant.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    croissant.add_argument("--name", default="cloud_slstr_ds1", help="of the data set")
+    croissant.add_argument(
+        "--licence",
+        default="unknown",
+        metavar="URL",
+        help="of the data (unknown: the public data set states none with its files)",
+    )
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _describe(arguments))
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    if arguments.verb == "crate":
+        from cloudmask.publication import crate
+
+        print(f"RO-Crate: {crate.describe(arguments.folder)}")
+        return
+    from cloudmask.errors import InputError
+    from cloudmask.publication import croissant
+
+    scenes = sorted(arguments.folder.rglob("S3A*.hdf"))
+    if not scenes:
+        raise InputError(f"{arguments.folder}: no scenes (S3A*.hdf) in it")
+    croissant.describe(scenes, arguments.folder, arguments.name, arguments.licence, arguments.out)
+    print(f"Croissant: {arguments.out}, {len(scenes)} scenes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""cloudmask-report: run directories and logs to tables, figures, a page and a notebook."""
+
+import argparse
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-report runs --out report
+  cloudmask-report runs/paper-* other-machine/runs published/*.log --out report
+
+Reads run directories of cloudmask-train, folders of them, and logs of others: MLPerf logs, and the
+mlperf_*, cloudMask_Log_* and slstr_stopwatch_benchmark_* files of the published runs. The output
+holds index.html (complete in itself), report.md, report.ipynb, tables/ (CSV) and figures/ (PNG and
+SVG). The results of the published paper stand beside the others; --no-published leaves them out.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-report",
+        description="Tables, figures and alarms of runs, of one or several machines.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUNS", help="run directories, logs, or folders of both"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--no-published", action="store_true", help="without the paper's results beside"
+    )
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _report(arguments))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from cloudmask.report.collection import collect
+    from cloudmask.report.document import PAGE, build, write
+    from cloudmask.report.notebook import notebook
+
+    with_published = not arguments.no_published
+    found = collect(arguments.runs, with_published)
+    report = build(found)
+    write(report, arguments.out, notebook(arguments.runs, arguments.out, with_published))
+    for line in report.summary:
+        print(line)
+    for alarm in report.alarms:
+        if alarm.level != "note":
+            print(f"{alarm.level}: {alarm.title}")
+    for line in report.missing:
+        print(f"left out: {line}")
+    print(f"report: {arguments.out / PAGE}")

@@ -1,0 +1,54 @@
+"""cloudmask-submission: finished runs to an MLCommons Science submission."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloudmask.commands import run
+
+EPILOG = """\
+examples:
+  cloudmask-submission runs/paper/0* --out submission --descriptor paper
+  cloudmask-submission runs/paper/0* --out submission --descriptor best --best
+
+The runs must be finished, with inference over whole scenes, from committed code, with one
+configuration that says who submits (submission.organization, .name, .user, .email), on one system,
+and with compliant logs; what is missing is listed. Give all runs that were made: with --best the
+best one is submitted and declared as the best of so many.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-submission",
+        description="Write the directory that MLCommons Science takes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--descriptor", default="paper", metavar="NAME", help="last folder's name (paper)"
+    )
+    parser.add_argument("--best", action="store_true", help="submit the best of the runs alone")
+    return parser
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = parser().parse_args()
+    return run(lambda: _submit(arguments))
+
+
+def _submit(arguments: argparse.Namespace) -> None:
+    from cloudmask.publication import submission
+
+    place = submission.write(arguments.runs, arguments.out, arguments.descriptor, arguments.best)
+    print(f"submission: {place}")
+    for path in sorted(place.iterdir()):
+        print(f"  {path.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What leaves the house: MLCommons submissions, RO-Crates of runs, Croissant of the data set."""

@@ -1,0 +1,194 @@
+"""The directory that MLCommons Science takes: `{organization}/{application}/{system}/{descriptor}`.
+
+It holds `result-N.txt` (the log of each run), `config.yaml`, the scripts, `system.yaml`,
+`README.md` and `sientific_contribution.pdf`, which the rules spell so.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cloudmask import files
+from cloudmask.errors import InputError
+from cloudmask.publication import contribution
+from cloudmask.record import provenance, result
+from cloudmask.record.compliance import findings
+
+APPLICATION = "cloudmask"
+CONTRIBUTION = "sientific_contribution.pdf"
+DATA = {
+    "name": "cloud_slstr_ds1",
+    "location": "s3://sciml-datasets/es/cloud_slstr_ds1/",
+    "endpoint": "https://s3.echo.stfc.ac.uk",
+    "retrieval": "cloudmask-data --out data",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its directory, `result.json`, configuration and provenance."""
+
+    folder: Path
+    result: dict
+    config: dict
+    facts: dict
+
+    @property
+    def accuracy(self) -> float:
+        """On whole inference scenes, 0 to 1."""
+        return self.result["inference"]["accuracy"]
+
+
+def write(folders: Sequence[Path], out: Path, descriptor: str, best: bool) -> Path:
+    """Write the directory below `out` from these runs and return it.
+
+    best: submit the best of them alone; how many there were is declared. Raises InputError with
+    every reason for which the rules would refuse it.
+    """
+    reasons: list[str] = []
+    runs = [run for folder in folders if (run := _read(folder, reasons))]
+    if runs:
+        _compare(runs, reasons)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", descriptor):
+        reasons.append(f"--descriptor {descriptor!r}: expected letters, digits, points, dashes")
+    if reasons:
+        listing = "".join(f"\n  {reason}" for reason in reasons)
+        raise InputError(f"no submission, {len(reasons)} things are missing or wrong:{listing}")
+    chosen = [max(runs, key=lambda run: run.accuracy)] if best else runs
+    who = runs[0].config["submission"]
+    system = who["platform"] or runs[0].result["system"]["gpu"] or runs[0].result["system"]["cpu"]
+    place = out / _name(who["organization"]) / APPLICATION / _name(system) / descriptor
+    if place.exists():
+        raise InputError(f"{place}: is there already; expected another --descriptor")
+    temporary = place.with_name(f".{descriptor}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    selection = _selection(runs, best)
+    for number, run in enumerate(chosen, 1):
+        shutil.copy(run.folder / "mlperf.log", temporary / f"result-{number}.txt")
+    shutil.copy(runs[0].folder / "config.yaml", temporary / "hyperparameters.yaml")
+    _write_yaml(temporary / "config.yaml", _config(runs[0], selection))
+    _write_yaml(temporary / "system.yaml", runs[0].result["system"])
+    files.write_text(temporary / "run.sh", _script(runs[0]))
+    (temporary / "run.sh").chmod(0o755)
+    files.write_text(temporary / "README.md", _readme(chosen, system, selection))
+    contribution.write(temporary / CONTRIBUTION, [vars(run) for run in chosen], system, selection)
+    temporary.rename(place)
+    return place
+
+
+def _read(folder: Path, reasons: list[str]) -> Run | None:
+    """The run, or None; what is wrong with it goes to `reasons`."""
+    try:
+        found = result.read_result(folder)
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        facts = json.loads((folder / provenance.NAME).read_text(encoding="utf-8"))
+        problems = findings(folder / "mlperf.log")
+    except InputError as error:
+        reasons.append(str(error))
+        return None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reasons.append(f"{folder}: damaged: {error}")
+        return None
+    before = len(reasons)
+    reasons += [f"{folder}/mlperf.log: {problem}" for problem in problems]
+    if not found.get("inference"):
+        reasons.append(f"{folder}: no inference over whole scenes; train with --scenes")
+    if not (facts.get("git") or {}).get("commit"):
+        reasons.append(f"{folder}: the code's commit is not known; run from a checkout or image")
+    elif facts["git"].get("dirty"):
+        reasons.append(f"{folder}: the code had uncommitted changes; expected a commit as it is")
+    who = config.get("submission", {})
+    reasons += [
+        f"{folder}: submission.{key} is not set in its configuration"
+        for key in ("organization", "name", "user", "email")
+        if who.get(key) in (None, "", "none")
+    ]
+    return Run(folder, found, config, facts) if len(reasons) == before else None
+
+
+def _compare(runs: Sequence[Run], reasons: list[str]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.result["experiment"]["config_sha256"] != first.result["experiment"]["config_sha256"]:
+            reasons.append(f"{run.folder}: has another configuration than {first.folder}")
+        for key in ("gpu", "gpus", "nodes", "cpu"):
+            if run.result["system"].get(key) != first.result["system"].get(key):
+                reasons.append(f"{run.folder}: ran on another system than {first.folder} ({key})")
+        if run.facts["git"]["commit"] != first.facts["git"]["commit"]:
+            reasons.append(f"{run.folder}: ran other code than {first.folder}")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        reasons.append("the same run is given twice")
+
+
+def _selection(runs: Sequence[Run], best: bool) -> str:
+    if not best:
+        return f"all {len(runs)} runs given" if len(runs) > 1 else "one run"
+    accuracies = ", ".join(f"{run.accuracy:.4f}" for run in runs)
+    return f"the best of {len(runs)} by accuracy on the inference scenes ({accuracies})"
+
+
+def _config(run: Run, selection: str) -> dict:
+    return {
+        "benchmark": APPLICATION,
+        "division": run.config["submission"]["division"],
+        "selection": selection,
+        "code": {
+            "version": run.facts["versions"]["cloudmask"],
+            "commit": run.facts["git"]["commit"],
+            "container": run.facts.get("container"),
+        },
+        "data": DATA | {"patches_sha256": (run.facts.get("data") or {}).get("checksum")},
+        "hyperparameters": run.config,
+    }
+
+
+def _script(run: Run) -> str:
+    return (
+        "#!/usr/bin/env bash\n"
+        "# Data, patches, training and inference of this submission. One call is one run.\n"
+        "set -euo pipefail\n"
+        "cloudmask-data --out data\n"
+        "[[ -e patches.h5 ]] || cloudmask-prepare --scenes data/training --out patches.h5\n"
+        'cloudmask-train --config "$(dirname "$0")/hyperparameters.yaml" --data patches.h5 \\\n'
+        '  --scenes data/inference --run "${1:?run directory}"\n'
+        f"# As it was called: {shlex.join(run.facts['command'])}\n"
+    )
+
+
+def _readme(runs: Sequence[Run], system: str, selection: str) -> str:
+    who = runs[0].config["submission"]
+    rows = "".join(
+        f"| result-{number}.txt | {run.result['training']['epochs_run']} | {run.accuracy:.4f} | "
+        f"{run.result['training']['seconds']:.1f} | "
+        f"{run.result['inference']['seconds_per_scene']:.3f} |\n"
+        for number, run in enumerate(runs, 1)
+    )
+    mean = statistics.mean(run.accuracy for run in runs)
+    return (
+        f"# {APPLICATION} on {system}\n\n"
+        f"Submitted by {who['name']} ({who['email']}), {who['organization']}; division "
+        f"{who['division']}, status {who['status']}.\n\n"
+        f"Submitted: {selection}. Mean accuracy {mean:.4f}; the working group's target is 0.9.\n\n"
+        "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
+        f"|---|---|---|---|---|\n{rows}\n"
+        "`config.yaml`: all hyper-parameters, the code's version, the data and how to get them.\n"
+        "`system.yaml`: the machine. `run.sh RUN`: makes such a run. "
+        f"`{CONTRIBUTION}`: the scientific result.\n"
+    )
+
+
+def _write_yaml(path: Path, tree: dict) -> None:
+    files.write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def _name(text: str) -> str:
+    """A directory's name out of words."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or "unknown"

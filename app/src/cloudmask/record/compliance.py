@@ -1,0 +1,64 @@
+"""The compliance checker of mlperf-logging with the rules of cloudmask, its findings in words."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from cloudmask.errors import InputError
+
+RULES = Path(__file__).parent / "ruleset" / "cloudmask.yaml"
+RULESET = "3.0.0"  # how lines are read; the HPC rules that ours go by
+
+_LINE = re.compile(r"in line (\d+):")
+_KEY = re.compile(r"(?:CHECK for|occurrence of) '(\w+)'")
+_COUNT = re.compile(r"Required \w+ occurrence of '(\w+)' but found (\d+)")
+_CONTEXT = re.compile(r'"key": "(\w+)"')
+
+
+def findings(path: Path | str) -> list[str]:
+    """What keeps the log at `path` from being compliant, a sentence each; [] if it is.
+
+    Raises InputError if it cannot be read, or if the checker is not installed completely.
+    """
+    try:
+        from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
+    except ImportError as error:
+        raise InputError(
+            f"the compliance checker needs {error.name}, which is not installed; expected "
+            "pip install 'cloudmask[check]'"
+        ) from None
+    try:
+        lines, damaged = mlp_parser.parse_file(str(path), ruleset=RULESET)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not lines and not damaged:
+        return ["holds no event of an MLPerf log (lines with :::MLLOG)"]
+    checker = mlp_compliance.make_checker("hpc", RULESET, quiet=False, werror=True)
+    checker.check_loglines(lines, str(RULES))
+    found = [f"a line is damaged: {line.strip()[:80]}" for line, _ in damaged]
+    rules = _rules()
+    messages = [*checker.overwritable.values(), *checker.not_overwritable]
+    return found + [_in_words(message, rules) for message in messages]
+
+
+def _rules() -> dict[str, str]:
+    """The reason of each key's rules."""
+    entries = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    return {rule["NAME"]: rule["WHY"] for rule in (e.get("KEY") for e in entries) if rule}
+
+
+def _in_words(message: str, rules: dict[str, str]) -> str:
+    if count := _COUNT.search(message):
+        key, number = count.groups()
+        often = "missing" if number == "0" else f"stands {number} times, expected once"
+        return f"{key}: {often} ({rules[key]})"
+    named = _KEY.search(message) or _CONTEXT.search(message)
+    if not named:
+        return " ".join(message.split())
+    line = _LINE.search(message)
+    # The checker counts events from 0, and lines without one not at all.
+    place = f" (event {int(line[1]) + 1})" if line else ""
+    value = re.search(r'"value": (.{0,60}?), "metadata"', message)
+    told = f", found {value[1]}" if value and value[1] != "null" else ""
+    return f"{named[1]}{place}: {rules[named[1]]}{told}"

@@ -1,0 +1,1 @@
+"""Runs, of this project and of others, to tables, figures, a page and a notebook."""

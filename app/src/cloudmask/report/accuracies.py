@@ -1,0 +1,182 @@
+"""Figures of accuracy: by group, by scene, calibration, against energy; and time per epoch."""
+
+import numpy as np
+
+from cloudmask.record.rules import TARGET
+from cloudmask.report.collection import Collection
+from cloudmask.report.drawing import (
+    GREY,
+    LEGEND_ROW,
+    STYLE,
+    WIDTH,
+    Drawing,
+    axes,
+    handle,
+    label_row,
+    legend,
+    looks,
+    rows_of,
+    spread,
+)
+from cloudmask.report.groups import Group
+from cloudmask.report.runs import Run
+from cloudmask.report.statistics import LEVEL
+
+MOST_GROUPS = 30
+FEWEST_PIXELS = 0.001  # share of all pixels that a bin of the calibration must hold
+
+
+def by_group(found: Collection) -> Drawing:
+    """Test accuracy of each run, mean and interval of each group."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    title = "Test accuracy"
+    groups = [group for group in found.groups if group.values(_accuracy)][:MOST_GROUPS]
+    if not groups:
+        return Drawing("accuracy_by_group", title, "", missing="no run has a test accuracy")
+    look = looks(found.groups)
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
+        size = (WIDTH, 0.5 * len(groups) + 1.1 + 2 * LEGEND_ROW)
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.add_subplot()
+        axis.set_title(title)
+        axis.set_xlabel("accuracy over whole scenes")
+        for row, group in enumerate(groups):
+            _draw_dots(axis, row, group, look[group.label].colour)
+        axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
+        axis.set_ylim(len(groups) - 0.6, -0.75)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
+        handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
+        handles.append(handle(f"target {TARGET:g}", GREY, "--"))
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    caption = "Groups of different sources saw different scenes; see the table of runs."
+    return Drawing("accuracy_by_group", title, caption, figure)
+
+
+def _accuracy(run: Run) -> float | None:
+    return run.test_accuracy
+
+
+def _draw_dots(axis, row: int, group: Group, colour: str) -> None:
+    values = group.values(_accuracy)
+    rows = [row + 0.1 + offset for offset in spread(len(values))]
+    axis.plot(values, rows, "o", color=colour, alpha=0.6, markersize=5)
+    summary = group.summary(_accuracy)
+    if summary.interval:
+        axis.plot(summary.interval, [row + 0.1] * 2, color="black", linewidth=2)
+    if summary.n > 1:
+        axis.plot(summary.mean, row + 0.1, "|", color="black", markersize=16, markeredgewidth=2)
+    label_row(axis, row, f"{group.label}, n = {summary.n}")
+
+
+def by_scene(found: Collection) -> Drawing:
+    """Accuracy of each scene, sorted, by group."""
+    title = "Accuracy per scene"
+    groups = [(group, _scene_means(group)) for group in found.groups]
+    groups = [(group, means) for group, means in groups if len(means) > 1]
+    if not groups:
+        return Drawing("accuracy_per_scene", title, "", missing="no run has accuracies of scenes")
+    look = looks(found.groups)
+    figure, axis = axes(
+        title, "share of the scenes, best first (%)", "accuracy", rows_of(len(groups) + 1)
+    )
+    for group, means in groups:
+        style = look[group.label]
+        ranks = (np.arange(len(means)) + 0.5) / len(means) * 100
+        axis.plot(ranks, means, style.line, color=style.colour, linewidth=1.8)
+    axis.axhline(TARGET, color=GREY, linewidth=1)
+    axis.set_xlim(0, 100)
+    handles = [
+        handle(f"{g.label}, {len(m)} scenes", look[g.label].colour, look[g.label].line)
+        for g, m in groups
+    ]
+    legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
+    caption = "Mean over the runs of a group for each scene, sorted. Groups may have other scenes."
+    return Drawing("accuracy_per_scene", title, caption, figure)
+
+
+def _scene_means(group: Group) -> list[float]:
+    """The mean of each scene over the group's runs, which share their scenes; highest first."""
+    known = [run.test.per_scene for run in group.runs if run.test.per_scene]
+    if not known:
+        return []
+    means = [np.mean([scenes[name] for scenes in known]) for name in known[0]]
+    return sorted(map(float, means), reverse=True)
+
+
+def calibration(found: Collection) -> Drawing:
+    """Share of cloud over predicted probability."""
+    title = "Calibration"
+    groups = [(group, _bins(group)) for group in found.groups]
+    groups = [(group, bins) for group, bins in groups if bins is not None]
+    if not groups:
+        reason = "no run has its predicted probabilities counted"
+        return Drawing("calibration", title, "", missing=reason)
+    look = looks(found.groups)
+    figure, axis = axes(
+        title, "predicted probability of cloud", "share that is cloud in the mask", len(groups) + 1
+    )
+    axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    for group, (probability, cloud) in groups:
+        style = look[group.label]
+        axis.plot(probability, cloud, style.line, color=style.colour, marker=style.marker, ms=4)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    handles = [handle(g.label, *look[g.label]) for g, _ in groups]
+    legend(figure, [*handles, handle("a probability that means what it says", GREY, "--")])
+    caption = "All pixels of all runs of a group. Above the diagonal the network is too cautious."
+    return Drawing("calibration", title, caption, figure)
+
+
+def _bins(group: Group) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean probability and share of cloud per twentieth of probability, weighted by pixels."""
+    rows = []
+    for run in group.runs:
+        for entry in run.test.calibration:
+            values = [entry.get(key) for key in ("probability", "cloud", "pixels")]
+            if all(isinstance(value, (int, float)) for value in values):
+                rows.append(values)
+    if not rows:
+        return None
+    probability, cloud, pixels = np.array(rows, float).T
+    index = np.minimum((probability * 20).astype(int), 19)
+    filled = np.unique(index)
+    # Where hardly a pixel is, the share says nothing and only draws the eye.
+    counts = np.bincount(index, pixels, 20)
+    filled = filled[counts[filled] >= FEWEST_PIXELS * counts.sum()]
+    weights = counts[filled]
+    return (
+        np.bincount(index, probability * pixels, 20)[filled] / weights,
+        np.bincount(index, cloud * pixels, 20)[filled] / weights,
+    )
+
+
+def energy(found: Collection) -> Drawing:
+    """Test accuracy over the energy of the run."""
+    title = "Energy against accuracy"
+    groups = [
+        group
+        for group in found.groups
+        if any(run.joules is not None and run.test_accuracy is not None for run in group.runs)
+    ]
+    if not groups:
+        reason = "no run has both its energy measured and a test accuracy"
+        return Drawing("energy", title, "", missing=reason)
+    look = looks(found.groups)
+    figure, axis = axes(title, "energy of the run (kJ)", "test accuracy", rows_of(len(groups)))
+    for group in groups:
+        pairs = [
+            (run.joules / 1000, run.test_accuracy)
+            for run in group.runs
+            if run.joules is not None and run.test_accuracy is not None
+        ]
+        style = look[group.label]
+        axis.plot(*zip(*pairs, strict=True), style.marker, color=style.colour, alpha=0.8)
+    legend(
+        figure, [handle(g.label, look[g.label].colour, "", look[g.label].marker) for g in groups]
+    )
+    caption = "GPUs, and CPU packages where the system allows to read them; see telemetry.csv."
+    return Drawing("energy", title, caption, figure)

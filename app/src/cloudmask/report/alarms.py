@@ -1,0 +1,322 @@
+"""What a reviewer must know before believing a table."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cloudmask import files
+from cloudmask.record import result
+from cloudmask.report.collection import Collection
+from cloudmask.report.groups import Group
+from cloudmask.report.published import time_note
+from cloudmask.report.runs import Run
+
+LEVELS = ("alarm", "warning", "note")
+SHOWN = 6  # names in one message; the tables have all
+
+
+class Alarm(NamedTuple):
+    """level: of LEVELS; title: in a few words; text: what was found and what it means."""
+
+    level: str
+    title: str
+    text: str
+
+
+def alarms(found: Collection) -> list[Alarm]:
+    """All alarms, the gravest first."""
+    groups = found.groups
+    raised = [
+        *_identical(found.runs),
+        *_missing(found),
+        *_mixed(groups, found.runs),
+        *_constant(found.runs),
+        *_compliance(found.runs),
+        *_best_of(groups, found.runs),
+        *_contradictions(found.runs),
+        *_notes(found.runs),
+    ]
+    return sorted(raised, key=lambda alarm: LEVELS.index(alarm.level))
+
+
+def named(names: Iterable[str]) -> str:
+    """The names in one line, no more than SHOWN of them."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return "; ".join(names[:SHOWN]) + more
+
+
+def _identical(runs: Sequence[Run]) -> list[Alarm]:
+    """Runs equal to the last digit: one model under several names, copies, or true repeats."""
+    by_result: dict[tuple, list[Run]] = defaultdict(list)
+    for run in runs:
+        for key in _fingerprints(run):
+            by_result[key].append(run)
+    raised, told = [], set()
+    for (kind, _), same in by_result.items():
+        names = tuple(run.name for run in same)
+        if len(same) > 1 and names not in told:
+            told.add(names)
+            raised.append(_same_result(same, kind))
+    return raised
+
+
+def _fingerprints(run: Run) -> list[tuple]:
+    keys = []
+    # A log without names gives the scenes in any order, so that only the sorted values compare.
+    # Whoever calls everything cloud, or nothing, scores like all others that do.
+    if len(run.test.per_scene) > 1 and not run.test.constant:
+        keys.append(("accuracies of scenes", tuple(sorted(run.test.per_scene.values()))))
+    if run.history.get("loss"):
+        keys.append(("losses by epoch", tuple(run.history["loss"])))
+    return keys
+
+
+def _same_result(same: Sequence[Run], kind: str) -> Alarm:
+    text = f"{named(run.name for run in same)}: all {kind} are the same to the last digit. "
+    # Equal trainings may end at different epochs and yet keep the weights of the same one.
+    losses = {tuple(run.history.get("loss", ())[: run.best_epoch]) for run in same}
+    if len({_decisive(run) for run in same}) > 1 or len(losses) > 1:
+        models = " Their model files are equal byte by byte." if _one_model(same) else ""
+        return Alarm(
+            "alarm",
+            f"{len(same)} different runs, one result",
+            f"{text}Different trainings do not end alike: most likely one model was evaluated "
+            f"{len(same)} times.{models}",
+        )
+    seconds = Counter(tuple(run.history.get("seconds", ())) for run in same)
+    if any(times and count > 1 for times, count in seconds.items()):
+        return Alarm(
+            "alarm",
+            f"{len(same)} runs, copies of one",
+            f"{text}So are the seconds of every epoch, which no machine repeats: these are copies.",
+        )
+    return Alarm(
+        "note",
+        f"{len(same)} equal runs",
+        f"{text}Equal settings and seeds allow that, always on a CPU. They count as one "
+        "observation: their spread says nothing about chance.",
+    )
+
+
+def _decisive(run: Run) -> tuple:
+    """What makes a training another one; a limit of epochs that was not met does not."""
+    ignored = ("early_stopping.", "training.epochs", "training.threads")
+    settings = tuple(
+        sorted((k, str(v)) for k, v in run.settings.items() if not k.startswith(ignored))
+    )
+    return settings, run.seed, run.precision, run.device, run.best_epoch or run.epochs_run
+
+
+def _one_model(runs: Sequence[Run]) -> bool:
+    paths = [Path(run.path) / "model.keras" for run in runs]
+    if not all(path.is_file() for path in paths):
+        return False
+    # Hashing a thousand models takes a while; those of different sizes need none.
+    return len({path.stat().st_size for path in paths}) == 1 and (
+        len({files.sha256(path) for path in paths}) == 1
+    )
+
+
+def _missing(found: Collection) -> list[Alarm]:
+    raised = []
+    if found.damaged:
+        raised.append(
+            Alarm(
+                "alarm",
+                f"{len(found.damaged)} damaged",
+                f"{named(path for path, _ in found.damaged)}: not in any table; the reasons are "
+                "listed below.",
+            )
+        )
+    if found.unfinished:
+        names = named(str(path) for path in found.unfinished)
+        raised.append(
+            Alarm(
+                "warning",
+                f"{len(found.unfinished)} not finished",
+                f"{names}: begun, no result yet. If such runs were given up because of how they "
+                "went, what is left is a selection.",
+            )
+        )
+    for plan in found.plans:
+        raised += _planned(plan)
+    return raised + _gaps(found.runs)
+
+
+def _planned(plan: Path) -> list[Alarm]:
+    """Rows of an experiment's frozen plan that have no result."""
+    try:
+        rows = [str(row["directory"]) for row in json.loads(plan.read_bytes())["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [Alarm("alarm", "Damaged plan", f"{plan}: which runs are missing is not known.")]
+    absent = [row for row in rows if not result.finished(plan.parent / row)]
+    if not absent:
+        return []
+    title = f"{len(absent)} of {len(rows)} planned runs missing"
+    return [Alarm("warning", title, f"{plan.parent}: no result in {named(absent)}.")]
+
+
+def _gaps(runs: Sequence[Run]) -> list[Alarm]:
+    """Of logs named by card and epochs: combinations that others of the same source have."""
+    raised = []
+    sources = dict.fromkeys(run.source for run in runs if run.origin == "log")
+    for source in sources:
+        there = {
+            (run.device, run.epochs_set)
+            for run in runs
+            if run.origin == "log" and run.source == source and run.device and run.epochs_set
+        }
+        devices = sorted({device for device, _ in there})
+        epochs = sorted({number for _, number in there})
+        wanted = [(device, number) for device in devices for number in epochs]
+        absent = [
+            f"{device} {number}" for device, number in wanted if (device, number) not in there
+        ]
+        if absent and len(devices) > 1 and len(epochs) > 1:
+            raised.append(
+                Alarm(
+                    "warning",
+                    f"{len(absent)} of {len(wanted)} runs missing",
+                    f"{source}: of {len(devices)} cards and {', '.join(map(str, epochs))} epochs "
+                    f"there are no logs for {named(absent)}. Whether they failed is not known.",
+                )
+            )
+    return raised
+
+
+def _mixed(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
+    raised = []
+    for group in groups:
+        codes = Counter(run.code for run in group.runs if run.code)
+        if len(codes) > 1:
+            listing = "; ".join(f"{count} × {code}" for code, count in codes.items())
+            raised.append(Alarm("warning", "Mixed code versions", f"{group.label}: {listing}."))
+    own = [run for run in runs if run.origin == "run"]
+    dirty = [run.name for run in own if run.code and "-dirty" in run.code]
+    if dirty:
+        raised.append(
+            Alarm(
+                "warning",
+                "Code with uncommitted changes",
+                f"{named(dirty)}: the commit does not say what ran.",
+            )
+        )
+    data = Counter(run.data for run in own if run.data)
+    if len(data) > 1:
+        listing = ", ".join(f"{count} runs on {sum_[:8]}" for sum_, count in data.items())
+        raised.append(
+            Alarm("warning", "Mixed training data", f"Checksums of the patches: {listing}.")
+        )
+    scenes = Counter(frozenset(run.test.per_scene) for run in own if run.test.per_scene)
+    if len(scenes) > 1:
+        listing = ", ".join(f"{count} runs on {len(names)}" for names, count in scenes.items())
+        raised.append(
+            Alarm(
+                "warning",
+                "Different test scenes",
+                f"Scenes judged: {listing}. Accuracies over different scenes do not compare.",
+            )
+        )
+    return raised
+
+
+def _constant(runs: Sequence[Run]) -> list[Alarm]:
+    names = [run.name for run in runs if run.test.constant]
+    if not names:
+        return []
+    text = f"{named(names)}: the network calls every pixel of every scene the same."
+    return [Alarm("warning", f"{_plural(len(names), 'run')} learnt nothing", text)]
+
+
+def _compliance(runs: Sequence[Run]) -> list[Alarm]:
+    failing: dict[tuple, list[str]] = defaultdict(list)
+    for run in runs:
+        if run.log_problems:
+            failing[tuple(run.log_problems)].append(run.name)
+    return [
+        Alarm(
+            "alarm",
+            f"Failed compliance: {_plural(len(names), 'log')}",
+            f"{named(names)}: of the rules' keys, {_lacking(problems)}.",
+        )
+        for problems, names in failing.items()
+    ]
+
+
+def _lacking(problems: Sequence[str]) -> str:
+    missing = [text.removesuffix(": missing") for text in problems if text.endswith(": missing")]
+    others = [text for text in problems if not text.endswith(": missing")]
+    parts = [f"{len(missing)} are missing: {', '.join(missing)}"] if missing else []
+    return "; ".join(parts + others)
+
+
+def _best_of(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
+    raised = []
+    aside = [run.name for run in runs if run.set_aside]
+    if aside:
+        raised.append(
+            Alarm(
+                "warning",
+                f"{len(aside)} finished runs set aside",
+                f"{named(aside)}: made again with --force. They are in no group; whoever reports "
+                "the later ones alone reports a best of several tries.",
+            )
+        )
+    for group in groups:
+        summary = group.summary(lambda run: run.test_accuracy)
+        if summary and summary.high > summary.low:
+            raised.append(
+                Alarm(
+                    "note",
+                    f"Best of {summary.n}: {group.label}",
+                    f"The best has test accuracy {summary.high:.4f}, the mean is "
+                    f"{summary.mean:.4f} ± {summary.sd:.4f}. Under the rules a best of "
+                    f"{summary.n} has to be declared as such.",
+                )
+            )
+    return raised
+
+
+def _contradictions(runs: Sequence[Run]) -> list[Alarm]:
+    """What single runs have to say of themselves, told once for all that say it."""
+    by_note: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        for note in run.notes:
+            by_note[note].append(run.name)
+    return [
+        Alarm("warning", f"Seen in {_plural(len(names), 'run')}", f"{note}: {named(names)}.")
+        for note, names in by_note.items()
+    ]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _notes(runs: Sequence[Run]) -> list[Alarm]:
+    raised = []
+    resumed = [f"{run.name} ({run.attempts})" for run in runs if run.attempts > 1]
+    if resumed:
+        raised.append(
+            Alarm(
+                "note",
+                f"{len(resumed)} runs in several attempts",
+                f"{named(resumed)}: cut off and continued; the start-up shown is the last one's.",
+            )
+        )
+    averaged = [r.name for r in runs if r.origin == "log" and "first_epoch" not in r.times]
+    if any(r.seconds_per_epoch for r in runs if r.name in averaged):
+        raised.append(
+            Alarm(
+                "note",
+                "Time per epoch of the published logs",
+                f"{named(averaged)}: total training time by the epochs asked for, with the first "
+                "pass over the file system in it. The fit below tells both apart.",
+            )
+        )
+    if note := time_note(list(runs)):
+        raised.append(Alarm("note", "“avg. train time” of the paper", note))
+    return raised

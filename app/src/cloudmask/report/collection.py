@@ -1,0 +1,139 @@
+"""Everything that lies under the places a user names: runs, logs, and what cannot be read."""
+
+import functools
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloudmask.errors import InputError
+from cloudmask.record import result
+from cloudmask.report import logs
+from cloudmask.report.groups import Group, group
+from cloudmask.report.published import published
+from cloudmask.report.runs import Run, read_run
+
+PLAN = "plan.json"
+CONFIG = "config.yaml"
+
+
+@dataclass
+class Collection:
+    """runs: all that can be shown; damaged: path and reason; unfinished, plans: paths."""
+
+    places: list[str]
+    runs: list[Run] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    plans: list[Path] = field(default_factory=list)
+
+    @functools.cached_property
+    def groups(self) -> list[Group]:
+        """The runs by what they repeat."""
+        return group(self.runs)
+
+
+def collect(places: Sequence[Path | str], with_published: bool = True) -> Collection:
+    """Read run directories, logs and folders of both, and add what is published.
+
+    Raises InputError if a place does not exist or nothing of use lies under any of them.
+    """
+    found = Collection([str(place) for place in places])
+    finished: list[Path] = []
+    texts: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            _walk(place, found, finished, texts)
+        elif place.is_file():
+            texts.append(place)
+        else:
+            raise InputError(f"{place}: no such file or folder; expected runs or logs")
+    finished = list(dict.fromkeys(finished))
+    for folder, name in zip(finished, _names(finished), strict=True):
+        _add_run(found, folder, name)
+    for name, files in logs.together(sorted(set(texts))).items():
+        try:
+            found.runs += logs.read_logs(Path(name).name, files)
+        except InputError as error:
+            found.damaged.append((name, str(error)))
+    if not (found.runs or found.damaged or found.unfinished):
+        listing = ", ".join(found.places)
+        raise InputError(f"{listing}: no run and no log; expected run directories or MLPerf logs")
+    if with_published:
+        found.runs += published({run.source for run in found.runs})
+    return found
+
+
+def _walk(place: Path, found: Collection, finished: list[Path], texts: list[Path]) -> None:
+    """Sort what lies under `place`; links are followed, once each."""
+    seen = set()
+    for name, folders, names in os.walk(place, followlinks=True):
+        folder, identity = Path(name), os.path.realpath(name)
+        if identity in seen:
+            folders.clear()
+            continue
+        seen.add(identity)
+        folders.sort()
+        if PLAN in names:
+            found.plans.append(folder / PLAN)
+        if result.NAME in names or CONFIG in names:
+            # What lies in a run, its evaluations and its own log, belongs to it.
+            checkpoints = "checkpoints" in folders
+            folders.clear()
+            if result.NAME in names:
+                finished.append(folder)
+            elif "mlperf.log" in names or checkpoints:
+                found.unfinished.append(folder)
+            else:
+                texts += _texts(folder, names)
+            continue
+        texts += _texts(folder, names)
+
+
+def _texts(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [folder / name for name in sorted(names) if name.endswith(logs.SUFFIXES)]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """For each folder its name, with as many parents as tell it from the others."""
+    parts = [folder.absolute().parts for folder in folders]
+    depth = [1] * len(parts)
+    while True:
+        names = ["/".join(own[-count:]) for own, count in zip(parts, depth, strict=True)]
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        longer = [
+            count + 1 if name in twice and count < len(own) else count
+            for name, count, own in zip(names, depth, parts, strict=True)
+        ]
+        if longer == depth:
+            return names
+        depth = longer
+
+
+def _add_run(found: Collection, folder: Path, name: str) -> None:
+    try:
+        run = read_run(folder, name)
+    except InputError as error:
+        found.damaged.append((str(folder), str(error)))
+        return
+    if not (folder / CONFIG).exists() and (twin := _evaluated(found, run)):
+        run.test.where = name
+        twin.evaluations += run.evaluations
+        return
+    # cloudmask-train --force renames an earlier run to the first free name.1, name.2, …
+    base, number = re.fullmatch(r"(.*?)(\.\d+)?", folder.name).groups()
+    run.set_aside = bool(number) and folder.with_name(base).exists()
+    found.runs.append(run)
+
+
+def _evaluated(found: Collection, evaluation: Run) -> Run | None:
+    """The run whose model was evaluated into a folder of its own, if it is among the others."""
+    facts = (evaluation.settings, evaluation.seed, evaluation.val_loss, evaluation.epochs_run)
+    for run in found.runs:
+        if evaluation.val_loss is not None and facts == (
+            *(run.settings, run.seed, run.val_loss, run.epochs_run),
+        ):
+            return run
+    return None

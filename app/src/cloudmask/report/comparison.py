@@ -1,0 +1,96 @@
+"""Pairs of groups that differ in one thing only, and what that thing does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cloudmask.report.groups import STOPPING, Group
+from cloudmask.report.runs import Run
+from cloudmask.report.statistics import Summary, Test, compare, holm, summarise
+
+# What the benchmark's readers ask for first.
+FIRST = ("early stopping", "device", "precision", "tiling")
+FEWEST = 2  # runs on each side; of one alone nobody knows how far another would lie
+MOST = 40  # comparisons shown; with more, each alone says little
+
+QUANTITIES: dict[str, Callable[[Run], float | None]] = {
+    "test accuracy": lambda run: run.test_accuracy,
+    "s per epoch": lambda run: run.seconds_per_epoch,
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One quantity in two groups; `corrected` is p after Holm over all comparisons of a report."""
+
+    factor: str
+    quantity: str
+    names: tuple[str, str]
+    summaries: tuple[Summary, Summary]
+    test: Test
+    corrected: float | None = None
+
+
+def comparisons(groups: Sequence[Group]) -> list[Comparison]:
+    """All of them, those of FIRST before others, no more than MOST."""
+    found = [*_tilings(groups)]
+    for index, first in enumerate(groups):
+        for second in groups[index + 1 :]:
+            factor = only_difference(first, second)
+            if not factor:
+                continue
+            for name, quantity in QUANTITIES.items():
+                a, b = first.values(quantity), second.values(quantity)
+                if min(len(a), len(b)) >= FEWEST:
+                    names = (first.label, second.label)
+                    found.append(_comparison(factor, name, names, a, b, paired=False))
+    found.sort(key=lambda c: FIRST.index(c.factor) if c.factor in FIRST else len(FIRST))
+    found = found[:MOST]
+    corrected = holm([comparison.test.p for comparison in found])
+    return [
+        Comparison(c.factor, c.quantity, c.names, c.summaries, c.test, p)
+        for c, p in zip(found, corrected, strict=True)
+    ]
+
+
+def only_difference(first: Group, second: Group) -> str | None:
+    """The one factor in which two groups of one source differ; None for none or several."""
+    names = dict.fromkeys([*first.factors, *second.factors])
+    differing = [n for n in names if first.factors.get(n) != second.factors.get(n)]
+    if "early stopping" in differing:
+        # Its own settings exist only where it is on.
+        differing = [name for name in differing if not name.startswith(STOPPING)]
+    return differing[0] if len(differing) == 1 and differing[0] != "source" else None
+
+
+def _tilings(groups: Sequence[Group]) -> list[Comparison]:
+    """The same models evaluated in two ways of tiling: pairs, since each run has both."""
+    found = []
+    for group in groups:
+        both = [(run.evaluations, _tiled(run)) for run in group.runs]
+        pairs = [tiled for evaluations, tiled in both if len(evaluations) > 1 and len(tiled) == 2]
+        if not pairs:
+            continue
+        names = (f"{group.label}, whole", f"{group.label}, published")
+        for name, quantity in (
+            ("test accuracy", lambda evaluation: evaluation.accuracy),
+            ("s per scene", lambda evaluation: evaluation.seconds_per_scene),
+        ):
+            values = [(quantity(p["whole"]), quantity(p["published"])) for p in pairs]
+            known = [pair for pair in values if None not in pair]
+            if len(known) >= FEWEST:
+                a, b = zip(*known, strict=True)
+                found.append(_comparison("tiling", name, names, a, b, paired=True))
+    return found
+
+
+def _tiled(run: Run) -> dict:
+    """The last evaluation of each tiling, of those with the options of the run's first."""
+    alike = [e for e in run.evaluations if e.options == run.test.options]
+    alike = [e for e in alike if e.precision == run.test.precision]
+    return {e.tiling: e for e in alike if e.tiling in ("whole", "published")}
+
+
+def _comparison(factor, quantity, names, a, b, paired) -> Comparison:
+    return Comparison(
+        factor, quantity, names, (summarise(a), summarise(b)), compare(a, b, paired=paired)
+    )

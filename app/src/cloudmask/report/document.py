@@ -1,0 +1,150 @@
+"""The whole report: what stands in it, and in which files."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cloudmask import __version__, files
+from cloudmask.errors import InputError
+from cloudmask.record.rules import TARGET
+from cloudmask.report import accuracies, curves, durations, tables
+from cloudmask.report.alarms import Alarm, alarms
+from cloudmask.report.collection import Collection
+from cloudmask.report.drawing import Drawing
+from cloudmask.report.pictures import Picture, pictures
+from cloudmask.report.table import Table
+
+PAGE = "index.html"
+# What a folder of reports holds; anything else in it is not ours to write beside.
+OWN = {PAGE, "report.md", "report.ipynb", "tables", "figures"}
+
+FIGURES: dict[str, Callable[[Collection], Drawing]] = {
+    "accuracy_by_group": accuracies.by_group,
+    "best_loss": partial(curves.best, kind="loss"),
+    "best_accuracy": partial(curves.best, kind="accuracy"),
+    "repeats_loss": partial(curves.repeats, curve="loss"),
+    "repeats_val_loss": partial(curves.repeats, curve="val_loss"),
+    "repeats_accuracy": partial(curves.repeats, curve="accuracy"),
+    "repeats_val_accuracy": partial(curves.repeats, curve="val_accuracy"),
+    "run_time": durations.run_time,
+    "epoch_time": durations.epoch_time,
+    "fixed_cost": durations.fixed_cost,
+    "time_to_accuracy": curves.time_to_accuracy,
+    "scaling": durations.scaling,
+    "accuracy_per_scene": accuracies.by_scene,
+    "calibration": accuracies.calibration,
+    "energy": accuracies.energy,
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a reader sees, in the order of reading."""
+
+    made: str
+    summary: list[str]
+    alarms: list[Alarm]
+    tables: list[Table]
+    drawings: list[Drawing]
+    pictures: list[Picture]
+    damaged: list[tuple[str, str]]
+    citations: list[str]
+
+    @property
+    def missing(self) -> list[str]:
+        """Figures for which there are no data, and why."""
+        found = [
+            f"{drawing.title}: {drawing.missing}" for drawing in self.drawings if drawing.missing
+        ]
+        return found + (
+            [] if self.pictures else ["Best and worst scenes: no evaluation has pictures"]
+        )
+
+
+def build(found: Collection) -> Report:
+    """All tables, figures and alarms of a collection."""
+    citations = {f"{run.source}: {run.path}" for run in found.runs if run.origin == "paper"}
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return Report(
+        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {', '.join(found.places)}",
+        summary=summary(found),
+        alarms=alarms(found),
+        tables=[builder(found) for builder in tables.BUILDERS],
+        drawings=[draw(found) for draw in FIGURES.values()],
+        pictures=pictures(found),
+        damaged=found.damaged,
+        citations=sorted(citations),
+    )
+
+
+def summary(found: Collection) -> list[str]:
+    """What the runs say, in sentences."""
+    count = {
+        origin: sum(r.origin == origin for r in found.runs) for origin in ("run", "log", "paper")
+    }
+    lines = [
+        f"{count['run']} own runs, {count['log']} runs of others' logs, {count['paper']} published "
+        f"ones in tables; {len(found.unfinished)} not finished, {len(found.damaged)} damaged."
+    ]
+    scored = [(g, s) for g in found.groups if (s := g.summary(lambda run: run.test_accuracy))]
+    own = [pair for pair in scored if pair[0].runs[0].origin != "paper"]
+    if own:
+        group, best = max(own, key=lambda pair: pair[1].mean)
+        spread = f" ± {best.sd:.4f}" if best.sd is not None else ""
+        verdict = "reaches" if best.mean >= TARGET else "does not reach"
+        lines.append(
+            f"Highest mean test accuracy: {best.mean:.4f}{spread} (n = {best.n}), {group.label}; "
+            f"it {verdict} the target of {TARGET:g}."
+        )
+    paper = [pair for pair in scored if pair[0].factors["source"] == "NYU Greene"]
+    if paper:
+        group, best = paper[0]
+        lines.append(
+            f"The paper's runs: {best.mean:.4f} ± {best.sd:.4f} (n = {best.n}), best "
+            f"{best.high:.4f}, on the public SLSTR scenes; accuracies over other scenes do not "
+            "compare with it."
+        )
+    return lines
+
+
+def write(report: Report, out: Path, notebook: str) -> list[Path]:
+    """Write page, Markdown, tables, figures and `notebook` into `out`, each atomically.
+
+    What an earlier report left and this one lacks is removed. Returns what was written. Raises
+    InputError if `out` holds something else.
+    """
+    from cloudmask.report.markdown import markdown
+    from cloudmask.report.page import page
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; expected a folder for the report")
+    others = {path.name for path in out.glob("*") if path.name[0] != "."} if out.exists() else set()
+    if others and PAGE not in others:
+        raise InputError(f"{out}: holds files but no report; expected a new or empty folder")
+    contents: dict[str, bytes] = {"report.ipynb": notebook.encode()}
+    for table in report.tables:
+        if table.rows:
+            contents[f"tables/{table.name}.csv"] = table.to_csv().encode()
+    for drawing in report.drawings:
+        if drawing.figure:
+            contents[f"figures/{drawing.name}.png"] = drawing.png()
+            contents[f"figures/{drawing.name}.svg"] = drawing.svg()
+    for picture in report.pictures:
+        contents[f"figures/{picture.file}"] = picture.jpeg()
+    contents["report.md"] = markdown(report).encode()
+    # Last: whoever sees the page finds what it names.
+    contents[PAGE] = page(report, contents).encode()
+    for folder in ("tables", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for path in (out / folder).iterdir():
+            if f"{folder}/{path.name}" not in contents and path.is_file():
+                path.unlink()
+    return [_write(out / name, content) for name, content in contents.items()]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path

@@ -1,0 +1,174 @@
+"""Figures of time: its parts, per epoch by machine, fixed cost and slope, scaling."""
+
+import numpy as np
+
+from cloudmask.report.collection import Collection
+from cloudmask.report.drawing import (
+    COLOURS,
+    GREY,
+    LEGEND_ROW,
+    MARKERS,
+    STYLE,
+    WIDTH,
+    Drawing,
+    axes,
+    handle,
+    label_row,
+    legend,
+    spread,
+)
+from cloudmask.report.timing import PARTS, machines, parts, scalings
+
+MOST_BARS = 24
+# Of the parts; hatching sets "not told apart" off from both kinds of epochs.
+PART_COLOURS = {
+    "start_up": "#999999",
+    "staging": "#CC79A7",
+    "first_epoch": "#E69F00",
+    "later_epochs": "#0072B2",
+    "training": "#8ab6d6",
+    "inference": "#009E73",
+}
+
+
+def run_time(found: Collection) -> Drawing:
+    """Bars of the mean time of each part, by group, with a scale of its own for each source."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    title = "Run time by machine"
+    known = [(group, parts(group)) for group in found.groups]
+    known = [(group, split) for group, split in known if split][:MOST_BARS]
+    if not known:
+        return Drawing("run_time", title, "", missing="no run has times")
+    sources = list(dict.fromkeys(group.factors["source"] for group, _ in known))
+    bars = {s: [(g, t) for g, t in known if g.factors["source"] == s] for s in sources}
+    used = [part for part in PARTS if any(part in split for _, split in known)]
+    legend_rows = -(-len(used) // 2)
+    heights = [0.55 * len(bars[source]) + 0.35 for source in sources]
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
+        size = (WIDTH, sum(heights) + 0.45 * len(sources) + LEGEND_ROW * legend_rows + 0.3)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(sources), 1, squeeze=False, height_ratios=heights)[:, 0]
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for axis, source in zip(panels, sources, strict=True):
+            for row, (group, split) in enumerate(bars[source]):
+                left = 0.0
+                for part, seconds in split.items():
+                    hatch = "//" if part == "training" else None
+                    colour = PART_COLOURS[part]
+                    axis.barh(row, seconds, 0.4, left, color=colour, hatch=hatch, edgecolor="white")
+                    left += seconds
+                text = f"{group.label}: {left:,.0f} s".replace(",", "\u2009")
+                axis.text(0, row - 0.28, text, fontsize=9, va="bottom")
+            axis.set_ylim(len(bars[source]) - 0.6, -0.85)
+            axis.set_yticks([])
+            axis.spines["left"].set_visible(False)
+        panels[-1].set_xlabel("seconds, mean of the group")
+        handles = [
+            Patch(
+                facecolor=PART_COLOURS[part],
+                label=PARTS[part],
+                hatch="//" if part == "training" else None,
+                edgecolor="white",
+            )
+            for part in used
+        ]
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    caption = (
+        "Each source has a scale of its own. Staging is zero where data were read where they lay. "
+        "The published logs do not tell epochs apart; the fit of fixed cost does."
+    )
+    return Drawing("run_time", title, caption, figure)
+
+
+def epoch_time(found: Collection) -> Drawing:
+    """Seconds per epoch of each run, by machine, beside the fitted cost of an epoch alone."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    title = "Time per epoch by machine"
+    known = [m for m in machines(found.runs) if any(run.seconds_per_epoch for run in m.runs)]
+    if not known:
+        return Drawing("epoch_time", title, "", missing="no run has its time per epoch")
+    known = known[:MOST_BARS]
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
+        size = (WIDTH, 0.5 * len(known) + 1.1 + 2 * LEGEND_ROW)
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.add_subplot()
+        axis.set_title(title)
+        axis.set_xlabel("seconds per epoch")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        for row, machine in enumerate(known):
+            values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
+            rows = [row + 0.1 + offset for offset in spread(len(values))]
+            axis.plot(values, rows, "o", color=COLOURS[0], alpha=0.6, markersize=5)
+            if machine.line and machine.line.slope > 0:
+                axis.plot(machine.line.slope, row + 0.1, "D", color=COLOURS[1], markersize=7)
+            label_row(axis, row, f"{machine.label}, n = {len(values)}")
+        axis.set_ylim(len(known) - 0.6, -0.75)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]
+        if any(machine.line for machine in known):
+            handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
+        figure.legend(handles=handles, loc="outside lower left")
+    caption = (
+        "Where dots lie far above the diamond, the first pass over the data is what costs. The "
+        "paper's times are as published; see the note on them."
+    )
+    return Drawing("epoch_time", title, caption, figure)
+
+
+def fixed_cost(found: Collection) -> Drawing:
+    """Training seconds over epochs, and the line through the runs of each machine."""
+    title = "Fixed cost and cost per epoch"
+    known = [(machine, line) for machine in machines(found.runs) if (line := machine.line)]
+    if not known:
+        reason = "no machine has runs with different numbers of epochs"
+        return Drawing("fixed_cost", title, "", missing=reason)
+    figure, axis = axes(title, "epochs run", "training (s)", len(known))
+    handles = []
+    for k, (machine, line) in enumerate(known):
+        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+        epochs, seconds = zip(*machine.points, strict=True)
+        axis.plot(epochs, seconds, marker, color=colour, markersize=6)
+        x = np.array([0, max(epochs)])
+        axis.plot(x, line.fixed + line.slope * x, color=colour, linewidth=1.2)
+        label = f"{machine.label}: {line.fixed:.0f} s + {line.slope:.1f} s per epoch"
+        handles.append(handle(label, colour, "-", marker))
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+    legend(figure, handles)
+    caption = (
+        "Where a line meets the left edge is what a run costs before its epochs: in the published "
+        "runs the first pass over the shared file system. Two points always lie on a line."
+    )
+    return Drawing("fixed_cost", title, caption, figure)
+
+
+def scaling(found: Collection) -> Drawing:
+    """Patches per second over the number of workers, beside what would be ideal."""
+    title = "Scaling over workers"
+    known = scalings(found.groups)
+    if not known:
+        reason = "no runs differ in their number of workers only"
+        return Drawing("scaling", title, "", missing=reason)
+    figure, axis = axes(title, "workers (GPUs, or processes on CPUs)", "patches/s", len(known) + 1)
+    handles = []
+    for k, line in enumerate(known):
+        colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+        axis.plot(line.workers, line.rates, marker=marker, color=colour)
+        ideal = [line.rates[0] * workers / line.workers[0] for workers in line.workers]
+        axis.plot(line.workers, ideal, "--", color=GREY, linewidth=1)
+        handles.append(handle(line.label, colour, "-", marker))
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log", base=2)
+    ticks = sorted({workers for line in known for workers in line.workers})
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    legend(figure, [*handles, handle("ideal", GREY, "--")])
+    caption = "Training throughput at one global batch size; the table has the efficiencies."
+    return Drawing("scaling", title, caption, figure)

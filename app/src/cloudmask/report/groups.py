@@ -1,0 +1,159 @@
+"""Groups of runs that repeat each other: equal in every setting that decides the result."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cloudmask.report.runs import Run
+from cloudmask.report.statistics import Summary, summarise
+
+ALWAYS_SHOWN = ("source", "device", "workers")
+STOPPING = "early_stopping."
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with equal factors; `label` tells them from other groups, `rest` what else differs."""
+
+    label: str
+    rest: str
+    factors: dict
+    runs: tuple[Run, ...]
+
+    def summary(self, quantity) -> Summary | None:
+        """Statistics of `quantity(run)` over the runs that have it."""
+        return summarise(self.values(quantity))
+
+    def values(self, quantity) -> list[float]:
+        """`quantity(run)` of the runs that have it."""
+        return [value for run in self.runs if (value := quantity(run)) is not None]
+
+    @property
+    def best(self) -> Run:
+        """The run with the highest test accuracy; without any, the highest in validation."""
+        return max(
+            self.runs,
+            key=lambda run: (run.test_accuracy or 0.0, run.val_accuracy or 0.0, run.name),
+        )
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Groups in the order of their first runs; runs set aside by a later one belong to none."""
+    members: dict[tuple, list[Run]] = defaultdict(list)
+    factors: dict[tuple, dict] = {}
+    for run in runs:
+        if run.set_aside:
+            continue
+        found = factors_of(run)
+        key = tuple(sorted((name, str(value)) for name, value in found.items()))
+        factors.setdefault(key, found)
+        members[key].append(run)
+    labels = _labels(list(factors.values()))
+    return [
+        Group(label, rest, factors[key], tuple(members[key]))
+        for (label, rest), key in zip(labels, factors, strict=True)
+    ]
+
+
+def factors_of(run: Run) -> dict:
+    """Everything that sets a run apart from others except its repeat; what is unknown is left out.
+
+    The scenes judged count by their names, so that means are never taken over different ones.
+    """
+    settings = {k: v for k, v in run.settings.items() if k != "training.epochs"}
+    options = {f"evaluation {key}": value for key, value in run.test.options.items()}
+    factors = {
+        "source": run.source,
+        "device": run.device,
+        "workers": run.workers,
+        "nodes": run.nodes,
+        "precision": run.precision,
+        "early stopping": run.early_stopping,
+        "tiling": run.test.tiling,
+        "epochs": run.epochs_set,
+        "patches": run.data and run.data[:8],
+        "scenes": _scenes(run),
+        **settings,
+        **options,
+    }
+    settings_known = {name: value for name, value in factors.items() if value is not None}
+    # The threshold of the evaluation itself is the one that counted.
+    if "evaluation threshold" in settings_known:
+        settings_known.pop("evaluation.threshold", None)
+    return settings_known
+
+
+def _scenes(run: Run) -> str | None:
+    names = sorted(run.test.per_scene)
+    if not names:
+        return None
+    return f"{len(names)} ({hashlib.sha256(' '.join(names).encode()).hexdigest()[:6]})"
+
+
+def _labels(factors: Sequence[dict]) -> list[tuple[str, str]]:
+    """Label of each group, and what else differs from the other groups of its source, in words.
+
+    A label has as few of the differences as tell all groups of a source apart.
+    """
+    found = []
+    for own in factors:
+        siblings = [other for other in factors if other["source"] == own["source"]]
+        chosen, rest = _telling(siblings)
+        parts = [own["source"], _device(own), *_told(own, chosen)]
+        found.append((" · ".join(part for part in parts if part), ", ".join(_told(own, rest))))
+    counts, seen, unique = Counter(label for label, _ in found), Counter(), []
+    for label, rest in found:
+        seen[label] += 1
+        unique.append((f"{label} #{seen[label]}" if counts[label] > 1 else label, rest))
+    return unique
+
+
+def _telling(siblings: Sequence[dict]) -> tuple[list[str], list[str]]:
+    """Factors that tell the siblings apart, and the others in which they differ."""
+    names = dict.fromkeys(name for factors in siblings for name in factors)
+    varying = [name for name in names if _varies(siblings, name)]
+    chosen = [name for name in varying if name in ALWAYS_SHOWN]
+    apart = _kinds(siblings, chosen)
+    for name in varying:
+        if name not in chosen and _kinds(siblings, [*chosen, name]) > apart:
+            chosen.append(name)
+            apart = _kinds(siblings, chosen)
+    return (
+        [name for name in chosen if name not in ALWAYS_SHOWN],
+        [name for name in varying if name not in chosen],
+    )
+
+
+def _varies(siblings: Sequence[dict], name: str) -> bool:
+    if name.startswith(STOPPING):  # where it is off, its settings are not there
+        siblings = [factors for factors in siblings if name in factors]
+    return len({str(factors.get(name)) for factors in siblings}) > 1
+
+
+def _kinds(siblings: Sequence[dict], names: Sequence[str]) -> int:
+    return len({tuple(str(factors.get(name)) for name in names) for factors in siblings})
+
+
+def _told(factors: dict, names: Sequence[str]) -> list[str]:
+    return [_words(name, factors[name]) for name in names if name in factors]
+
+
+def _device(factors: dict) -> str:
+    workers = factors.get("workers") or 1
+    name = factors.get("device", "")
+    return f"{name} ×{workers}" if workers > 1 else name
+
+
+def _words(name: str, value) -> str:
+    if name == "early stopping":
+        return "early stopping" if value else "no early stopping"
+    if name == "precision":
+        return str(value)
+    if name == "tiling":
+        return f"tiling {value}"
+    if name in ("epochs", "nodes"):
+        return f"{value} {name}" if value != 1 else f"1 {name[:-1]}"
+    if name == "scenes":
+        return f"{value} scenes"
+    return f"{name.rpartition('.')[2]} {value}"

@@ -1,0 +1,51 @@
+"""A Jupyter notebook that makes the same tables and figures from the same functions."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloudmask.report.document import FIGURES
+from cloudmask.report.tables import BUILDERS
+
+
+def notebook(places: Sequence[Path | str], out: Path, with_published: bool) -> str:
+    """Text of the .ipynb; the places are relative to `out`, so that both can move together."""
+    relative = [os.path.relpath(place, out) for place in places]
+    cells = [
+        _text("# What the runs say\n\nThe tables and figures of `index.html`, one cell each."),
+        _code(
+            "from cloudmask.report import document, tables\n"
+            "from cloudmask.report.alarms import alarms\n"
+            "from cloudmask.report.collection import collect\n\n"
+            f"found = collect({relative!r}, with_published={with_published})\n"
+            "document.summary(found)"
+        ),
+        _code("[f'{alarm.level}: {alarm.title}. {alarm.text}' for alarm in alarms(found)]"),
+        *(_code(f"tables.{builder.__name__}(found)") for builder in BUILDERS),
+        *(_code(f"document.FIGURES[{name!r}](found)") for name in FIGURES),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    tree = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(tree, indent=1) + "\n"
+
+
+def _text(source: str) -> dict:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _code(source: str) -> dict:
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }

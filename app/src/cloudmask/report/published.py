@@ -1,0 +1,59 @@
+"""What others have published as tables only, built in with its source (`published.yaml`)."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import yaml
+
+from cloudmask.report.runs import Evaluation, Run
+
+TIME_NOTE = (
+    "The paper's “avg. train time” is shown as published, in seconds per epoch. It grows with the "
+    "number of epochs ({low:.2f} to {high:.2f} per epoch in all five rows), which a time per epoch "
+    "does not; it may be the total in minutes, that is about {seconds:.0f} s per epoch."
+)
+
+
+def published(sources: Collection[str] = ()) -> list[Run]:
+    """The runs of the paper's results table, and what is published on the logs of `sources`."""
+    text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
+    runs = []
+    for entry in yaml.safe_load(text):
+        if entry.get("beside", "") and entry["beside"] not in sources:
+            continue
+        if "runs" in entry:
+            for number, row in enumerate(entry["runs"], 1):
+                run = _run(entry, f"{entry['source']} run {number}")
+                run.epochs_run, run.accuracy, accuracy, run.seconds_per_epoch, scene = row
+                run.stopped_early = run.epochs_run < run.epochs_set
+                run.evaluations.append(
+                    Evaluation("in the paper", accuracy=accuracy, seconds_per_scene=scene)
+                )
+                runs.append(run)
+        for epochs in entry.get("epochs", []):
+            run = _run(entry, f"{entry['source']} {epochs} epochs")
+            run.epochs_set = run.epochs_run = epochs
+            scenes = {f"scene {k}": value for k, value in enumerate(entry["per_scene"], 1)}
+            mean = sum(scenes.values()) / len(scenes)
+            run.evaluations.append(Evaluation("in the notebook", accuracy=mean, per_scene=scenes))
+            runs.append(run)
+    return runs
+
+
+def _run(entry: dict, name: str) -> Run:
+    run = Run(name, "paper", entry["source"], entry["citation"])
+    keys = ("machine", "device", "workers", "seed", "early_stopping", "epochs_set")
+    for key in keys:
+        setattr(run, key, entry.get(key))
+    run.settings = dict(entry.get("settings", {}))
+    return run
+
+
+def time_note(runs: list[Run]) -> str | None:
+    """The remark on the paper's training times, with its figures; None without those runs."""
+    rows = [r for r in runs if r.origin == "paper" and r.seconds_per_epoch]
+    if not rows:
+        return None
+    ratios = [run.seconds_per_epoch / run.epochs_run for run in rows]
+    mean = 60 * sum(ratios) / len(ratios)
+    return TIME_NOTE.format(low=min(ratios), high=max(ratios), seconds=mean)

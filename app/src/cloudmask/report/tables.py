@@ -1,0 +1,252 @@
+"""The report's tables: runs, groups, comparisons, evaluations, scenes, and those of time."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+
+from cloudmask.report.collection import Collection
+from cloudmask.report.comparison import comparisons
+from cloudmask.report.runs import Run
+from cloudmask.report.statistics import LEVEL
+from cloudmask.report.table import Column, Table
+from cloudmask.report.timetables import fits_table, scaling_table, targets_table, times_table
+from cloudmask.report.timing import PARTS
+
+# How often the bootstrap interval covers the true mean of so many normal values; measured.
+COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
+
+RUN_COLUMNS = (
+    Column("run", "run"),
+    Column("source", "source"),
+    Column("epochs_run", "epochs", 0),
+    Column("seed", "seed"),
+    Column("train_accuracy", "train acc.", 4),
+    Column("validation_accuracy", "val. acc.", 4),
+    Column("test_accuracy", "test acc.", 4),
+    Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
+    Column("seconds_per_scene", "avg. inference time (s/scene)", 2),
+    Column("gpu", "GPU"),
+    Column("workers", "workers", 0),
+    Column("machine", "machine"),
+    Column("group", "group", shown=False),
+    Column("epochs_set", "epochs set", 0, shown=False),
+    Column("best_epoch", "best epoch", 0, shown=False),
+    Column("stopped_early", "stopped early", shown=False),
+    Column("early_stopping", "early stopping", shown=False),
+    Column("precision", "precision", shown=False),
+    Column("tiling", "tiling", shown=False),
+    Column("skill", "skill", 4, shown=False),
+    Column("validation_loss", "val. loss", 4, shown=False),
+    *(Column(f"seconds_{part}", head, 1, shown=False) for part, head in PARTS.items()),
+    Column("patches_per_second", "patches/s", 1, shown=False),
+    Column("data_wait_fraction", "waiting for data", 4, shown=False),
+    Column("joules", "J", 0, shown=False),
+    Column("attempts", "attempts", 0, shown=False),
+    Column("set_aside", "set aside", shown=False),
+    Column("code", "code", shown=False),
+    Column("data", "data", shown=False),
+    Column("path", "read from", shown=False),
+)
+
+
+def runs_table(found: Collection) -> Table:
+    """One row per run, in the columns of the paper's results table and more in the CSV file."""
+    labels = {id(run): group.label for group in found.groups for run in group.runs}
+    rows = [_run_row(run, labels.get(id(run))) for run in found.runs]
+    note = (
+        "Columns of the paper's table. Times per epoch are over the epochs that ran, validation "
+        "included; times per scene are the network alone in own runs, with reading and writing in "
+        "the published ones."
+    )
+    return Table("runs", "Runs", RUN_COLUMNS, rows, note)
+
+
+def _run_row(run: Run, label: str | None) -> dict:
+    return {
+        "run": run.name,
+        "source": run.source,
+        "epochs_run": run.epochs_run,
+        "seed": run.seed,
+        "train_accuracy": run.accuracy,
+        "validation_accuracy": run.val_accuracy,
+        "test_accuracy": run.test_accuracy,
+        "seconds_per_epoch": run.seconds_per_epoch,
+        "seconds_per_scene": run.test.seconds_per_scene,
+        "gpu": run.device,
+        "workers": run.workers,
+        "machine": run.machine,
+        "group": label,
+        "epochs_set": run.epochs_set,
+        "best_epoch": run.best_epoch,
+        "stopped_early": run.stopped_early,
+        "early_stopping": run.early_stopping,
+        "precision": run.precision,
+        "tiling": run.test.tiling,
+        "skill": run.test.scores.get("skill"),
+        "validation_loss": run.val_loss,
+        **{f"seconds_{part}": run.times.get(part) for part in PARTS},
+        "patches_per_second": run.patches_per_second,
+        "data_wait_fraction": run.data_wait,
+        "joules": run.joules,
+        "attempts": run.attempts,
+        "set_aside": run.set_aside,
+        "code": run.code,
+        "data": run.data,
+        "path": run.path,
+    }
+
+
+GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[Run], float | None]]] = {
+    "test_accuracy": ("test acc.", 4, lambda run: run.test_accuracy),
+    "validation_accuracy": ("val. acc.", 4, lambda run: run.val_accuracy),
+    "seconds_per_epoch": ("s/epoch", 2, lambda run: run.seconds_per_epoch),
+    "seconds_per_scene": ("s/scene", 2, lambda run: run.test.seconds_per_scene),
+    "joules": ("J", 0, lambda run: run.joules),
+}
+
+
+def groups_table(found: Collection) -> Table:
+    """One row per group: mean, standard deviation, interval, best, n of each quantity."""
+    columns = [Column("group", "group"), Column("rest", "and"), Column("runs", "n", 0)]
+    for key, (head, digits, _) in GROUP_QUANTITIES.items():
+        first = key == "test_accuracy"
+        columns += [
+            Column(f"{key}_n", f"n {head}", 0, shown=False),
+            Column(f"{key}_mean", f"{head} mean", digits, shown=key != "joules"),
+            Column(f"{key}_sd", "sd", digits, shown=key != "joules"),
+            Column(f"{key}_low", f"{LEVEL:.0%} from", digits, shown=first),
+            Column(f"{key}_high", "to", digits, shown=first),
+            Column(f"{key}_best", "best", digits, shown=first),
+        ]
+    rows = []
+    for group in found.groups:
+        row: dict = {"group": group.label, "rest": group.rest or None, "runs": len(group.runs)}
+        for key, (_, _, quantity) in GROUP_QUANTITIES.items():
+            if summary := group.summary(quantity):
+                low, high = summary.interval or (None, None)
+                best = summary.high if "accuracy" in key else summary.low
+                values = (summary.n, summary.mean, summary.sd, low, high, best)
+                names = ("n", "mean", "sd", "low", "high", "best")
+                row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
+        rows.append(row)
+    covered = ", ".join(f"in {share:.0%} of cases for {n}" for n, share in COVERAGE.items())
+    note = (
+        "A group is runs with equal settings. sd: sample standard deviation; interval: "
+        f"{LEVEL:.0%} percentile bootstrap of the mean, from three values on. Of few values it is "
+        f"too narrow: of normal ones it covers the true mean {covered}."
+    )
+    return Table("groups", "Groups", tuple(columns), rows, note)
+
+
+def comparisons_table(found: Collection) -> Table:
+    """Pairs of groups that differ in one factor."""
+    rows = []
+    for c in comparisons(found.groups):
+        first, second = c.summaries
+        rows.append(
+            {
+                "factor": c.factor,
+                "quantity": c.quantity,
+                "first": c.names[0],
+                "second": c.names[1],
+                "first_mean": first.mean,
+                "second_mean": second.mean,
+                "n": f"{first.n} pairs" if c.test.paired else f"{first.n} + {second.n}",
+                "difference": c.test.difference,
+                "effect": c.test.effect,
+                "superiority": c.test.superiority,
+                "p": c.test.p,
+                "p_holm": c.corrected,
+                "p_smallest": c.test.smallest_p,
+            }
+        )
+    columns = (
+        Column("factor", "factor"),
+        Column("quantity", "quantity"),
+        Column("first", "first"),
+        Column("second", "second"),
+        Column("n", "n"),
+        Column("first_mean", "mean of first", 4),
+        Column("second_mean", "of second", 4),
+        Column("difference", "difference", 4),
+        Column("effect", "Hedges' g", 2),
+        Column("superiority", "P(first > second)", 2),
+        Column("p", "p", 3),
+        Column("p_holm", "p (Holm)", 3),
+        Column("p_smallest", "smallest p possible", 4),
+    )
+    note = (
+        "Groups of one source that differ in one factor only. p: permutation test of the means, "
+        "two-sided, exact for small groups (signs of the differences where the same models are "
+        "judged twice); Holm's correction is over this table. Where the smallest possible p is "
+        "above 0.05, no result of so few runs could be significant. Groups of one run are not "
+        "compared."
+    )
+    if not rows:
+        note = "No two groups of two runs or more, of one source, differ in one factor only."
+    return Table("comparisons", "Comparisons", columns, rows, note)
+
+
+def evaluations_table(found: Collection) -> Table:
+    """One row per evaluation of whole scenes, and one per reference classifier in it."""
+    scores = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
+    rows = []
+    for run in found.runs:
+        for evaluation in run.evaluations:
+            entries = {"network": {"accuracy": evaluation.accuracy, **evaluation.scores}}
+            for name, values in (entries | evaluation.baselines).items():
+                row = {"run": run.name, "evaluation": evaluation.where, "classifier": name}
+                row |= {"tiling": evaluation.tiling, "scenes": len(evaluation.per_scene) or None}
+                row |= {key: values.get(key) for key in ("accuracy", *scores)}
+                if name == "network":
+                    row["seconds_per_scene"] = evaluation.seconds_per_scene
+                rows.append(row)
+    columns = (
+        *(Column("run", "run"), Column("evaluation", "evaluation")),
+        *(Column("classifier", "classifier"), Column("tiling", "tiling")),
+        *(Column("scenes", "scenes", 0), Column("accuracy", "accuracy", 4)),
+        *(Column(name, name.replace("_", " "), 4) for name in scores),
+        Column("seconds_per_scene", "s/scene", 3),
+    )
+    # Those with accuracy alone stand in the table of runs already.
+    shown = [row for row in rows if row["iou"] is not None]
+    note = (
+        "Means over scenes, against the Bayesian mask. skill: Kuiper's, hit rate minus false-alarm "
+        "rate; the mask is an imperfect teacher itself (0.28 against lidar at the poles)."
+    )
+    if not shown:
+        note = "No evaluation has more than its accuracy."
+    return Table("evaluations", "Whole scenes", columns, rows, note, shown)
+
+
+def scenes_table(found: Collection) -> Table:
+    """Accuracy of each named scene over all own runs, the worst first."""
+    by_scene: dict[str, list[float]] = defaultdict(list)
+    for run in found.runs:
+        if run.origin == "run" and not run.set_aside:
+            for name, value in run.test.per_scene.items():
+                by_scene[name].append(value)
+    rows = [
+        {
+            "scene": name,
+            "runs": len(values),
+            "mean": statistics.fmean(values),
+            "lowest": min(values),
+            "highest": max(values),
+        }
+        for name, values in by_scene.items()
+    ]
+    rows.sort(key=lambda row: row["mean"])
+    columns = (
+        *(Column("scene", "scene"), Column("runs", "n", 0), Column("mean", "mean accuracy", 4)),
+        *(Column("lowest", "lowest", 4), Column("highest", "highest", 4)),
+    )
+    shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
+    note = "The five worst and the five best; the CSV file has all." if len(rows) > 10 else ""
+    return Table("scenes", "Scenes", columns, rows, note or "Own runs.", shown)
+
+
+BUILDERS = (
+    *(groups_table, comparisons_table, runs_table, evaluations_table, times_table, fits_table),
+    *(scaling_table, targets_table, scenes_table),
+)

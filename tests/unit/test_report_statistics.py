@@ -1,0 +1,97 @@
+"""The report's statistics against SciPy, NumPy and hand."""
+
+import numpy as np
+import pytest
+
+from cloudmask.report.statistics import (
+    LEVEL,
+    bootstrap,
+    compare,
+    fit_line,
+    holm,
+    summarise,
+)
+
+# Test accuracies of the paper's five runs, and five others.
+PAPER = [0.884168, 0.896051, 0.890086, 0.889887, 0.885192]
+OTHER = [0.901, 0.8931, 0.8999, 0.8871, 0.9055]
+
+
+def test_summary():
+    found = summarise(PAPER)
+    assert (found.n, found.low, found.high) == (5, min(PAPER), max(PAPER))
+    assert found.mean == pytest.approx(np.mean(PAPER))
+    assert found.sd == pytest.approx(np.std(PAPER, ddof=1))
+    assert found.interval[0] < found.mean < found.interval[1]
+    assert summarise([]) is None
+    assert (summarise([1.0]).sd, summarise([1.0, 2.0]).interval) == (None, None)
+
+
+def test_bootstrap_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    theirs = stats.bootstrap(
+        (PAPER,), np.mean, confidence_level=LEVEL, method="percentile", random_state=rng
+    ).confidence_interval
+    assert bootstrap(PAPER) == pytest.approx(tuple(theirs), abs=2e-4)
+
+
+def test_the_interval_covers_as_often_as_the_report_says():
+    from cloudmask.report.tables import COVERAGE
+
+    rng = np.random.default_rng(2)
+    for size, share in COVERAGE.items():
+        hits = [low <= 0 <= high for low, high in map(bootstrap, rng.normal(size=(1500, size)))]
+        assert np.mean(hits) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("size", [2, 5])
+def test_exact_permutations_agree_with_scipy(paired, size):
+    stats = pytest.importorskip("scipy.stats")
+    a, b = PAPER[:size], OTHER[:size]
+    theirs = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x, axis) - np.mean(y, axis),
+        permutation_type="samples" if paired else "independent",
+        vectorized=True,
+    )
+    found = compare(a, b, paired)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.smallest_p == pytest.approx(2 / (2**size if paired else {2: 6, 5: 252}[size]))
+
+
+def test_many_values_are_permuted_at_random():
+    rng = np.random.default_rng(3)
+    same = compare(rng.normal(size=40), rng.normal(size=40))
+    apart = compare(rng.normal(size=40), rng.normal(1, size=40))
+    assert apart.p < 0.002 < 0.05 < same.p
+
+
+def test_without_two_on_each_side_there_is_no_test():
+    found = compare([0.9], [0.8, 0.7])
+    assert (found.p, found.effect, found.superiority) == (None, None, 1.0)
+
+
+def test_hedges_g_by_hand():
+    # Means 3 and 1, both variances 2, so that d is 2 / sqrt(2); for 2 degrees of freedom the
+    # correction is 1 - 3 / 7.
+    found = compare([2.0, 4.0], [0.0, 2.0])
+    assert found.effect == pytest.approx(2 / np.sqrt(2) * (1 - 3 / 7))
+    assert found.superiority == pytest.approx(3.5 / 4)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, 0.06, 0.06]
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_line_agrees_with_numpy():
+    x, y = [10, 30, 50, 50], [1052.7, 1696.7, 2421.6, 2390.0]
+    (slope, fixed), covariance = np.polyfit(x, y, 1, cov=True)
+    line = fit_line(x, y)
+    assert (line.slope, line.fixed) == (pytest.approx(slope), pytest.approx(fixed))
+    assert line.slope_error == pytest.approx(np.sqrt(covariance[0, 0]))
+    assert line.fixed_error == pytest.approx(np.sqrt(covariance[1, 1]))
+    assert fit_line([10, 30], [1, 2]).slope_error is None
+    assert fit_line([10, 10], [1, 2]) is None
