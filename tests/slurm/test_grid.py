@@ -1,0 +1,117 @@
+"""An experiment over real Slurm: an array, cancelled in the middle, then the rest of it."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from cloudmask.experiments import plan
+from cloudmask.record.result import read_result
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GRID = Path(sys.executable).with_name("cloudmask-grid")
+EXPERIMENT = """\
+name: e
+parameters:
+  model.filters: 2
+  training.batch_size: 8
+  training.epochs: 1
+  training.learning_rate: 1e-4..1e-2 log 3
+  seed: [1, 2]
+repeats: 2
+"""
+# In place of slurm/train.sbatch, which wants a container: what it comes to, the row by its number.
+BATCH = """\
+#!/usr/bin/env bash
+exec {grid} run "$1" --index "$SLURM_ARRAY_TASK_ID" --data {data}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Real Slurm: the one that is there, or two nodes brought for this file."""
+    if not _answers():
+        if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+            pytest.skip("no Slurm here, and only root on Debian can bring one")
+        folder = tempfile.mkdtemp(prefix="cloudmask-slurm-", dir="/var/tmp")
+        script = ["bash", REPOSITORY / "tests/env/slurm.sh"]
+        done = subprocess.run([*script, "start", folder, "2", "1"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        yield
+        subprocess.run([*script, "stop", folder], check=True)
+    else:
+        yield
+
+
+def _answers():
+    try:
+        nodes = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return nodes.returncode == 0 and nodes.stdout != ""
+
+
+@pytest.fixture
+def place(tmp_path, store_path, cluster):
+    """A folder with the experiment, a site and the job's script."""
+    (tmp_path / "e.yaml").write_text(EXPERIMENT)
+    # A node for each row, so that some wait.
+    (tmp_path / "site.yaml").write_text(
+        "time: '10'\ncpus: 1\ngpus: {cpu: {}}\noptions: [--exclusive]\n"
+    )
+    (tmp_path / "slurm").mkdir()
+    batch = tmp_path / "slurm/train.sbatch"
+    batch.write_text(BATCH.format(grid=GRID, data=store_path))
+    return tmp_path
+
+
+def grid(place, *arguments):
+    command = [GRID, *arguments]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+
+
+def states(place):
+    """Row numbers by state."""
+    done = grid(place, "status", "e.yaml")
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines()[1:-1]:
+        index, word = re.match(r"(\d+) +(cut off|\w+)", line).groups()
+        found.setdefault(word, set()).add(int(index))
+    return found
+
+
+def test_grid_of_twelve_cancelled_in_the_middle(place):
+    done = grid(place, "submit", "e.yaml", "--site", "site.yaml", "--gpu", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "--array=1-12" in done.stdout
+    job = re.search(r"Submitted batch job (\d+)", done.stdout)[1]
+    until = time.monotonic() + 240
+    while len(states(place).get("finished", ())) < 3:
+        assert time.monotonic() < until, states(place)
+        time.sleep(0.5)
+    subprocess.run(["scancel", "--signal=KILL", job], check=True)
+    subprocess.run(["scancel", job], check=True)
+    while subprocess.run(["squeue", "-h", "-j", job], capture_output=True).stdout.strip():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    left = states(place)
+    assert left["finished"] and "running" not in left
+    # What Slurm has dropped cannot be told from what waits by files alone: missing has all of it.
+    missing = grid(place, "missing", "e.yaml").stdout.strip()
+    assert set(plan.parse_ranges(missing)) == set(range(1, 13)) - left["finished"]
+    done = grid(place, "rerun", "e.yaml", "--site", "site.yaml", "--gpu", "cpu", "--index", missing)
+    assert done.returncode == 0, done.stderr
+    assert f"--array={missing}" in done.stdout
+    until = time.monotonic() + 240
+    while states(place) != {"finished": set(range(1, 13))}:
+        assert time.monotonic() < until, states(place)
+        time.sleep(0.5)
+    frozen = plan.load(place / "runs/e")
+    for row in frozen.rows:
+        assert read_result(frozen.run(row))["experiment"]["seed"] == row.parameters["seed"]
