@@ -9,6 +9,11 @@ OVERLAY ?= $(PATCHES:.h5=.ext3)
 SCENES ?=
 PYTEST_ARGS ?=
 
+# make submit: an experiment, a file of slurm/sites, one of its GPUs.
+EXPERIMENT ?= paper
+SITE ?= generic
+DRY_RUN ?=
+
 # Images: make image [GPU=k80 | BASE=cpu]; containers/bases.yaml lists both. Where the machine needs
 # them: CA_BUNDLE=, PROXY=, MIRROR= (Debian), TMP=, CACHE=; BUILD_ARGS= takes more of build.py.
 GPU ?=
@@ -51,6 +56,11 @@ overlay: ## PATCHES=patches.h5 (and SCENES=data/inference) into one image, patch
 .PHONY: overlay-check
 overlay-check: ## verify OVERLAY=patches.ext3, with IMAGE=cloudmask.sif also through a container
 	@overlays/make-overlay --check "$(OVERLAY)" $(if $(wildcard $(IMAGE)),--container "$(IMAGE)")
+
+.PHONY: submit
+submit: $(VENV)/cpu.stamp ## print and submit prepare, train, evaluate: SITE=greene GPU=v100 (EXPERIMENT=paper, DRY_RUN=1)
+	@$(BIN)/cloudmask-grid chain $(EXPERIMENT) --site "$(SITE)" $(if $(GPU),--gpu $(GPU)) \
+	  $(if $(DRY_RUN),--dry-run)
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests

@@ -76,7 +76,7 @@ class Cluster:
         place = next(i for i, word in enumerate(words) if word.endswith(".sbatch"))
         if script:
             words[place] = script
-        words[place:place] = ["--parsable", *options]
+        words[place:place] = ["--parsable", *options]  # of two that differ sbatch takes the last
         done = self.run(*words, **variables)
         assert done.returncode == 0, done.stderr
         self.submitted.append(done.stdout.strip())
@@ -91,16 +91,16 @@ class Cluster:
         return dict(re.findall(r"(\S+?)=(\S*)", done.stdout.split("\n")[0]))
 
     def number(self, task: str) -> str:
-        """A task's own number, once it has one."""
+        """A task's own number, once it runs: before, all of an array have the array's."""
+        words = ["squeue", "--noheader", "--states=RUNNING", f"--jobs={task}", "--format=%A"]
 
         def own():
-            found = self.job(task)
-            return found.get("ArrayTaskId") == task.split("_")[1] and found["JobId"]
+            return subprocess.run(words, capture_output=True, text=True).stdout.strip()
 
         return self.until(own, f"{task} begins")
 
-    def wait(self, *jobs: str, state="COMPLETED", seconds=300) -> None:
-        """Wait until all tasks of the jobs have ended, in this state."""
+    def wait(self, *jobs: str, state="COMPLETED", seconds=300, **others: str) -> None:
+        """Wait until all tasks of the jobs have ended, in this state; `others`: _4="FAILED"."""
         deadline = time.monotonic() + seconds
         while self.queued(*jobs):
             assert time.monotonic() < deadline, self.told(*jobs)
@@ -109,8 +109,10 @@ class Cluster:
             done = subprocess.run(
                 ["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True
             )
-            states = set(re.findall(r"JobState=(\S+)", done.stdout))
-            assert states == {state}, (done.stdout, self.told(job))
+            for line in done.stdout.splitlines():
+                found = dict(re.findall(r"(\S+?)=(\S*)", line))
+                expected = others.get(f"_{found.get('ArrayTaskId')}", state)
+                assert found["JobState"] == expected, f"{found['JobState']}: {self.told(job)}"
 
     def queued(self, *jobs: str) -> str:
         """Tasks of the jobs that wait or run."""
@@ -135,7 +137,7 @@ class Cluster:
     def told(self, *jobs: str) -> str:
         """Queue and logs, for a failed test."""
         logs = [p for job in jobs for p in sorted(self.tree.glob(f"slurm/logs/*-{job}[_.]*"))]
-        return self.queued(*jobs) + "".join(f"\n== {p.name}\n{p.read_text()[-3000:]}" for p in logs)
+        return self.queued(*jobs) + "".join(f"\n== {p.name}\n{p.read_text()[-1500:]}" for p in logs)
 
     def until(self, condition, what: str, seconds: float = 60, every: float = 0.02):
         """Wait for something to become true; returns it."""
@@ -157,9 +159,9 @@ class Cluster:
                     found.append(process)
         return found
 
-    def program(self, job: str, name: str) -> psutil.Process | None:
+    def program(self, job: str, name: str, *words: str) -> psutil.Process | None:
         """The Python process in a task's container that runs a command, once it is there."""
-        found = self.processes(job, f"bin/{name}")
+        found = self.processes(job, f"bin/{name}", *words)
         return found[0] if found else None
 
     def result(self, experiment: str, row: str = "*") -> list[dict]:

@@ -16,7 +16,7 @@ set -euo pipefail
 readonly SITE_VARIABLES=(CLOUDMASK_IMAGE CLOUDMASK_DEVICE CLOUDMASK_OVERLAY CLOUDMASK_SCENES
   CLOUDMASK_LOCAL CLOUDMASK_MODULES)
 
-say() { echo "$(date +%H:%M:%S) $*" >&2; }
+say() { printf '%(%H:%M:%S)T %s\n' -1 "$*" >&2; }
 
 stop_with() {
   say "error: $*"

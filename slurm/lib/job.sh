@@ -26,42 +26,69 @@ job::stop_if_finished() {
 
 # Whether the work can be done here, in one block, before GPU time is lost.
 job::preflight() {
-  local options=()
-  [[ $CLOUDMASK_DEVICE != cpu ]] || options=(--cpu)
-  environment::run cloudmask-preflight "${options[@]}" --overlay "$CLOUDMASK_OVERLAY" \
-    "${ENVIRONMENT_LOCAL[@]/#/--local=}" --experiment "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
-    --runs "$CLOUDMASK_RUNS" >&2 || exit
+  local options=(--overlay "$CLOUDMASK_OVERLAY" "${ENVIRONMENT_LOCAL[@]/#/--local=}")
+  [[ $CLOUDMASK_DEVICE != cpu ]] || options+=(--cpu)
+  [[ -z ${JOB_EXPERIMENT:-} ]] || options+=(--experiment "$JOB_EXPERIMENT" --index "$JOB_INDEX")
+  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 || exit
 }
 
 # Train the row, and evaluate it on the scenes, until it is finished or cut off; then end the job.
 job::train() {
-  local code=0 scenes=()
+  local scenes=()
   if [[ -n $CLOUDMASK_SCENES ]]; then
     scenes=(--scenes "$CLOUDMASK_SCENES")
   elif grep -q '"/data/inference/' "$CLOUDMASK_OVERLAY.json"; then
     scenes=(--scenes /data/inference)
   fi
-  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" \
-    cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
-    --data /data/patches.h5 "${scenes[@]}" &
-  if [[ -n ${CLOUDMASK_FIRST:-} && ${SLURM_PROCID:-0} == 0 ]]; then
-    echo "$!" >"$CLOUDMASK_FIRST"
-  fi
-  signals::wait $! || code=$?
-  staging::close
-  signals::end "$code"
+  job::run cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
+    --data /data/patches.h5 "${scenes[@]}"
 }
 
 # Metrics, masks and pictures of a finished run, beside it in `evaluation`.
 job::evaluate() {
-  local code=0
   if [[ -e $JOB_RUN/evaluation/result.json ]]; then
     say "$JOB_RUN/evaluation: finished already"
     exit 0
   fi
-  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" \
-    cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
-    --out "$JOB_RUN/evaluation" &
+  job::run cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
+    --out "$JOB_RUN/evaluation"
+}
+
+# Patches of the scenes, beside the overlay that is to hold them.
+job::prepare() {
+  JOB_PATCHES=${CLOUDMASK_OVERLAY%.ext3}.h5
+  environment::bind "$1"
+  job::step cloudmask-prepare --scenes "$1" --out "$JOB_PATCHES"
+}
+
+# The overlay with the patches and, if they are there, the scenes to evaluate on; then end the job.
+job::overlay() {
+  local scenes=()
+  if [[ -d $1 ]]; then
+    environment::bind "$1"
+    scenes=(--scenes "$1")
+  fi
+  job::run cloudmask-overlay "$JOB_PATCHES" --out "$CLOUDMASK_OVERLAY" "${scenes[@]}"
+}
+
+# Run a command in the image, told of the job's signals; end the job if it does not succeed.
+job::step() {
+  local code=0
+  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" "$@" &
+  if [[ -n ${CLOUDMASK_FIRST:-} && ${SLURM_PROCID:-0} == 0 ]]; then
+    echo "$!" >"$CLOUDMASK_FIRST"
+  fi
   signals::wait $! || code=$?
-  signals::end "$code"
+  ((code == 0)) || job::end "$code"
+}
+
+# The same as the job's last.
+job::run() {
+  job::step "$@"
+  job::end 0
+}
+
+job::end() {
+  staging::close
+  signals::end "$1"
 }

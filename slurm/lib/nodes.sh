@@ -16,17 +16,25 @@ nodes::enter() {
   [[ -n ${SLURM_JOB_ID:-} ]] || return 0
   # A batch script of one node is where it should be.
   [[ ${SLURM_JOB_NUM_NODES:-1} != 1 || -z ${SLURM_PROCID:-} ]] || return 0
+  nodes::run --ntasks-per-node=1 bash "$@" || code=$?
+  signals::end "$code"
+}
+
+# Run a script of ours as a step with these options of srun; returns the exit code that counts.
+nodes::run() {
+  local code=0
   # A signal to srun would reach every process of the step, also those that serve the image's file
   # system and would die of it. So the first worker's program is told alone; the others follow it.
   export CLOUDMASK_FIRST=$PWD/slurm/logs/.first-$SLURM_JOB_ID
+  rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"
   trap 'rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"' EXIT
   # In an allocation entered by hand, this may be another machine.
   [[ -z ${SLURM_PROCID:-} ]] || signals::by_file "$CLOUDMASK_FIRST"
   # A worker that dies makes the others end: that takes a moment.
-  srun --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=60 bash "$@" &
+  srun --kill-on-bad-exit=0 --wait=60 "$@" &
   signals::wait $! || code=$?
   [[ ! -s $CLOUDMASK_FIRST.failed ]] || code=$(<"$CLOUDMASK_FIRST.failed")
-  signals::end "$code"
+  return "$code"
 }
 
 # TensorFlow's description of the workers, one on each node of this step.

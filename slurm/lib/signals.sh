@@ -56,7 +56,8 @@ signals::wait() {
   [[ -z $SIGNALS_GOT ]] || signals::pass
   while :; do
     code=0
-    wait "$SIGNALS_CHILD" || code=$?
+    # The shell would print the whole command line of what was killed.
+    wait "$SIGNALS_CHILD" 2>/dev/null || code=$?
     kill -0 "$SIGNALS_CHILD" 2>/dev/null || break
   done
   SIGNALS_CHILD=
@@ -75,6 +76,7 @@ signals::end() {
     ((code == 0)) || [[ -z ${CLOUDMASK_FIRST:-} ]] || echo "$code" >"$CLOUDMASK_FIRST.failed"
     exit "$code"
   fi
+  ((code <= 128)) || say "killed by SIG$(kill -l $((code - 128)))"
   if [[ $SIGNALS_GOT == TERM ]]; then
     say "cancelled or preempted; the same command continues"
   elif [[ -z ${SLURM_JOB_ID:-} || -n ${SLURM_STEP_ID:-} ]]; then

@@ -12,6 +12,8 @@ examples:
   cloudmask-grid plan app/configs/experiments/paper.yaml
   cloudmask-grid submit study.yaml --data patches.h5 --jobs 2
   cloudmask-grid submit study.yaml --site greene --gpu v100 --dry-run
+  cloudmask-grid chain study.yaml --site greene --gpu v100 --dry-run
+  cloudmask-grid batch slurm/scaling.sbatch --site greene --gpu v100 --gpus 4 --nodes 2
   cloudmask-grid status study.yaml
   sbatch --array=$(cloudmask-grid missing study.yaml) slurm/train.sbatch study.yaml
   cloudmask-grid rerun study.yaml --data patches.h5
@@ -41,6 +43,21 @@ def parser() -> argparse.ArgumentParser:
     )
     for verb in (submit, rerun):
         _executor(verb)
+    chain = _verb(verbs, "chain", "on Slurm: prepare the overlay if there is none, train, evaluate")
+    chain.add_argument("--index", metavar="1-3,7", help="only these rows")
+    batch = verbs.add_parser(
+        "batch", help="submit another job script of slurm/ with a site's options"
+    )
+    batch.add_argument("script", metavar="SCRIPT", help="such as slurm/scaling.sbatch")
+    batch.add_argument("arguments", nargs="*", metavar="ARG", help="of the script")
+    for verb in (chain, batch):
+        verb.add_argument("--site", default="generic", metavar="S", help="site file or its name")
+        verb.add_argument("--gpu", default="", metavar="G", help="one of the site's")
+        verb.add_argument(
+            "--dry-run", action="store_true", help="only print what would be run; writes nothing"
+        )
+    for verb in (submit, rerun, chain, batch):
+        _shape(verb)
     _verb(verbs, "status", "show the state of every row")
     watch = _verb(verbs, "watch", "show the state again and again until nothing runs or waits")
     watch.add_argument(
@@ -82,6 +99,23 @@ def _data(verb: argparse.ArgumentParser, required: bool = False) -> None:
         metavar="PATH",
         help="evaluate on these whole scenes at the end of each run",
     )
+
+
+def _shape(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--gpus", type=int, default=1, metavar="N", help="Slurm: GPUs of each node (1)"
+    )
+    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="Slurm: nodes of a row (1)")
+
+
+def _shape_of(arguments: argparse.Namespace):
+    from cloudmask.errors import InputError
+    from cloudmask.experiments.executors import Shape
+
+    for name in ("gpus", "nodes"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name} {getattr(arguments, name)}: expected at least 1")
+    return Shape(arguments.gpus, arguments.nodes)
 
 
 def _executor(verb: argparse.ArgumentParser) -> None:
@@ -149,7 +183,55 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
         Work(arguments.data, tuple(arguments.scenes)),
         arguments.jobs,
         arguments.dry_run,
+        _shape_of(arguments),
     )
+
+
+def _chain(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments.executors import chain, submit
+
+    planned = _planned(arguments, write=not arguments.dry_run)
+    rows = submit.choose(planned, ("planned",), arguments.index)
+    if not rows:
+        print(f"{planned.name}: every row was submitted; see cloudmask-grid status")
+        return
+    chained = list(
+        chain.jobs(
+            planned,
+            rows,
+            arguments.site,
+            arguments.gpu,
+            _shape_of(arguments),
+            str(arguments.experiment),
+        )
+    )
+    for job in chained:
+        print(job.shown())
+    if not arguments.dry_run:
+        chain.submit(planned, chained, arguments.site, rows)
+
+
+def _batch(arguments: argparse.Namespace) -> None:
+    import subprocess
+
+    from cloudmask.errors import Fault, InputError
+    from cloudmask.experiments import sites
+    from cloudmask.experiments.executors import shown
+
+    if not Path(arguments.script).is_file():
+        raise InputError(f"{arguments.script}: no such file; expected a job script of slurm/")
+    shape = _shape_of(arguments)
+    options = sites.load(arguments.site).sbatch(arguments.gpu or None, shape.gpus, shape.nodes)
+    command = ["sbatch", *options, arguments.script, *arguments.arguments]
+    print(shown(command), flush=True)
+    if arguments.dry_run:
+        return
+    try:
+        code = subprocess.run(command).returncode
+    except FileNotFoundError:
+        raise InputError("sbatch: no such command; expected to be on the cluster") from None
+    if code:
+        raise Fault(f"sbatch refused (exit code {code})")
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -244,6 +326,8 @@ VERBS = {
     "plan": _plan,
     "submit": _submit,
     "rerun": _rerun,
+    "chain": _chain,
+    "batch": _batch,
     "status": _status,
     "watch": _watch,
     "missing": _missing,

@@ -140,11 +140,9 @@ def _sentence(staged) -> str:
             f"WARNING: {staged.overlay}: NOT on the node's own disk, {staged.method}, which "
             f"starves a GPU: {staged.reason}"
         )
-    rate = f", {staged.bytes / 1e6 / staged.seconds:.0f} MB/s, verified" if staged.bytes else ""
-    return (
-        f"{staged.data}: {staged.method} in {staged.seconds:.2f} s "
-        f"({staged.bytes / 1e9:.2f} GB{rate})"
-    )
+    size, rate = staged.bytes / 1e9, staged.bytes / 1e6 / max(staged.seconds, 1e-9)
+    copied = f" ({size:.2f} GB, {rate:.0f} MB/s, verified)" if staged.bytes else ""
+    return f"{staged.data}: {staged.method} in {staged.seconds:.2f} s{copied}"
 
 
 def _sweep(arguments: argparse.Namespace) -> None:

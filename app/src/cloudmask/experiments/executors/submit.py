@@ -6,7 +6,7 @@ from pathlib import Path
 from cloudmask import files
 from cloudmask.errors import InputError
 from cloudmask.experiments import state
-from cloudmask.experiments.executors import Work, batch, local, site, ssh
+from cloudmask.experiments.executors import Shape, Work, batch, local, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 
 LOCAL = "local"
@@ -49,6 +49,7 @@ def submit(
     work: Work,
     jobs: int | None,
     dry_run: bool,
+    shape: Shape,
 ) -> None:
     """Hand the rows over, one site and GPU after the other, batch systems first.
 
@@ -67,7 +68,7 @@ def submit(
         if kind == "slurm":
             from cloudmask.experiments import sites
 
-            options = sites.load(where).sbatch(gpu or None)
+            options = sites.load(where).sbatch(gpu or None, shape.gpus, shape.nodes)
             commands.append((group, batch.sbatch(plan, group, options, place), where))
         elif kind == "lsf":
             cluster = site.read(site.find(where), site.LsfSite)
