@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,27 +61,40 @@ class Cluster:
         (self.tree / f"{name}.yaml").write_text(text)
         return f"{name}.yaml"
 
-    def line(self, experiment: str, gpu: str = "cpu", index: str | None = None) -> list[str]:
-        """What `cloudmask-grid submit --dry-run` prints, as words."""
-        words = [GRID, "submit", experiment, "--site", "test-cluster", "--gpu", gpu, "--dry-run"]
-        words += ["--index", index] if index else []
-        done = subprocess.run(words, cwd=self.tree, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return shlex.split(done.stdout)
+    def submit(self, experiment: str, *options, gpu="cpu", index=None, grid=(), **variables) -> str:
+        """Submit what `cloudmask-grid submit` prints, with more options; returns its number."""
+        words = ["submit", experiment, "--site", "test-cluster", "--gpu", gpu, *grid]
+        return self._send([*words, *(["--index", index] if index else [])], options, variables)
 
-    def submit(
-        self, experiment: str, *options, gpu="cpu", index=None, script=None, **variables
-    ) -> str:
-        """Submit the printed line with more options; returns the job's number."""
-        words = self.line(experiment, gpu, index)
-        place = next(i for i, word in enumerate(words) if word.endswith(".sbatch"))
-        if script:
-            words[place] = script
-        words[place:place] = ["--parsable", *options]  # of two that differ sbatch takes the last
-        done = self.run(*words, **variables)
+    def batch(self, script: str, *options, gpu="cpu", grid=(), arguments=(), **variables) -> str:
+        """The same for `cloudmask-grid batch` with another script."""
+        words = ["batch", script, *arguments, "--site", "test-cluster", "--gpu", gpu, *grid]
+        return self._send(words, options, variables)
+
+    def _send(self, words: Sequence[str], options: Sequence[str], variables: dict) -> str:
+        shown = subprocess.run(
+            [GRID, *words, "--dry-run"], cwd=self.tree, capture_output=True, text=True
+        )
+        assert shown.returncode == 0, shown.stderr
+        line = shlex.split(shown.stdout)
+        place = next(i for i, word in enumerate(line) if word.endswith(".sbatch"))
+        # Of two options that differ sbatch takes the last.
+        done = self.run(*line[:place], "--parsable", *options, *line[place:], **variables)
         assert done.returncode == 0, done.stderr
         self.submitted.append(done.stdout.strip())
         return self.submitted[-1]
+
+    def exports(self, **changed) -> str:
+        """The variables of the site, as --export has them, some changed."""
+        done = subprocess.run(
+            [GRID, "site", "test-cluster", "--gpu", "cpu"],
+            cwd=self.tree,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        values = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        return ",".join(f"{name}={value}" for name, value in (values | changed).items())
 
     def job(self, number: str) -> dict[str, str]:
         """What Slurm knows of a job, or of a task such as 12_3."""
@@ -172,6 +186,19 @@ class Cluster:
     def left(self) -> list[Path]:
         """What lies on the nodes' own disks."""
         return [path for node in (self.root / "local").iterdir() for path in node.rglob("*")]
+
+    @contextlib.contextmanager
+    def little_space(self, node: str, size: str):
+        """A node's own disk of this size, as mount has it, for the block."""
+        place = self.root / "local" / node
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "cloudmask", place]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", place], check=True)
 
     def node(self, name: str, action: str) -> None:
         """Bring a node up, or kill it with all that runs on it."""

@@ -1,0 +1,44 @@
+"""From scenes to pictures as jobs that wait for each other, as `make submit` does it."""
+
+import re
+import shutil
+import subprocess
+
+import cluster as slurm
+
+
+def test_prepare_train_evaluate(cluster, scenes):
+    for part in ("training", "inference"):
+        shutil.copytree(scenes / part, cluster.tree / "data" / part)
+    subprocess.run(["chown", "-R", slurm.machine.USER, cluster.tree / "data"], check=True)
+    # A site of one's own: a file. Without scenes: of the overlay, and data/inference.
+    site = (slurm.machine.REPOSITORY / "slurm/sites/test-cluster.yaml").read_text()
+    site = re.sub("(?m)^(overlay|scenes):.*$", "", site) + "overlay: $CLOUDMASK_TEST/made.ext3\n"
+    (cluster.tree / "mine.yaml").write_text(site)
+    name = cluster.experiment("chained", repeats=2, training__epochs=1)
+    words = [slurm.GRID, "chain", name, "--site", "mine.yaml", "--gpu", "v100"]
+    shown = cluster.run(*words, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert [line.split("=")[0] for line in lines] == ["prepare", "train", "evaluate"]
+    assert "--dependency=afterok:$prepare" in lines[1] and "--array=1-2" in lines[1]
+    assert "--dependency=aftercorr:$train" in lines[2] and "--array=1-2" in lines[2]
+    assert not (cluster.tree / "runs/chained").exists()
+    # The printed lines are a script.
+    done = cluster.run("bash", "-euc", shown.stdout + "echo $prepare $train $evaluate")
+    assert done.returncode == 0, done.stderr
+    jobs = done.stdout.split()
+    cluster.submitted += jobs
+    cluster.wait(*jobs)
+    assert (cluster.root / "made.ext3").exists()
+    for result in cluster.result("chained"):
+        assert result["inference"]["scenes"] == 2
+    assert len(list(cluster.tree.glob("runs/chained/*/evaluation/pictures/*.png"))) >= 4
+    # There is an overlay now.
+    cluster.experiment("chained", repeats=3, training__epochs=1)
+    done = cluster.run(*words)
+    assert done.returncode == 0, done.stderr
+    train, evaluate = re.findall(r": job (\d+)", done.stdout)
+    assert "--array=3 " in done.stdout
+    cluster.wait(train, evaluate)
+    assert len(cluster.result("chained")) == 3
