@@ -30,8 +30,10 @@ nodes::run() {
   trap 'rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"' EXIT
   # In an allocation entered by hand, this may be another machine.
   [[ -z ${SLURM_PROCID:-} ]] || signals::by_file "$CLOUDMASK_FIRST"
-  # A worker that dies makes the others end: that takes a moment.
-  srun --kill-on-bad-exit=0 --wait=60 "$@" &
+  # Since Slurm 22.05 a step does not get the job's processors by itself. A worker that dies makes
+  # the others end, which takes a moment.
+  srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=0 --wait=60 \
+    "$@" &
   signals::wait $! || code=$?
   [[ ! -s $CLOUDMASK_FIRST.failed ]] || code=$(<"$CLOUDMASK_FIRST.failed")
   return "$code"

@@ -20,7 +20,8 @@ scaling::in_turn() {
     for kind in strong weak; do
       [[ $kind == strong || $workers != 1 ]] || continue # one worker: both are the same
       CLOUDMASK_SCALING_RUN=$CLOUDMASK_RUNS/scaling/$kind-$workers
-      CLOUDMASK_SCALING_BATCH=$((kind == weak ? batch * workers : batch))
+      CLOUDMASK_SCALING_BATCH=$batch
+      [[ $kind == strong ]] || CLOUDMASK_SCALING_BATCH=$((batch * workers))
       [[ ! -e $CLOUDMASK_SCALING_RUN/result.json ]] || continue
       scaling::step "$workers" "$gpus" "$@"
     done
