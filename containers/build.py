@@ -22,9 +22,8 @@ from cloudmask.bases import Base, read_bases  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
-# Debian needs the interpreter, what serves HTTPS, and what makes overlays (NVIDIA's Ubuntu has it);
-# everything else comes as wheels.
-DEBIAN_PACKAGES = "python3 ca-certificates e2fsprogs"
+# Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
+DEBIAN_PACKAGES = "python3 ca-certificates"
 
 EPILOG = """\
 Certificates (CA_BUNDLE, default SSL_CERT_FILE) and proxy (default https_proxy) serve the programs

@@ -73,7 +73,7 @@ class Cluster:
 
     def _send(self, words: Sequence[str], options: Sequence[str], variables: dict) -> str:
         shown = subprocess.run(
-            [GRID, *words, "--dry-run"], cwd=self.tree, capture_output=True, text=True
+            [GRID, *map(str, words), "--dry-run"], cwd=self.tree, capture_output=True, text=True
         )
         assert shown.returncode == 0, shown.stderr
         line = shlex.split(shown.stdout)
@@ -214,7 +214,8 @@ def running(image: machine.Image, home: Path, patches: Path, scenes: Path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         root = machine.shared_folder("slurm")
         (root / "cloudmask-cpu.sif").symlink_to(image.path)
-        shutil.copytree(machine.REPOSITORY / "slurm", root / "tree" / "slurm")
+        for part in ("slurm", "overlays", "app/src", "app/configs"):
+            shutil.copytree(machine.REPOSITORY / part, root / "tree" / part, symlinks=True)
         shutil.copytree(scenes, root / "inference")
         shutil.copyfile(patches, root / "patches.h5")
         make = [sys.executable, machine.REPOSITORY / "overlays/make-overlay", root / "patches.h5"]

@@ -30,7 +30,7 @@ def scenes(tmp_path_factory):
 def store_path(scenes, tmp_path_factory):
     """Patch store of the training scenes: 24 patches."""
     from cloudmask.prepare import Options, prepare
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     path = tmp_path_factory.mktemp("store") / "patches.h5"
     prepare(find_scenes([scenes / "training"]), path, Options(), workers=2)

@@ -40,7 +40,7 @@ job::train() {
   elif grep -q '"/data/inference/' "$CLOUDMASK_OVERLAY.json"; then
     scenes=(--scenes /data/inference)
   fi
-  job::run cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
+  job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
     --data /data/patches.h5 "${scenes[@]}"
 }
 
@@ -50,7 +50,7 @@ job::evaluate() {
     say "$JOB_RUN/evaluation: finished already"
     exit 0
   fi
-  job::run cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
+  job::run job::in_image cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
     --out "$JOB_RUN/evaluation"
 }
 
@@ -58,7 +58,7 @@ job::evaluate() {
 job::prepare() {
   JOB_PATCHES=${CLOUDMASK_OVERLAY%.ext3}.h5
   environment::bind "$1"
-  job::step cloudmask-prepare --scenes "$1" --out "$JOB_PATCHES"
+  job::step job::in_image cloudmask-prepare --scenes "$1" --out "$JOB_PATCHES"
 }
 
 # The overlay with the patches and, if they are there, the scenes to evaluate on; then end the job.
@@ -68,13 +68,21 @@ job::overlay() {
     environment::bind "$1"
     scenes=(--scenes "$1")
   fi
-  job::run cloudmask-overlay "$JOB_PATCHES" --out "$CLOUDMASK_OVERLAY" "${scenes[@]}"
+  # NVIDIA's images bring mkfs.ext3, a small Debian may not; almost every node does.
+  local command=(job::in_image cloudmask-overlay)
+  environment::run env PATH=/usr/sbin:/sbin:/usr/bin:/bin mkfs.ext3 -V &>/dev/null ||
+    command=(overlays/make-overlay)
+  job::run "${command[@]}" "$JOB_PATCHES" --out "$CLOUDMASK_OVERLAY" "${scenes[@]}"
 }
 
-# Run a command in the image, told of the job's signals; end the job if it does not succeed.
+job::in_image() {
+  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" "$@"
+}
+
+# Run a command, told of the job's signals; end the job if it does not succeed.
 job::step() {
   local code=0
-  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" "$@" &
+  "$@" &
   if [[ -n ${CLOUDMASK_FIRST:-} && ${SLURM_PROCID:-0} == 0 ]]; then
     echo "$!" >"$CLOUDMASK_FIRST"
   fi

@@ -48,7 +48,7 @@ scaling::step() {
 
 # The run of this step.
 scaling::train() {
-  job::run cloudmask-train --config "$1" --run "$CLOUDMASK_SCALING_RUN" --data /data/patches.h5 \
+  job::run job::in_image cloudmask-train --config "$1" --run "$CLOUDMASK_SCALING_RUN" --data /data/patches.h5 \
     --set training.epochs="$SCALING_EPOCHS" --set early_stopping.enabled=false \
     --set training.batch_size="$CLOUDMASK_SCALING_BATCH"
 }

@@ -1,5 +1,6 @@
 """From scenes to pictures as jobs that wait for each other, as `make submit` does it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,29 +17,36 @@ def test_prepare_train_evaluate(cluster, scenes):
     site = re.sub("(?m)^(overlay|scenes):.*$", "", site) + "overlay: $CLOUDMASK_TEST/made.ext3\n"
     (cluster.tree / "mine.yaml").write_text(site)
     name = cluster.experiment("chained", repeats=2, training__epochs=1)
-    words = [slurm.GRID, "chain", name, "--site", "mine.yaml", "--gpu", "v100"]
-    shown = cluster.run(*words, "--dry-run")
-    assert shown.returncode == 0, shown.stderr
-    lines = shown.stdout.splitlines()
+    lines = chain_lines(cluster, name)
     assert [line.split("=")[0] for line in lines] == ["prepare", "train", "evaluate"]
     assert "--dependency=afterok:$prepare" in lines[1] and "--array=1-2" in lines[1]
     assert "--dependency=aftercorr:$train" in lines[2] and "--array=1-2" in lines[2]
     assert not (cluster.tree / "runs/chained").exists()
     # The printed lines are a script.
-    done = cluster.run("bash", "-euc", shown.stdout + "echo $prepare $train $evaluate")
+    script = "\n".join([*lines, "echo $prepare $train $evaluate"])
+    done = cluster.run("bash", "-euc", script)
     assert done.returncode == 0, done.stderr
     jobs = done.stdout.split()
     cluster.submitted += jobs
     cluster.wait(*jobs)
     assert (cluster.root / "made.ext3").exists()
-    for result in cluster.result("chained"):
-        assert result["inference"]["scenes"] == 2
+    results = cluster.result("chained")
+    assert [result["inference"]["scenes"] for result in results] == [2, 2]
     assert len(list(cluster.tree.glob("runs/chained/*/evaluation/pictures/*.png"))) >= 4
     # There is an overlay now.
     cluster.experiment("chained", repeats=3, training__epochs=1)
-    done = cluster.run(*words)
-    assert done.returncode == 0, done.stderr
-    train, evaluate = re.findall(r": job (\d+)", done.stdout)
-    assert "--array=3 " in done.stdout
-    cluster.wait(train, evaluate)
-    assert len(cluster.result("chained")) == 3
+    train, evaluate = chain_lines(cluster, name)
+    assert "--array=3 " in train and "--array=3 " in evaluate
+
+
+def chain_lines(cluster, name, *options):
+    words = [slurm.GRID, "chain", name, "--site", "mine.yaml", "--gpu", "v100", *options]
+    shown = subprocess.run(
+        [*map(str, words), "--dry-run"],
+        cwd=cluster.tree,
+        env=os.environ | {"CLOUDMASK_TEST": str(cluster.root)},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout.splitlines()

@@ -21,7 +21,8 @@ def test_two_nodes_have_the_loss_curve_of_one(cluster):
     log = cluster.log(f"{two}_1")
     assert "global batch 4 on 2 x CPU of 2 nodes, learning rate 0.001" in log
     assert log.count("preflight: ok") == 2
-    assert log.count("copied in") == 2
+    # One node may hold the other run's copy.
+    assert log.count("/data: ") == 2 and "copied in" in log
     result = cluster.result("two-nodes")[0]
     assert result["system"]["nodes"] == 2
     assert result["inference"]["scenes"] == 2

@@ -274,7 +274,7 @@ def _missing(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from cloudmask.commands import train
     from cloudmask.experiments import row
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)

@@ -111,7 +111,7 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
         raise InputError(f"{patches}: not HDF5; expected a patch store of cloudmask-prepare")
     sources = {manifest.PATCHES: patches}
     if scenes:
-        from cloudmask.scenes import find_scenes
+        from cloudmask.scene_files import find_scenes
 
         for scene in find_scenes([scenes], role="inference"):
             if scene.is_dir():
