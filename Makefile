@@ -63,8 +63,8 @@ submit: $(VENV)/cpu.stamp ## print and submit prepare, train, evaluate: SITE=gre
 	  $(if $(DRY_RUN),--dry-run)
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## all tests
-	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+test: $(VENV)/dev.stamp ## all tests, by two processes; PYTEST_ARGS=
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-versions
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest
