@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from processes import Command, run
 from cloudmask.errors import InputError
 from cloudmask.record.compliance import findings
 from cloudmask.record.result import read_result
+from cloudmask.record.telemetry import summarise
 
 SETTINGS = ("model.filters=2", "training.batch_size=8", "training.deterministic=true")
 
@@ -87,6 +89,37 @@ def test_run_that_was_killed_and_asked_to_stop(store_path, tmp_path):
     for name in ("joules", "mean_power_watts", "peak_power_watts", "mean_gpu_utilisation"):
         assert name in energy
     assert energy["joules"] is not None or energy["sources"]["notes"]
+
+
+def test_energy_of_a_gpu_outlives_a_killed_run(store_path, tmp_path):
+    """The real run and the real telemetry; NVIDIA's binding is a stand-in."""
+    folder = tmp_path / "run"
+    words = arguments(store_path, folder, "training.epochs=12", "early_stopping.enabled=false")
+    command = [Path(sys.executable).with_name("cloudmask-train"), *map(str, words)]
+    stand_ins = Path(__file__).resolve().parents[1] / "stand-ins"
+    environment = os.environ | {"PYTHONPATH": str(stand_ins)}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not (folder / "history.csv").exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    time.sleep(1.2)  # for a sample after the first
+    first.kill()
+    first.wait()
+    left = summarise(folder / "telemetry.csv")
+    assert left["samples"] > 1 and left["joules"] > 0
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    energy = read_result(folder)["energy"]
+    assert energy["joules"] == pytest.approx(300 * energy["seconds"], rel=0.05)
+    assert energy["joules"] > left["joules"] and energy["samples"] > left["samples"]
+    assert energy["mean_power_watts"] == pytest.approx(300, rel=0.05)
+    assert (energy["peak_power_watts"], energy["mean_gpu_utilisation"]) == (300, 75)
+    assert energy["peak_gpu_memory_bytes"] == 2 << 30
+    summary = (folder / "summary.txt").read_text()
+    for name in ("joules", "mean_power_watts", "peak_host_memory_bytes"):
+        assert re.search(rf"\| telemetry_{name} +\| {str(energy[name])[:6]}", summary)
 
 
 def broken_by(change):

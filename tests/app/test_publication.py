@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cloudmask import files
 from cloudmask.record.compliance import findings
 from cloudmask.record.result import read_result
 
@@ -149,12 +150,13 @@ def test_crate_of_a_run_and_of_an_experiment(copy, tmp_path):
     assert done.returncode == 2 and "expected a finished run" in done.stderr
 
 
-def test_croissant_is_valid_and_lists_the_scenes(scenes, tmp_path):
+def test_croissant_is_valid_and_describes_scenes_bands_and_patches(scenes, store_path, tmp_path):
     mlcroissant = pytest.importorskip("mlcroissant")
     folder = tmp_path / "data"
     shutil.copytree(scenes, folder)
     out = folder / "croissant.json"
-    done = call("cloudmask-fair", "croissant", folder, "--out", out, cwd=tmp_path)
+    words = ("--patches", store_path, "--out", out)
+    done = call("cloudmask-fair", "croissant", folder, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     valid = call("mlcroissant", "validate", "--jsonld", out, cwd=tmp_path)
     assert valid.returncode == 0, valid.stderr
@@ -162,6 +164,28 @@ def test_croissant_is_valid_and_lists_the_scenes(scenes, tmp_path):
     records = list(dataset.records("scenes"))
     assert len(records) == 8
     assert sum(record["scenes/part"] in ("inference", b"inference") for record in records) == 2
-    assert len({each.sha256 for each in dataset.metadata.distribution}) == 8
+    bands = list(dataset.records("bands"))
+    assert [band["bands/place"] for band in bands] == [*range(6), *range(3)]
+    described = json.loads(out.read_text())
+    sums = {each["sha256"] for each in described["distribution"] if "sha256" in each}
+    assert len(sums) == 9 and files.sha256(store_path) in sums
+    # Shapes and types are those of the files.
+    arrays = {
+        field["@id"]: (field["cr:arrayShape"], field["dataType"])
+        for each in described["recordSet"]
+        for field in each["field"]
+        if "cr:arrayShape" in field
+    }
+    assert arrays == {
+        "contents/refs": ("512,512,6", "cr:Float32"),
+        "contents/bts": ("512,512,3", "cr:Float32"),
+        "contents/bayes": ("512,512,1", "cr:UInt8"),
+        "contents/summary": ("512,512,1", "cr:UInt8"),
+        "patches/patches": ("24,256,256,9", "cr:Float16"),
+        "patches/labels": ("24,256,256", "cr:UInt8"),
+    }
+    (folder / "training/S3A_short.hdf").write_bytes(b"no scene")
+    done = call("cloudmask-fair", "croissant", folder, "--out", out, cwd=tmp_path)
+    assert done.returncode == 2 and "S3A_short.hdf: not a readable HDF5 file" in done.stderr
     done = call("cloudmask-fair", "croissant", tmp_path / "runs", "--out", out, cwd=tmp_path)
     assert done.returncode == 2 and "no scenes" in done.stderr

@@ -10,10 +10,10 @@ EPILOG = """\
 examples:
   cloudmask-fair crate runs/paper-1
   cloudmask-fair crate runs/paper
-  cloudmask-fair croissant data --out croissant.json
+  cloudmask-fair croissant data --patches patches.h5 --out croissant.json
 
 `crate` makes the folder of a finished run, or of an experiment, an RO-Crate; `croissant` describes
-the scenes of a data set with their checksums.
+the scenes of a data set, their arrays, bands and checksums, and a patch store made of them.
 """
 
 
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     croissant = verbs.add_parser("croissant", help="Croissant description of scenes")
     croissant.add_argument("folder", type=Path, metavar="DIR", help="with training/, inference/")
     croissant.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="patch store, as well")
     croissant.add_argument("--name", default="cloud_slstr_ds1", help="of the data set")
     croissant.add_argument(
         "--licence",
@@ -59,7 +60,10 @@ def _describe(arguments: argparse.Namespace) -> None:
     scenes = sorted(arguments.folder.rglob("S3A*.hdf"))
     if not scenes:
         raise InputError(f"{arguments.folder}: no scenes (S3A*.hdf) in it")
-    croissant.describe(scenes, arguments.folder, arguments.name, arguments.licence, arguments.out)
+    croissant.describe(
+        *(scenes, arguments.folder, arguments.name, arguments.licence, arguments.out),
+        patches=arguments.patches,
+    )
     print(f"Croissant: {arguments.out}, {len(scenes)} scenes")
 
 

@@ -1,6 +1,7 @@
 """cloudmask-grid: experiments over many runs."""
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
+    planning = _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
+    planning.add_argument(
+        "--data", type=Path, metavar="FILE.h5", help="patch store, for what it would cost with that"
+    )
     submit = _verb(verbs, "submit", "freeze the plan and start the rows that never were")
     rerun = _verb(verbs, "rerun", "start again what failed, was cut off or lost, or --index")
     rerun.add_argument(
@@ -144,7 +148,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(f"no settings here, kept as labels: {', '.join(planned.labels)}")
     for line in table.plan_lines(planned):
         print(line)
-    for line in cost.lines(planned, arguments.runs):
+    for line in cost.lines(planned, arguments.runs, arguments.data):
         print(line)
 
 
@@ -164,17 +168,18 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: expected at least 1")
-    planned = _planned(arguments, write=not arguments.dry_run)
-    if getattr(arguments, "fresh", False):
-        if not arguments.index or arguments.dry_run:
-            raise InputError("--fresh: expected with --index, and not with --dry-run")
-        rows = submit.anew(planned, arguments.index)
+    planned = _planned(arguments, write=False)
+    fresh = getattr(arguments, "fresh", False)
+    if fresh and (not arguments.index or arguments.dry_run):
+        raise InputError("--fresh: expected with --index, and not with --dry-run")
+    if fresh:
+        rows = submit.choose_anew(planned, arguments.index)
     else:
         rows = submit.choose(planned, words, arguments.index)
     if not rows:
         print(f"{planned.name}: no row is {' or '.join(words)}; see cloudmask-grid status")
         return
-    submit.submit(
+    handover = submit.prepare(
         planned,
         rows,
         str(arguments.experiment),
@@ -182,15 +187,22 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
         arguments.gpu,
         Work(arguments.data, tuple(arguments.scenes)),
         arguments.jobs,
-        arguments.dry_run,
         _shape_of(arguments),
     )
+    if arguments.dry_run:
+        handover.show(planned)
+        return
+    # Only now, when nothing can be refused any more.
+    _planned(arguments, write=True)
+    if fresh:
+        submit.move_aside(planned, rows)
+    handover.start(planned)
 
 
 def _chain(arguments: argparse.Namespace) -> None:
     from cloudmask.experiments.executors import chain, submit
 
-    planned = _planned(arguments, write=not arguments.dry_run)
+    planned = _planned(arguments, write=False)
     rows = submit.choose(planned, ("planned",), arguments.index)
     if not rows:
         print(f"{planned.name}: every row was submitted; see cloudmask-grid status")
@@ -208,6 +220,7 @@ def _chain(arguments: argparse.Namespace) -> None:
     for job in chained:
         print(job.shown())
     if not arguments.dry_run:
+        _planned(arguments, write=True)
         chain.submit(planned, chained, arguments.site, rows)
 
 
@@ -243,14 +256,18 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> None:
+    from cloudmask.errors import InputError
     from cloudmask.experiments import state
 
+    if not 0 < arguments.every < float("inf"):
+        raise InputError(f"--every {arguments.every:g}: expected seconds, above 0")
     said = None
     while True:
         planned = _planned(arguments, write=False)
         found = state.states(planned)
         if sys.stdout.isatty():
-            print("\033[H\033[J" + "\n".join(state.lines(planned, found)), flush=True)
+            lines = state.screen(planned, found, shutil.get_terminal_size().lines - 1)
+            print("\033[H\033[J" + "\n".join(lines), flush=True)
         elif (line := state.summary(found)) != said:
             print(said := line, flush=True)
         if not any(s.word in ("queued", "running") for s in found):

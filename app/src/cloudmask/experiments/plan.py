@@ -140,6 +140,12 @@ def freeze(experiment: Experiment, runs: Path = RUNS) -> Plan:
             time.sleep(0.05)
 
 
+def short_name(key: str) -> str:
+    """A parameter without its section, which itself is the name of what is switched on."""
+    section, _, last = key.rpartition(".")
+    return section if last == "enabled" else last
+
+
 def ranges(indices: Sequence[int]) -> str:
     """Numbers as `--array` and `bsub` take them: 1-3,7."""
     parts: list[list[int]] = []
@@ -192,10 +198,10 @@ def _varied(rows: Sequence[dict]) -> list[str]:
 
 def _directory(experiment: Experiment, index: int, row: dict, varied: Sequence[str]) -> str:
     chosen = varied if experiment.numbered else list(row)
-    last = [key.split(".")[-1] for key in row]
+    last = [short_name(key) for key in row]
     parts = [f"{index:04d}"] if experiment.numbered else []
     for key in (key for key in chosen if key in row):
-        short = key.split(".")[-1]
+        short = short_name(key)
         title = experiment.titles.get(key) or (short if last.count(short) < 2 else key)
         parts.append(f"{title}_{row[key]}")
     name = re.sub(r"[^A-Za-z0-9._+=-]", "-", "_".join(parts))

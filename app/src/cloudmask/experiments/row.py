@@ -61,11 +61,15 @@ def _describe(plan: Plan, row: Row, run: Path) -> None:
     files.write_text(run / NAME, json.dumps(described, indent=2) + "\n")
     git = provenance.git()
     if (git["dirty"] or git["commit"] is None) and not (run / SOURCE).exists():
-        package = Path(cloudmask.__file__).parent
         with files.replacing(run / SOURCE) as temporary, tarfile.open(temporary, "w:gz") as archive:
-            for pattern in ("*.py", "*.yaml"):
-                for path in sorted(package.rglob(pattern)):
-                    archive.add(path, Path("cloudmask") / path.relative_to(package))
+            archive.dereference = True  # in a checkout the configurations are behind a link
+            archive.add(Path(cloudmask.__file__).parent, "cloudmask", filter=_program)
+
+
+def _program(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """What belongs into an archive of the program: neither caches nor the example's data."""
+    keep = member.isdir() or Path(member.name).suffix in (".py", ".yaml")
+    return member if keep and Path(member.name).name not in ("__pycache__", "example") else None
 
 
 @contextlib.contextmanager

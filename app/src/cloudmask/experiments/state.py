@@ -68,6 +68,18 @@ def lines(plan: Plan, found: Sequence[State]) -> Iterator[str]:
     yield summary(found)
 
 
+def screen(plan: Plan, found: Sequence[State], height: int) -> list[str]:
+    """What of the table fits into so many lines: where it is too long, the rows that tell most."""
+    for left_out in ((), ("planned", "finished"), ("planned", "finished", "queued")):
+        shown = [state for state in found if state.word not in left_out]
+        if len(shown) <= height - 2:
+            break
+    kept = shown[: max(height - 3, 0)] if len(shown) > height - 2 else shown
+    more = [f"… and {len(shown) - len(kept)} more like these"] if len(kept) < len(shown) else []
+    *table_lines, _ = lines(plan, kept)
+    return [*(table_lines if kept else []), *more, summary(found)]
+
+
 def _state(
     plan: Plan, row: Row, submission: submissions.Submission | None, waiting: float | None
 ) -> State:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cloudmask.experiments.plan import Plan
+from cloudmask.experiments.plan import Plan, short_name
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -22,8 +22,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 
 
 def titles(keys: Sequence[str]) -> list[str]:
-    """The keys without their section, where that is unique."""
-    last = [key.split(".")[-1] for key in keys]
+    """Short names of the keys, where they are unique."""
+    last = [short_name(key) for key in keys]
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
 
 

@@ -20,8 +20,10 @@ from cloudmask.errors import InputError
 from cloudmask.publication import contribution
 from cloudmask.record import provenance, result
 from cloudmask.record.compliance import findings
+from cloudmask.record.rules import TARGET
 
 APPLICATION = "cloudmask"
+SCENES = 100  # of the data set's inference part
 CONTRIBUTION = "sientific_contribution.pdf"
 DATA = {
     "name": "cloud_slstr_ds1",
@@ -176,7 +178,9 @@ def _readme(runs: Sequence[Run], system: str, selection: str) -> str:
         f"# {APPLICATION} on {system}\n\n"
         f"Submitted by {who['name']} ({who['email']}), {who['organization']}; division "
         f"{who['division']}, status {who['status']}.\n\n"
-        f"Submitted: {selection}. Mean accuracy {mean:.4f}; the working group's target is 0.9.\n\n"
+        f"Submitted: {selection}. Mean accuracy {mean:.4f} on "
+        f"{runs[0].result['inference']['scenes']} scenes; the working group's target is {TARGET:g} "
+        f"on the data set's {SCENES}.\n\n"
         "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
         f"|---|---|---|---|---|\n{rows}\n"
         "`config.yaml`: all hyper-parameters, the code's version, the data and how to get them.\n"

@@ -127,7 +127,8 @@ def _train(
         log.result(_scientific_result(outcome, loop))
     outcome["energy"] = telemetry.summary()
     watch.add("wall", time.time() - begun)
-    files.write_text(run / "summary.txt", watch.summary(system))
+    measured = {f"telemetry_{k}": v for k, v in outcome["energy"].items() if k != "sources"}
+    files.write_text(run / "summary.txt", watch.summary(system | measured))
     result.write_result(run, {k: v for k, v in outcome.items() if v is not None})
     return outcome
 

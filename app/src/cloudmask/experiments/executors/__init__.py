@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudmask.errors import EXIT_CUT_OFF
+
 
 @dataclass(frozen=True)
 class Work:
@@ -30,3 +32,10 @@ class Shape:
 def shown(command: Sequence[str | Path]) -> str:
     """A command line as a user would type it."""
     return shlex.join(map(str, command))
+
+
+def word(code: int) -> str:
+    """An exit code of cloudmask-grid run in words."""
+    if code == 0:
+        return "finished"
+    return "cut off, can be continued" if code == EXIT_CUT_OFF else f"failed (exit code {code})"

@@ -16,13 +16,35 @@ from cloudmask.experiments.executors.site import LsfSite
 from cloudmask.experiments.plan import Plan, Row, ranges
 
 TEMPLATE = Path("slurm/train.sbatch")
+ASK_SECONDS = 30  # that a controller may take to answer
 LSF_NAME_LENGTH = 255  # of bsub -J with its index list, by LSF's documentation
 
 
 def sbatch(plan: Plan, rows: Sequence[Row], options: Sequence[str], place: str) -> list[str]:
-    """The command line for Slurm; `options` are the site's, `place` the experiment as given."""
+    """The command line for Slurm; `options` are the site's, `place` the experiment as given.
+
+    Raises InputError if Slurm takes no array index that large.
+    """
+    last, limit = max(row.index for row in rows), _array_size()
+    if limit is not None and last >= limit:
+        raise InputError(
+            f"row {last}: arrays end at {limit - 1} here (MaxArraySize of scontrol show config); "
+            "expected --index up to that, and the further rows in an experiment of another name"
+        )
     array = f"--array={ranges([row.index for row in rows])}"
     return ["sbatch", *options, f"--job-name={plan.name}", array, str(TEMPLATE), place]
+
+
+def _array_size() -> int | None:
+    """Slurm's MaxArraySize, one more than the largest index; None if nobody tells."""
+    try:
+        done = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=ASK_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def bsub(plan: Plan, rows: Sequence[Row], site: LsfSite, gpu: str, work: Work) -> list[str]:
@@ -63,13 +85,9 @@ def pieces(plan: Plan, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield portion
 
 
-def hand_over(
-    plan: Plan, rows: Sequence[Row], command: Sequence[str], site: str, dry_run: bool
-) -> None:
-    """Run a submitting command and note the job's number; only print it if `dry_run`."""
+def hand_over(plan: Plan, rows: Sequence[Row], command: Sequence[str], site: str) -> None:
+    """Run a submitting command and note the job's number."""
     print(shown(command))
-    if dry_run:
-        return
     (plan.folder / "logs").mkdir(exist_ok=True)
     try:
         done = subprocess.run(command, capture_output=True, text=True)

@@ -5,8 +5,6 @@ to it ends, whatever ended it.
 """
 
 import contextlib
-import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -15,14 +13,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudmask import lock
-from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
-from cloudmask.experiments import submissions
-from cloudmask.experiments.executors import Work, shown
-from cloudmask.experiments.executors.local import signals, word
-from cloudmask.experiments.executors.site import Host, SshSite
+from cloudmask.errors import Fault, InputError
+from cloudmask.experiments.executors import Work, shown, word
+from cloudmask.experiments.executors.site import Host, SshSite, find, read
 from cloudmask.experiments.plan import NAME, Plan, Row
 
+POLL_SECONDS = 0.2
 FETCH_SECONDS = 20.0  # between two looks at a running row, for status
 HEAVY = ("checkpoints", "model.keras", "result.json")  # fetched when the row ends
 UNREACHABLE = 255  # exit code of ssh itself
@@ -39,76 +35,79 @@ exit $code
 """
 
 
-def submit(plan: Plan, rows: Sequence[Row], site: SshSite, name: str, dry_run: bool) -> None:
-    """Run the rows on the site's hosts and return when all are done and fetched.
+class Ssh:
+    """The hosts of a site's file; raises InputError if that cannot be used."""
 
-    Raises as `local.submit` does; InputError if no host has the GPU that a row asks for.
-    """
-    for row in rows:
-        if not any(_fits(host, row) for host in site.hosts):
-            raise InputError(f"row {row.index}: no host of {name} has gpu {row.parameters['gpu']}")
-    if dry_run:
+    def __init__(self, name: str):
+        self._name = name
+        self._site = read(find(name), SshSite)
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raise InputError if no host has the GPU that a row asks for."""
         for row in rows:
-            host = next(host for host in site.hosts if _fits(host, row))
-            print(shown(["ssh", *site.options, host.host, _script(plan, row, host).strip()]))
-        return
-    held = f".executor-{platform.node()}-{os.getpid()}"
-    with lock.exclusive(plan.folder / held, str(plan.folder)), signals() as asked:
-        submissions.record(plan, name, str(os.getpid()), [row.index for row in rows], held)
-        codes, troubles = _share(plan, rows, site, asked)
-    for trouble in troubles:
-        print(trouble)
-    print(f"{plan.name}: {sum(code == 0 for code in codes.values())} of {len(rows)} rows finished")
-    if asked:
-        raise CutOff(f"{plan.folder}: its rows were told to save; cloudmask-grid rerun goes on")
-    failed = [r.index for r in rows if codes.get(r.index) not in (0, EXIT_CUT_OFF)]
-    if failed:
-        raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
-    if EXIT_CUT_OFF in codes.values():
-        raise CutOff(f"{plan.folder}: rows were cut off; cloudmask-grid rerun goes on")
+            if not any(_fits(host, row) for host in self._site.hosts):
+                gpu = row.parameters["gpu"]
+                raise InputError(f"row {row.index}: no host of {self._name} has gpu {gpu}")
 
+    def command(self, plan: Plan, row: Row) -> list[str]:
+        """The command line of one row, on the first host that fits it."""
+        host = next(host for host in self._site.hosts if _fits(host, row))
+        return ["ssh", *self._site.options, host.host, _script(plan, row, host).strip()]
 
-def _share(
-    plan: Plan, rows: Sequence[Row], site: SshSite, asked: list[int]
-) -> tuple[dict[int, int], list[str]]:
-    """Exit codes by row, and lines about hosts that could not be used."""
-    left = list(rows)
-    guard = threading.Lock()
-    codes: dict[int, int] = {}
-    troubles: list[str] = []
+    def execute(self, plan: Plan, rows: Sequence[Row], asked: list[int]) -> dict[int, int]:
+        """Run the rows and fetch them; returns exit codes of those that could be run.
 
-    def take(host: Host) -> Row | None:
-        with guard:
-            row = next((row for row in left if _fits(host, row)), None)
-            if row:
-                left.remove(row)
-            return row
+        Once `asked` holds something the running rows save their state and no other is started.
+        Prints which hosts could not be used.
+        """
+        left = list(rows)
+        at_work: list[Row] = []
+        changed = threading.Condition()
+        codes: dict[int, int] = {}
+        troubles: list[str] = []
 
-    def work(host: Host, device: int | str | None) -> None:
-        while not asked and (row := take(host)):
-            print(f"row {row.index}: started on {host.host}", flush=True)
-            try:
-                code = _Remote(site, host, device, plan, row).run(asked)
-            except (OSError, subprocess.SubprocessError, Fault, tarfile.TarError) as error:
-                troubles.append(f"{host.host}: {error}; its rows are left to the other hosts")
-                with guard:
-                    left.insert(0, row)
-                return
-            codes[row.index] = code
-            print(f"row {row.index}: {word(code)}", flush=True)
+        def take(host: Host) -> Row | None:
+            with changed:
+                while not asked:
+                    row = next((row for row in left if _fits(host, row)), None)
+                    if row:
+                        left.remove(row)
+                        at_work.append(row)
+                        return row
+                    # What is at work elsewhere comes back if that host fails.
+                    if not at_work:
+                        return None
+                    changed.wait(POLL_SECONDS)
+            return None
 
-    threads = [
-        threading.Thread(target=work, args=(host, device))
-        for host in site.hosts
-        for device in host.devices or [None] * host.jobs
-    ]
-    for thread in threads:
-        thread.start()
-    # A join without limit would keep signals from being handled.
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)
-    return codes, troubles
+        def work(host: Host, device: int | str | None) -> None:
+            while row := take(host):
+                print(f"row {row.index}: started on {host.host}", flush=True)
+                try:
+                    codes[row.index] = _Remote(self._site, host, device, plan, row).run(asked)
+                    print(f"row {row.index}: {word(codes[row.index])}", flush=True)
+                except (OSError, subprocess.SubprocessError, Fault, tarfile.TarError) as error:
+                    troubles.append(f"{host.host}: {error}; its rows are left to the other hosts")
+                    with changed:
+                        left.insert(0, row)
+                    return
+                finally:
+                    with changed:
+                        at_work.remove(row)
+                        changed.notify_all()
+
+        threads = [
+            threading.Thread(target=work, args=(host, device))
+            for host in self._site.hosts
+            for device in host.devices or [None] * host.jobs
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for trouble in troubles:
+            print(trouble)
+        return codes
 
 
 class _Remote:
@@ -142,8 +141,8 @@ class _Remote:
                 if asked and process.stdin and not process.stdin.closed:
                     process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
-                waited += 0.2
+                    process.wait(POLL_SECONDS)
+                waited += POLL_SECONDS
                 if waited >= FETCH_SECONDS:
                     waited = 0.0
                     with contextlib.suppress(Fault, tarfile.TarError, OSError):

@@ -1,15 +1,22 @@
 """Rows to executors: by the site and GPU that a row names, or that the command line gives."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask import files
-from cloudmask.errors import InputError
-from cloudmask.experiments import state
-from cloudmask.experiments.executors import Shape, Work, batch, local, site, ssh
+from cloudmask import files, lock
+from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
+from cloudmask.experiments import state, submissions
+from cloudmask.experiments.executors import Shape, Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 
 LOCAL = "local"
+WAIT_SECONDS = 0.2
 
 
 def choose(plan: Plan, words: Sequence[str], index: str | None) -> list[Row]:
@@ -27,20 +34,50 @@ def choose(plan: Plan, words: Sequence[str], index: str | None) -> list[Row]:
     return chosen
 
 
-def anew(plan: Plan, index: str) -> list[Row]:
-    """The rows of `index`, what they have left moved aside."""
+def choose_anew(plan: Plan, index: str) -> list[Row]:
+    """The rows of `index`, whatever they have left."""
     rows = [plan.row(number) for number in parse_ranges(index)]
     found = state.states(plan)
     for row in rows:
         if found[row.index - 1].word == "running":
             raise InputError(f"--index {row.index}: this row is running")
-    for row in rows:
-        if plan.run(row).exists():
-            print(f"{plan.run(row)}: moved to {files.move_aside(plan.run(row))}")
     return rows
 
 
-def submit(
+def move_aside(plan: Plan, rows: Sequence[Row]) -> None:
+    """Keep what the rows have left under another name."""
+    for row in rows:
+        if plan.run(row).exists():
+            print(f"{plan.run(row)}: moved to {files.move_aside(plan.run(row))}")
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Rows by who takes them: commands of batch systems, and rows that this process attends to."""
+
+    batches: Sequence[tuple[str, Sequence[Row], list[str]]]
+    parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]
+
+    def show(self, plan: Plan) -> None:
+        """Print what `start` would run."""
+        for _, _, command in self.batches:
+            print(shown(command))
+        for _, rows, executor in self.parts:
+            for row in rows:
+                print(shown(executor.command(plan, row)))
+
+    def start(self, plan: Plan) -> None:
+        """Submit to the batch systems, then execute the other rows, the sites side by side.
+
+        Raises Fault if rows failed, CutOff if a signal ended it: the running ones save their state.
+        """
+        for where, rows, command in self.batches:
+            batch.hand_over(plan, rows, command, where)
+        if self.parts:
+            _attend(plan, self.parts)
+
+
+def prepare(
     plan: Plan,
     rows: Sequence[Row],
     place: str,
@@ -48,13 +85,11 @@ def submit(
     default_gpu: str,
     work: Work,
     jobs: int | None,
-    dry_run: bool,
     shape: Shape,
-) -> None:
-    """Hand the rows over, one site and GPU after the other, batch systems first.
+) -> HandOver:
+    """Give each row to its site and GPU; changes nothing.
 
-    `place` is the experiment as the user gave it. Raises InputError before anything is submitted
-    if a site cannot be used.
+    `place` is the experiment as the user gave it. Raises InputError if a site cannot be used.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -62,28 +97,61 @@ def submit(
         gpu = str(row.parameters.get("gpu", default_gpu))
         # Who starts rows itself looks at each row's GPU.
         groups.setdefault((where, gpu if _kind(where) in ("slurm", "lsf") else ""), []).append(row)
-    commands, foreground = [], []
+    batches, parts = [], []
     for (where, gpu), group in groups.items():
         kind = _kind(where)
         if kind == "slurm":
             from cloudmask.experiments import sites
 
             options = sites.load(where).sbatch(gpu or None, shape.gpus, shape.nodes)
-            commands.append((group, batch.sbatch(plan, group, options, place), where))
+            batches.append((where, group, batch.sbatch(plan, group, options, place)))
         elif kind == "lsf":
             cluster = site.read(site.find(where), site.LsfSite)
             for portion in batch.pieces(plan, group):
-                commands.append((portion, batch.bsub(plan, portion, cluster, gpu, work), where))
+                batches.append((where, portion, batch.bsub(plan, portion, cluster, gpu, work)))
         else:
-            foreground.append((group, where, kind))
-    for group, command, where in commands:
-        batch.hand_over(plan, group, command, where, dry_run)
-    for group, where, kind in foreground:
-        if kind == "ssh":
-            hosts = site.read(site.find(where), site.SshSite)
-            ssh.submit(plan, group, hosts, where, dry_run)
-        else:
-            local.submit(plan, group, work, jobs, dry_run)
+            executor = local.Local(work, jobs) if kind == LOCAL else ssh.Ssh(where)
+            executor.check(group)
+            parts.append((where, group, executor))
+    return HandOver(batches, parts)
+
+
+def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]) -> None:
+    name = f".executor-{platform.node()}-{os.getpid()}"
+    with lock.exclusive(plan.folder / name, str(plan.folder)), _signals() as asked:
+        for where, group, _ in parts:
+            numbers = [row.index for row in group]
+            submissions.record(plan, where, str(os.getpid()), numbers, name)
+        with futures.ThreadPoolExecutor(len(parts)) as pool:
+            working = [pool.submit(e.execute, plan, group, asked) for _, group, e in parts]
+            # A wait without limit would keep signals from being handled.
+            while futures.wait(working, WAIT_SECONDS).not_done:
+                pass
+    codes = {index: code for future in working for index, code in future.result().items()}
+    wanted = [row.index for _, group, _ in parts for row in group]
+    print(
+        f"{plan.name}: {sum(code == 0 for code in codes.values())} of {len(wanted)} rows finished"
+    )
+    if asked:
+        raise CutOff(f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on")
+    failed = [index for index in wanted if codes.get(index) not in (0, EXIT_CUT_OFF)]
+    if failed:
+        raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
+    if EXIT_CUT_OFF in codes.values():
+        raise CutOff(f"{plan.folder}: rows were cut off; cloudmask-grid rerun goes on")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that asked to stop, so far."""
+    asked: list[int] = []
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.signal(number, lambda given, _: asked.append(given)) for number in wanted]
+    try:
+        yield asked
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _kind(where: str) -> str:

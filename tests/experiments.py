@@ -1,0 +1,23 @@
+"""Experiments of tiny runs, and what cloudmask-grid says about them."""
+
+import re
+from pathlib import Path
+
+SMALL = "  model.filters: 2\n  training.batch_size: 8\n"
+
+
+def experiment(folder: Path, text: str, epochs: int = 1) -> Path:
+    """Write `e.yaml` with these lines of its parameters, and what may follow them."""
+    path = folder / "e.yaml"
+    path.write_text(f"name: e\nparameters:\n{SMALL}  training.epochs: {epochs}\n{text}")
+    return path
+
+
+def words(done) -> dict[str, set[int]]:
+    """Row numbers by state, from the table of `status`."""
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines()[1:-1]:
+        index, word = re.match(r"(\d+) +(cut off|\w+)", line).groups()
+        found.setdefault(word, set()).add(int(index))
+    return found
