@@ -73,8 +73,8 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=5
 ReturnToService=2
 SlurmdParameters=config_overrides
-SlurmdTimeout=10
-KillWait=10
+SlurmdTimeout=5
+KillWait=5
 MpiDefault=none
 JobRequeue=1
 PreemptType=preempt/partition_prio

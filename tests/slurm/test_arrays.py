@@ -25,7 +25,7 @@ def test_five_repeats_on_two_nodes(cluster):
 
 def test_eight_at_once_on_one_node_some_killed(cluster):
     """Of eight: 1 killed in training, 2 in evaluation, 3 and 4 (its shell) while staging."""
-    name = cluster.experiment("eight", repeats=8, training__epochs=6)
+    name = cluster.experiment("eight", repeats=8, training__epochs=4)
     # Somebody copies, as the eight believe, so that all are caught while they wait for it.
     copying = hold_copying(cluster, "n3")
     job = cluster.submit(name, "--nodelist=n3")

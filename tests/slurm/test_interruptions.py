@@ -50,7 +50,7 @@ def test_slurm_warns_before_the_limit(cluster):
 
 
 def test_preempted_it_goes_on_by_itself(cluster):
-    name = cluster.experiment("gives-way", training__epochs=30)
+    name = cluster.experiment("gives-way", training__epochs=15)
     job = cluster.submit(name, "--nodelist=n1", "--exclusive")
     saved = "runs/gives-way/0001*/checkpoints/000002*"
     cluster.until(lambda: list(cluster.tree.glob(saved)), "epoch 2")
