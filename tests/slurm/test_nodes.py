@@ -56,7 +56,11 @@ def test_scaling_makes_the_table(cluster):
     }
     with (cluster.tree / "runs/scaling/report/tables/scaling.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {(row["workers"]) for row in rows} == {"1", "2"}
+    kinds = [(row["runs"].rpartition(" · ")[2], row["workers"]) for row in rows]
+    assert sorted(kinds) == [
+        *(("batch per worker 4", "1"), ("batch per worker 4", "2")),
+        *(("global batch 4", "1"), ("global batch 4", "2")),
+    ]
     assert all(float(row["patches_per_second"]) > 0 for row in rows)
     log = cluster.log(job)
     assert "efficiency" in log

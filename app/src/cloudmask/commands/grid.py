@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from cloudmask.commands import run
+from cloudmask.commands import jobs, run
 
 EPILOG = """\
 examples:
@@ -47,21 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
     for verb in (submit, rerun):
         _executor(verb)
-    chain = _verb(verbs, "chain", "on Slurm: prepare the overlay if there is none, train, evaluate")
-    chain.add_argument("--index", metavar="1-3,7", help="only these rows")
-    batch = verbs.add_parser(
-        "batch", help="submit another job script of slurm/ with a site's options"
-    )
-    batch.add_argument("script", metavar="SCRIPT", help="such as slurm/scaling.sbatch")
-    batch.add_argument("arguments", nargs="*", metavar="ARG", help="of the script")
-    for verb in (chain, batch):
-        verb.add_argument("--site", default="generic", metavar="S", help="site file or its name")
-        verb.add_argument("--gpu", default="", metavar="G", help="one of the site's")
-        verb.add_argument(
-            "--dry-run", action="store_true", help="only print what would be run; writes nothing"
-        )
-    for verb in (submit, rerun, chain, batch):
-        _shape(verb)
+        jobs.add_shape(verb)
+    jobs.add(verbs, _verb(verbs, "chain", jobs.CHAIN))
     _verb(verbs, "status", "show the state of every row")
     watch = _verb(verbs, "watch", "show the state again and again until nothing runs or waits")
     watch.add_argument(
@@ -70,9 +57,6 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "missing", "print what is neither finished nor running, as --array takes it")
     where = _verb(verbs, "where", "print the run directory of a row")
     where.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
-    site = verbs.add_parser("site", help="print a site's variables, as the job scripts read them")
-    site.add_argument("site", metavar="S", help="site file or its name")
-    site.add_argument("--gpu", metavar="G", help="one of the site's (default: its first)")
     row = _verb(verbs, "run", "execute one row in this process, as cloudmask-train would")
     row.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
     _data(row, required=True)
@@ -103,23 +87,6 @@ def _data(verb: argparse.ArgumentParser, required: bool = False) -> None:
         metavar="PATH",
         help="evaluate on these whole scenes at the end of each run",
     )
-
-
-def _shape(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--gpus", type=int, default=1, metavar="N", help="Slurm: GPUs of each node (1)"
-    )
-    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="Slurm: nodes of a row (1)")
-
-
-def _shape_of(arguments: argparse.Namespace):
-    from cloudmask.errors import InputError
-    from cloudmask.experiments.executors import Shape
-
-    for name in ("gpus", "nodes"):
-        if getattr(arguments, name) < 1:
-            raise InputError(f"--{name} {getattr(arguments, name)}: expected at least 1")
-    return Shape(arguments.gpus, arguments.nodes)
 
 
 def _executor(verb: argparse.ArgumentParser) -> None:
@@ -187,7 +154,7 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
         arguments.gpu,
         Work(arguments.data, tuple(arguments.scenes)),
         arguments.jobs,
-        _shape_of(arguments),
+        jobs.shape(arguments),
     )
     if arguments.dry_run:
         handover.show(planned)
@@ -197,54 +164,6 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
     if fresh:
         submit.move_aside(planned, rows)
     handover.start(planned)
-
-
-def _chain(arguments: argparse.Namespace) -> None:
-    from cloudmask.experiments.executors import chain, submit
-
-    planned = _planned(arguments, write=False)
-    rows = submit.choose(planned, ("planned",), arguments.index)
-    if not rows:
-        print(f"{planned.name}: every row was submitted; see cloudmask-grid status")
-        return
-    chained = list(
-        chain.jobs(
-            planned,
-            rows,
-            arguments.site,
-            arguments.gpu,
-            _shape_of(arguments),
-            str(arguments.experiment),
-        )
-    )
-    for job in chained:
-        print(job.shown())
-    if not arguments.dry_run:
-        _planned(arguments, write=True)
-        chain.submit(planned, chained, arguments.site, rows)
-
-
-def _batch(arguments: argparse.Namespace) -> None:
-    import subprocess
-
-    from cloudmask.errors import Fault, InputError
-    from cloudmask.experiments import sites
-    from cloudmask.experiments.executors import shown
-
-    if not Path(arguments.script).is_file():
-        raise InputError(f"{arguments.script}: no such file; expected a job script of slurm/")
-    shape = _shape_of(arguments)
-    options = sites.load(arguments.site).sbatch(arguments.gpu or None, shape.gpus, shape.nodes)
-    command = ["sbatch", *options, arguments.script, *arguments.arguments]
-    print(shown(command), flush=True)
-    if arguments.dry_run:
-        return
-    try:
-        code = subprocess.run(command).returncode
-    except FileNotFoundError:
-        raise InputError("sbatch: no such command; expected to be on the cluster") from None
-    if code:
-        raise Fault(f"sbatch refused (exit code {code})")
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -310,14 +229,6 @@ def _where(arguments: argparse.Namespace) -> None:
     print(planned.run(row))
 
 
-def _site(arguments: argparse.Namespace) -> None:
-    from cloudmask.experiments import sites
-
-    site = sites.load(arguments.site)
-    for name, value in site.environment(arguments.gpu or next(iter(site.gpus))).items():
-        print(f"{name}={value}")
-
-
 def _planned(arguments: argparse.Namespace, write: bool):
     """The plan: of a frozen experiment's folder, or of a file."""
     from cloudmask.errors import InputError
@@ -343,13 +254,13 @@ VERBS = {
     "plan": _plan,
     "submit": _submit,
     "rerun": _rerun,
-    "chain": _chain,
-    "batch": _batch,
+    "chain": lambda arguments: jobs.chain(arguments, _planned),
+    "batch": jobs.batch,
     "status": _status,
     "watch": _watch,
     "missing": _missing,
     "where": _where,
-    "site": _site,
+    "site": jobs.site,
     "run": _run,
 }
 
