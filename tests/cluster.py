@@ -187,6 +187,12 @@ class Cluster:
         """What lies on the nodes' own disks."""
         return [path for node in (self.root / "local").iterdir() for path in node.rglob("*")]
 
+    def clear(self) -> None:
+        """Empty the nodes' own disks, so that one test's leftovers do not fail the next."""
+        for node in (self.root / "local").iterdir():
+            for path in node.iterdir():
+                shutil.rmtree(path)
+
     @contextlib.contextmanager
     def little_space(self, node: str, size: str):
         """A node's own disk of this size, as mount has it, for the block."""

@@ -83,8 +83,6 @@ def test_a_node_dies(cluster, uninterrupted):
     assert losses(result) == losses(uninterrupted)
     # Its disk still holds what its tasks had there. Who comes next tidies, or this:
     assert cluster.left()
-    back = ("sinfo", "--noheader", f"--nodes={died}", "--states=idle", "--format=%n")
-    cluster.until(lambda: cluster.run(*back).stdout, f"{died} is back", every=0.5)
     swept = cluster.batch("slurm/sweep.sbatch", f"--nodelist={died}")
     cluster.wait(swept)
 
