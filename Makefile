@@ -9,6 +9,11 @@ OVERLAY ?= $(PATCHES:.h5=.ext3)
 SCENES ?=
 PYTEST_ARGS ?=
 
+# make submit: an experiment, a file of slurm/sites, one of its GPUs.
+EXPERIMENT ?= paper
+SITE ?= generic
+DRY_RUN ?=
+
 # Images: make image [GPU=k80 | BASE=cpu]; containers/bases.yaml lists both. Where the machine needs
 # them: CA_BUNDLE=, PROXY=, MIRROR= (Debian), TMP=, CACHE=; BUILD_ARGS= takes more of build.py.
 GPU ?=
@@ -52,9 +57,14 @@ overlay: ## PATCHES=patches.h5 (and SCENES=data/inference) into one image, patch
 overlay-check: ## verify OVERLAY=patches.ext3, with IMAGE=cloudmask.sif also through a container
 	@overlays/make-overlay --check "$(OVERLAY)" $(if $(wildcard $(IMAGE)),--container "$(IMAGE)")
 
+.PHONY: submit
+submit: $(VENV)/cpu.stamp ## print and submit prepare, train, evaluate: SITE=greene GPU=v100 (EXPERIMENT=paper, DRY_RUN=1)
+	@$(BIN)/cloudmask-grid chain $(EXPERIMENT) --site "$(SITE)" $(if $(GPU),--gpu $(GPU)) \
+	  $(if $(DRY_RUN),--dry-run)
+
 .PHONY: test
-test: $(VENV)/dev.stamp ## all tests
-	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+test: $(VENV)/dev.stamp ## all tests, by two processes; PYTEST_ARGS=
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-versions
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest
@@ -72,7 +82,7 @@ fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 lint: $(VENV)/dev.stamp ## ruff and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files '*.sh' .ci/run | xargs $(BIN)/shellcheck
+	git ls-files '*.sh' '*.sbatch' .ci/run | xargs $(BIN)/shellcheck
 
 # The largest set is resolved first and binds the others: they are installed one over the other.
 COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes \

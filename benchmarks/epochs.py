@@ -9,7 +9,7 @@ from measure import Figure, arguments, forget, interleaved, median, write
 
 from cloudmask.config import Training
 from cloudmask.pipeline import Batches
-from cloudmask.scenes import find_scenes
+from cloudmask.scene_files import find_scenes
 from cloudmask.store import PatchStore
 from cloudmask.train.devices import Devices, open_devices, without_greeting
 from cloudmask.train.step import Steps

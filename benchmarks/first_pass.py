@@ -7,7 +7,7 @@ from pathlib import Path
 from measure import Figure, arguments, forget, interleaved, median, write
 
 from cloudmask.prepare import Options, prepare
-from cloudmask.scenes import find_scenes
+from cloudmask.scene_files import find_scenes
 
 BLOCK = 4 << 20
 

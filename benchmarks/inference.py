@@ -13,7 +13,8 @@ from cloudmask import example
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.metrics import Tally
 from cloudmask.model import unet
-from cloudmask.scenes import find_scenes, read_scene
+from cloudmask.scene_files import find_scenes
+from cloudmask.scenes import read_scene
 from cloudmask.train.devices import POLICIES, choose_precision, open_devices
 
 GOALS = {"float32": 1.9, "bfloat16": 4.5}

@@ -14,6 +14,18 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = (512, 512)  # four patches
 
 
+def pytest_collection_modifyitems(items):
+    """For two processes: a file's tests stay together, and one process has the cluster to itself.
+
+    The longest come first, so that none is left to run alone in the end.
+    """
+    order = {"slurm": 0, "app": 1, "container": 2, "unit": 3}
+    items.sort(key=lambda item: order[item.path.parent.name])
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """Folder with six training and two inference scenes of 512 x 512 pixels."""
@@ -30,7 +42,7 @@ def scenes(tmp_path_factory):
 def store_path(scenes, tmp_path_factory):
     """Patch store of the training scenes: 24 patches."""
     from cloudmask.prepare import Options, prepare
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     path = tmp_path_factory.mktemp("store") / "patches.h5"
     prepare(find_scenes([scenes / "training"]), path, Options(), workers=2)

@@ -3,6 +3,7 @@
 # the variables listed here, and the GPU only where there is one. To be sourced.
 #
 #   container::exec IMAGE [--bind SRC[:DST[:ro]]]… [--env NAME=VALUE]… [--option OPT]… COMMAND…
+#   container::become …   the same in place of this shell, so that signals reach the runtime
 #
 # CLOUDMASK_RUNTIME: the runtime (default: apptainer, else singularity).
 # CLOUDMASK_GPU: "auto" (default), "yes" or "no".
@@ -57,7 +58,7 @@ container::command() {
   fi
   local runtime
   runtime=$(container::runtime) || return
-  CONTAINER_COMMAND=("$runtime" exec --cleanenv --contain --no-home --pwd "$PWD" --bind "$PWD")
+  CONTAINER_COMMAND=("$runtime" -q exec --cleanenv --contain --no-home --pwd "$PWD" --bind "$PWD")
   CONTAINER_VARIABLES=()
   mapfile -d '' -t CONTAINER_VARIABLES < <(container::passed)
   while (($#)); do
@@ -86,18 +87,20 @@ container::command() {
 
 # Run a command in an image, in the foreground; its exit code is the command's.
 container::exec() {
+  (container::become "$@")
+}
+
+container::become() {
   local CONTAINER_COMMAND CONTAINER_VARIABLES pair
-  container::command "$@" || return
+  container::command "$@" || exit
   # By the runtime's own prefixes instead of --env, which splits values at commas. Both runtimes
   # read SINGULARITYENV_; Apptainer warns of it, so it gets its own.
   local prefix=APPTAINERENV_
   [[ ${CONTAINER_COMMAND[0]##*/} == singularity* ]] && prefix=SINGULARITYENV_
-  (
-    for pair in "${CONTAINER_VARIABLES[@]}"; do
-      export "$prefix$pair"
-    done
-    exec "${CONTAINER_COMMAND[@]}"
-  )
+  for pair in "${CONTAINER_VARIABLES[@]}"; do
+    export "$prefix$pair"
+  done
+  exec "${CONTAINER_COMMAND[@]}"
 }
 
 # The image's own test, with the GPU where there is one.

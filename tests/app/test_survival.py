@@ -152,7 +152,7 @@ def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
     shutil.copytree(whole[0], folder)
     (folder / "result.json").unlink()
     from cloudmask.prepare import Options, prepare
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     other = tmp_path / "other.h5"
     prepare(find_scenes([scenes / "training"])[:5], other, Options(), workers=1)

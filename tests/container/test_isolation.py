@@ -134,8 +134,9 @@ def test_command_line(tmp_path):
         assert printed.returncode == 0, printed.stderr
         nv = "--nv --bind /dev/shm " if gpu else ""
         assert printed.stdout.startswith(
-            f"singularity exec --cleanenv --contain --no-home --pwd {tmp_path} --bind {tmp_path} "
-            f"--bind /data:/data:ro --bind /scratch:/tmp {nv}{image} cloudmask-train --run r "
+            f"singularity -q exec --cleanenv --contain --no-home --pwd {tmp_path} "
+            f"--bind {tmp_path} --bind /data:/data:ro --bind /scratch:/tmp {nv}{image} "
+            "cloudmask-train --run r "
         )
         assert "SINGULARITYENV_CLOUDMASK_X=1,2" in printed.stdout
         (tmp_path / name).unlink()

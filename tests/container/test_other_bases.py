@@ -58,7 +58,7 @@ def build(apptainer, tree, out, *words, wheels="build/wheels/cloudmask-k80"):
     """Run build.py for the K80's base with another source."""
     return apptainer.run(
         *(tree / ".venv-build/bin/python", tree / "containers/build.py", "--gpu", "k80"),
-        *("--wheels", wheels, "--out", out, "--squashfs", "-Xcompression-level 1"),
+        *("--wheels", wheels, "--out", out, "--squashfs", "-comp lz4"),
         *("--tmp", tree / "build/tmp", "--cache", tree / "build/cache", *words),
         cwd=tree,
     )

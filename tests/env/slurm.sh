@@ -4,7 +4,7 @@
 #
 #   slurm.sh start FOLDER NODES CPUS   start it (again) for the nodes n1, n2, …; FOLDER gets its logs
 #   slurm.sh node FOLDER NAME up|kill  start one slurmd, or kill it with all that it runs
-#   slurm.sh stop FOLDER               end it; jobs are cancelled
+#   slurm.sh stop FOLDER               end it and kill its jobs
 set -euo pipefail
 
 readonly BASE_PORT=16800
@@ -73,8 +73,8 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=5
 ReturnToService=2
 SlurmdParameters=config_overrides
-SlurmdTimeout=10
-KillWait=10
+SlurmdTimeout=5
+KillWait=5
 MpiDefault=none
 JobRequeue=1
 PreemptType=preempt/partition_prio
@@ -171,16 +171,12 @@ start() {
 
 stop() {
   local -r folder=$1
-  local file
-  if [[ -s $folder/slurmctld.pid ]]; then
-    timeout 5 scancel --state=PENDING,RUNNING,SUSPENDED 2>/dev/null || true
-    for _ in {1..50}; do
-      [[ -n $(timeout 2 squeue --noheader 2>/dev/null) ]] || break
-      sleep 0.1
-    done
-  fi
-  for file in "$folder"/n*.pid "$folder/slurmctld.pid"; do
-    end "$file" TERM
+  local file name
+  end "$folder/slurmctld.pid" TERM
+  # Jobs that still run would report to the next cluster.
+  for file in "$folder"/spool-*; do
+    name=${file##*/spool-}
+    [[ ! -d $file ]] || kill_node "$folder" "$name"
   done
   rm -rf "$folder/state" "$folder"/spool-*
 }

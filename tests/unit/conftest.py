@@ -15,7 +15,7 @@ from cloudmask.report.notebook import notebook
 def real_runs(store_path, scenes, tmp_path_factory):
     """Four finished runs, two of them evaluated once more, with pictures and the other tiling."""
     from cloudmask.evaluate.job import Job, evaluate_job
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
     from cloudmask.train.run import train
 
     folder = tmp_path_factory.mktemp("report") / "runs"

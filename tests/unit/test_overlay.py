@@ -42,7 +42,8 @@ def image(patches, tmp_path):
 
 
 def make(*words):
-    command = [sys.executable, MAKE_OVERLAY, *words]
+    # Without any installed package, as on a node.
+    command = [sys.executable, "-I", "-S", MAKE_OVERLAY, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

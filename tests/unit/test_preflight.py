@@ -1,5 +1,6 @@
 """cloudmask-preflight with a made-up NVML and TensorFlow on the path of a process of its own."""
 
+import shutil
 import textwrap
 
 import pytest
@@ -52,6 +53,13 @@ def test_card_that_fits(preflight):
     assert done.stdout.startswith("preflight: ok\n")
     assert "Tesla V100, compute capability 7.0, precision float16" in done.stdout
     assert "CUDA 12.4, sm_70" in done.stdout and "550.54" in done.stdout
+
+
+def test_shared_memory_matters_to_several_gpus(preflight):
+    assert "/dev/shm" not in preflight().stdout
+    free = shutil.disk_usage("/dev/shm").free
+    line = next(line for line in preflight(cards=2).stdout.splitlines() if "/dev/shm" in line)
+    assert ("little for NCCL" in line) == (free < 1 << 30)
 
 
 def test_card_that_the_image_was_not_compiled_for(preflight):

@@ -74,6 +74,12 @@ def test_without_two_on_each_side_there_is_no_test():
     assert (found.p, found.effect, found.superiority) == (None, None, 1.0)
 
 
+def test_no_effect_size_where_the_spread_is_that_of_rounding():
+    first, second = np.full(3, 0.1), np.full(3, 0.6284)
+    assert np.var(first, ddof=1) > 0
+    assert compare(first, second).effect is None
+
+
 def test_hedges_g_by_hand():
     # Means 3 and 1, both variances 2, so that d is 2 / sqrt(2); for 2 degrees of freedom the
     # correction is 1 - 3 / 7.

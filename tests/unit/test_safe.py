@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from errors import message
 
-from cloudmask import safe, scenes
+from cloudmask import safe, scene_files, scenes
 from cloudmask.errors import SceneError
 
 # The grid of the tests: 4 x 48 pixels with the track at column 24, tie points every 16 columns with
@@ -69,13 +69,13 @@ def write_flags(folder: Path, **flags) -> None:
 def test_what_a_product_is(product, tmp_path):
     renamed = tmp_path / "renamed"
     renamed.mkdir()
-    assert safe.is_product(product)
-    assert not safe.is_product(renamed)
+    assert scene_files.is_product(product)
+    assert not scene_files.is_product(renamed)
     (renamed / "xfdumanifest.xml").touch()
-    assert safe.is_product(renamed)
-    assert not safe.is_product(tmp_path / "nowhere.SEN3")
+    assert scene_files.is_product(renamed)
+    assert not scene_files.is_product(tmp_path / "nowhere.SEN3")
     (tmp_path / "file.SEN3").touch()
-    assert not safe.is_product(tmp_path / "file.SEN3")
+    assert not scene_files.is_product(tmp_path / "file.SEN3")
 
 
 def test_temperature_is_unpacked_and_fill_is_not_valid(product):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from errors import message
 
-from cloudmask import scenes
+from cloudmask import scene_files, scenes
 from cloudmask.errors import InputError, SceneError
 
 H, W = 4, 6
@@ -230,7 +230,7 @@ def test_find_scenes_of_either_layout(tmp_path, training, inference):
     (tmp_path / training / "p.SEN3").mkdir()
 
     def names(*args):
-        return [path.stem for path in scenes.find_scenes(*args)]
+        return [path.stem for path in scene_files.find_scenes(*args)]
 
     assert names([tmp_path], "training") == ["a", "b", "p"]
     assert names([tmp_path], "inference") == ["c"]
@@ -242,9 +242,9 @@ def test_find_scenes_of_either_layout(tmp_path, training, inference):
 
 def test_find_scenes_without_any(tmp_path):
     with pytest.raises(InputError, match="no scene in it"):
-        scenes.find_scenes([tmp_path])
+        scene_files.find_scenes([tmp_path])
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
-        scenes.find_scenes([tmp_path / "nowhere"])
+        scene_files.find_scenes([tmp_path / "nowhere"])
 
 
 def test_find_scenes_of_the_same_name(tmp_path):
@@ -252,7 +252,7 @@ def test_find_scenes_of_the_same_name(tmp_path):
         (tmp_path / folder).mkdir()
         write_hdf5(tmp_path / folder / "s.hdf")
     with pytest.raises(InputError, match="a scene named s is also at"):
-        scenes.find_scenes([tmp_path])
+        scene_files.find_scenes([tmp_path])
 
 
 def test_the_other_part_of_a_data_set_stays_out(tmp_path):
@@ -260,11 +260,11 @@ def test_the_other_part_of_a_data_set_stays_out(tmp_path):
     for part in ("training", "inference", "ssts"):
         (tmp_path / "set" / part).mkdir(parents=True)
         (tmp_path / "set" / part / f"S3A_{part}.hdf").touch()
-    names = [path.stem for path in scenes.find_scenes([tmp_path], role="training")]
+    names = [path.stem for path in scene_files.find_scenes([tmp_path], role="training")]
     assert names == ["S3A_training"]
-    assert len(scenes.find_scenes([tmp_path])) == 3
+    assert len(scene_files.find_scenes([tmp_path])) == 3
     inside = tmp_path / "set" / "inference"
-    assert len(scenes.find_scenes([inside], role="training")) == 1
+    assert len(scene_files.find_scenes([inside], role="training")) == 1
     with pytest.raises(InputError, match=r"no scene in it \(but 3 in"):
         (tmp_path / "set" / "training" / "S3A_training.hdf").rename(inside / "S3A_t.hdf")
-        scenes.find_scenes([tmp_path], role="training")
+        scene_files.find_scenes([tmp_path], role="training")

@@ -75,9 +75,9 @@ class Task:
         data, tmp = (Path(self.process.stdout.readline().strip()) for _ in range(2))
         return data, tmp, json.loads(self.process.stdout.readline())
 
-    def end(self):
+    def end(self, told=""):
         """End as a job does that has finished; returns what it said."""
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(told, timeout=60)
         assert self.process.returncode == 0, errors
         return errors
 
@@ -125,6 +125,27 @@ def test_eight_at_once_copy_once(task, local):
         each.end()
         assert (ready[0][0] / "patches.h5").exists()
     late.end()
+
+
+def test_a_copy_is_kept_for_a_task_to_come(task, local):
+    first = task(local)
+    data, tmp, _ = first.ready()
+    first.end("keep\n")
+    assert (data / "patches.h5").exists() and not tmp.exists()
+    second = task(local)
+    assert second.ready()[2]["method"] == "found another task's copy"
+    second.end("keep\n")
+    # The one to come never comes: the mark loses its meaning, or somebody sweeps.
+    sweep = [STAGE, "sweep", "--local", local]
+    subprocess.run(sweep, check=True)
+    assert (data / "patches.h5").exists()
+    os.utime(data.parent / ".kept", (0, 0))
+    subprocess.run(sweep, check=True)
+    assert not data.exists()
+    third = task(local)
+    third.ready()
+    third.end("keep\n")
+    subprocess.run([*sweep, "--kept"], check=True)
 
 
 def test_a_killed_copier_holds_nobody_up(task, local):

@@ -12,7 +12,8 @@ from sklearn.model_selection import train_test_split
 from cloudmask.errors import InputError, SceneError
 from cloudmask.patches import crop_patches
 from cloudmask.prepare import Options, prepare
-from cloudmask.scenes import find_scenes, read_scene
+from cloudmask.scene_files import find_scenes
+from cloudmask.scenes import read_scene
 from cloudmask.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
 
 

@@ -13,7 +13,8 @@ from cloudmask import synthetic, synthetic_scene
 from cloudmask.commands import synth
 from cloudmask.errors import InputError
 from cloudmask.patches import crop_patches
-from cloudmask.scenes import find_scenes, read_scene
+from cloudmask.scene_files import find_scenes
+from cloudmask.scenes import read_scene
 from cloudmask.synthetic import make_scenes, scene_name
 from cloudmask.synthetic_scene import make_scene
 

@@ -5,6 +5,7 @@ one that it was compiled for. This looks first and says what to take instead.
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from cloudmask.train.devices import without_greeting
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
 DRIVER_OF_NODE = Path("/proc/driver/nvidia/version")
 
+# GPUs of one node exchange gradients through it; NVIDIA runs its containers with 1 GB.
+SHARED_MEMORY, SHARED_MEMORY_BYTES = Path("/dev/shm"), 1 << 30
+
+NO_IMAGE = "no image of ours (CLOUDMASK_BASE is not set)"
 NO_GPU = "no GPU is visible; ask the scheduler for one, or say that the CPU is meant: --cpu"
 NO_NV = (
     "the node has NVIDIA's driver, this process sees no GPU; start the container with --nv, and "
@@ -54,11 +59,13 @@ def preflight(device: str = "gpu") -> Report:
     """Compare this image with this machine. `device`: "gpu", "cpu", or "auto", what is there."""
     report, table = Report(), read_bases()
     base = table.bases.get(os.environ.get("CLOUDMASK_BASE", ""))
-    build = build_info()
-    report.add("image", _image(base, build))
     if device == "cpu":
+        # Nothing is compared, so TensorFlow need not be loaded, which takes seconds.
+        report.add("image", f"base {base.name}" if base else NO_IMAGE)
         report.add("device", "CPU, as asked")
         return report
+    build = build_info()
+    report.add("image", _image(base, build))
     gpus = Gpus()
     gpus.close()
     if not gpus.names:
@@ -75,6 +82,10 @@ def preflight(device: str = "gpu") -> Report:
         _check_card(report, table, build, gpus, index, name)
     if base and gpus.driver:
         _check_driver(report, table, base, gpus)
+    if len(gpus.names) > 1:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+        little = ", little for NCCL: expected 1 GB" if free < SHARED_MEMORY_BYTES else ""
+        report.add("/dev/shm", f"{free / 1e9:.2f} GB free{little}")
     return report
 
 
@@ -89,7 +100,7 @@ def build_info() -> Mapping:
 
 
 def _image(base: Base | None, build: Mapping) -> str:
-    parts = [f"base {base.name}"] if base else ["no image of ours (CLOUDMASK_BASE is not set)"]
+    parts = [f"base {base.name}"] if base else [NO_IMAGE]
     parts.append(f"TensorFlow {build.get('tensorflow', 'missing')}")
     if build.get("is_cuda_build"):
         parts.append(f"CUDA {build.get('cuda_version', 'of unknown version')}")

@@ -23,13 +23,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cloudmask import safe, store
+from cloudmask import store
 from cloudmask.conversion import convert, statistics
 from cloudmask.errors import EXIT_FAULT, Fault, InputError, SceneError
 from cloudmask.files import sha256, whole_lines
 from cloudmask.lock import exclusive
 from cloudmask.patches import PATCH, crop_grid, crop_patches
 from cloudmask.progress import track
+from cloudmask.scene_files import is_product
 from cloudmask.scenes import check_scene, read_scene
 
 PIXELS = PATCH * PATCH
@@ -290,7 +291,7 @@ def _write_scene(task: Task, partial: Path, offsets: dict[str, int], options: Op
 
 def _checksum(path: Path) -> str:
     """SHA-256 of a scene; of a product folder, of its files' names and checksums."""
-    if not safe.is_product(path):
+    if not is_product(path):
         return sha256(path)
     lines = (f"{sha256(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
     return hashlib.sha256("".join(lines).encode()).hexdigest()

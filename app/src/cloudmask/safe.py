@@ -54,15 +54,6 @@ class RawScene:
     notes: tuple[str, ...]
 
 
-def is_product(path: Path | str) -> bool:
-    """Whether `path` is a product folder: named *.SEN3, or with a manifest; never raises."""
-    path = Path(path)
-    try:
-        return path.is_dir() and (path.suffix == ".SEN3" or (path / "xfdumanifest.xml").is_file())
-    except OSError:  # no permission to look
-        return False
-
-
 def check_product(path: Path | str) -> tuple[int, int]:
     """Height and width of the 1 km grid, from headers alone.
 

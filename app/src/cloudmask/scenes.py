@@ -1,11 +1,10 @@
-"""Find, read, check and normalise scenes: published HDF5 files and Level-1 SLSTR products.
+"""Read, check and normalise scenes: published HDF5 files and Level-1 SLSTR products.
 
 A scene has nine channels, reflectances S1 to S6 and brightness temperatures S7 to S9, and a mask in
 which 1 is cloud. (One sentence of the benchmark's paper calls the output the probability of clear
 sky; the published loader sets 1 where the Bayesian cloud flags are set, and that is what counts.)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import h5py
 import numpy as np
 
 from cloudmask import safe
-from cloudmask.errors import InputError, SceneError
+from cloudmask.errors import SceneError
+from cloudmask.scene_files import is_product
 
 CHANNELS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")
 REFLECTANCES = 6
@@ -41,9 +41,6 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 NAN_POLICIES = ("ignore", "fill", "error")
 TRUTHS = ("bayes", "summary")
 
-# Folder names of the public data set: today's and those in older texts.
-ROLES = {"training": ("training", "one-day"), "inference": ("inference", "ssts")}
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -70,58 +67,10 @@ class Scene:
         return int(self.valid.size - np.count_nonzero(self.valid))
 
 
-def find_scenes(places: Sequence[Path | str], role: str | None = None) -> list[Path]:
-    """Scenes among `places` (files, product folders, or folders searched in depth), by name.
-
-    `role` ("training" or "inference") picks that part of a data set whose top folder is given.
-    Raises InputError if a place is missing, holds no scene, or two scenes have the same name.
-    """
-    found: dict[str, Path] = {}
-    for place in map(Path, places):
-        for path in _scenes_below(place, role):
-            if path.stem in found and found[path.stem].resolve() != path.resolve():
-                raise InputError(
-                    f"{path}: a scene named {path.stem} is also at {found[path.stem]}; "
-                    "names must differ"
-                )
-            found[path.stem] = path
-    return [found[name] for name in sorted(found)]
-
-
-def _scenes_below(place: Path, role: str | None) -> list[Path]:
-    if not place.exists():
-        raise InputError(f"{place}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
-    if place.is_file() or safe.is_product(place):
-        return [place]
-    found = [
-        path
-        for path in place.rglob("*")
-        if (path.suffix in (".hdf", ".h5") and path.is_file() and not path.name.startswith("."))
-        or (path.suffix == ".SEN3" and path.is_dir())
-    ]
-    # What belongs to the other part of the data set: test scenes must not get into training.
-    others = {name for other, names in ROLES.items() if role and other != role for name in names}
-    below = [path for path in found if not others & set(path.relative_to(place).parts)]
-    if not below:
-        aside = f" (but {len(found)} in {', '.join(sorted(others))})" if found else ""
-        raise InputError(
-            f"{place}: no scene in it{aside}; expected HDF5 files (*.hdf) or Level-1 product "
-            "folders (*.SEN3), also in sub-folders"
-        )
-    for path in below:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{str(path)!a}: the name is not UTF-8; expected a plain one"
-            ) from None
-    return below
-
-
 def check_scene(path: Path | str, truth: str = "bayes") -> tuple[int, int]:
     """Height and width of a scene, from headers alone; raises SceneError if it cannot be used."""
     path = Path(path)
-    if safe.is_product(path):
+    if is_product(path):
         return safe.check_product(path)
     with _open(path) as file:
         return _check_layout(path, file, truth)
@@ -136,7 +85,7 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     """
     path = Path(path)
     notes: tuple[str, ...] = ()
-    if safe.is_product(path):
+    if is_product(path):
         raw = safe.read_product(path, truth)
         reflectance, temperature, mask = raw.reflectance, raw.temperature, raw.mask
         channels, true_field, notes = raw.channels, None, raw.notes

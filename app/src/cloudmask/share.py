@@ -8,10 +8,12 @@ In a directory of the node's own disk:
         tmp/                       for the task's temporary files
       ID/                          an overlay's files, by the checksum of their content
         .copying                   locked by whoever copies; the others wait for it
+        .kept                      the last user expects another: a later task of an array
         data/patches.h5 …
 
 All locks are the kernel's (flock): it takes them from a process that dies, however it dies. Who
-comes or goes removes the directories of holders that are dead, and copies that no living one uses.
+comes or goes removes the directories of holders that are dead, and copies that no living one uses
+and that are not kept for one to come.
 """
 
 import contextlib
@@ -32,6 +34,10 @@ from cloudmask.overlay import manifest
 
 COPIED, WAITED, FOUND = "copied", "waited for another task's copy", "found another task's copy"
 SHARED = "read from the shared file system"
+
+KEPT = ".kept"
+# A later task of an array comes to a node within minutes of the one before, or not at all.
+KEPT_SECONDS = 3600
 
 # Left free beside the copy: temporary files of the tasks, and what rounding a file system does.
 RESERVE = 64 << 20
@@ -96,12 +102,17 @@ class Share:
             SHARED, begin, 0, "; ".join(refused) or "no node-local directory is set"
         )
 
-    def close(self) -> None:
-        """Give the share back; the last task on the node takes the copy along."""
+    def close(self, keep: bool = False) -> None:
+        """Give the share back; the last task on the node takes the copy along unless `keep`."""
         if self._holder is None:
             return
         holder, self._holder = self._holder, None
         with _tidying(self._folder):
+            mark = self._content / KEPT
+            if keep:
+                mark.touch()
+            else:
+                mark.unlink(missing_ok=True)
             shutil.rmtree(Path(holder.name).parent, ignore_errors=True)
             holder.close()
 
@@ -161,13 +172,17 @@ class Share:
         return self._folder / self._manifest.id
 
 
-def sweep(places: Sequence[Path]) -> None:
-    """Remove what this user's dead tasks have left in these node-local directories."""
+def sweep(places: Sequence[Path], kept: bool = False) -> None:
+    """Remove what this user's dead tasks have left in these node-local directories.
+
+    With `kept` also copies that are kept for a task to come.
+    """
     for place in places:
         folder = place / f"cloudmask-{_user()}"
         if folder.is_dir():
             with contextlib.suppress(OSError), _tidying(folder):
-                pass
+                for mark in folder.glob(f"*/{KEPT}") if kept else ():
+                    mark.unlink()
 
 
 @contextlib.contextmanager
@@ -187,6 +202,9 @@ def _tidy(folder: Path) -> None:
             used.add((home / "content").read_text(encoding="utf-8"))
         else:
             shutil.rmtree(home, ignore_errors=True)
+    for mark in folder.glob(f"*/{KEPT}"):
+        if time.time() - mark.stat().st_mtime < KEPT_SECONDS:
+            used.add(mark.parent.name)
     for path in folder.iterdir():
         if path.is_dir() and path.name not in {"holders", *used}:
             shutil.rmtree(path, ignore_errors=True)

@@ -6,13 +6,15 @@ import sys
 import time
 from pathlib import Path
 
-from cloudmask.commands import run
+from cloudmask.commands import jobs, run
 
 EPILOG = """\
 examples:
   cloudmask-grid plan app/configs/experiments/paper.yaml
   cloudmask-grid submit study.yaml --data patches.h5 --jobs 2
   cloudmask-grid submit study.yaml --site greene --gpu v100 --dry-run
+  cloudmask-grid chain study.yaml --site greene --gpu v100 --dry-run
+  cloudmask-grid batch slurm/scaling.sbatch --site greene --gpu v100 --gpus 4 --nodes 2
   cloudmask-grid status study.yaml
   sbatch --array=$(cloudmask-grid missing study.yaml) slurm/train.sbatch study.yaml
   cloudmask-grid rerun study.yaml --data patches.h5
@@ -45,12 +47,16 @@ def parser() -> argparse.ArgumentParser:
     )
     for verb in (submit, rerun):
         _executor(verb)
+        jobs.add_shape(verb)
+    jobs.add(verbs, _verb(verbs, "chain", jobs.CHAIN))
     _verb(verbs, "status", "show the state of every row")
     watch = _verb(verbs, "watch", "show the state again and again until nothing runs or waits")
     watch.add_argument(
         "--every", type=float, default=WATCH_SECONDS, metavar="S", help="seconds (5)"
     )
     _verb(verbs, "missing", "print what is neither finished nor running, as --array takes it")
+    where = _verb(verbs, "where", "print the run directory of a row")
+    where.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
     row = _verb(verbs, "run", "execute one row in this process, as cloudmask-train would")
     row.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
     _data(row, required=True)
@@ -153,6 +159,7 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
         arguments.gpu,
         Work(arguments.data, tuple(arguments.scenes)),
         arguments.jobs,
+        jobs.shape(arguments),
     )
     if arguments.dry_run:
         handover.show(planned)
@@ -208,7 +215,7 @@ def _missing(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from cloudmask.commands import train
     from cloudmask.experiments import row
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)
@@ -218,6 +225,13 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{frozen.run(chosen)}: finished already")
     else:
         train.tell(frozen.run(chosen), result)
+
+
+def _where(arguments: argparse.Namespace) -> None:
+    planned = _planned(arguments, write=True)
+    row = planned.row(arguments.index)
+    planned.config(row)
+    print(planned.run(row))
 
 
 def _planned(arguments: argparse.Namespace, write: bool):
@@ -245,9 +259,13 @@ VERBS = {
     "plan": _plan,
     "submit": _submit,
     "rerun": _rerun,
+    "chain": lambda arguments: jobs.chain(arguments, _planned),
+    "batch": jobs.batch,
     "status": _status,
     "watch": _watch,
     "missing": _missing,
+    "where": _where,
+    "site": jobs.site,
     "run": _run,
 }
 

@@ -1,4 +1,4 @@
-"""make-overlay: patches to overlay image; check one; tell who holds one."""
+"""make-overlay (cloudmask-overlay): patches to overlay image; check one; tell who holds one."""
 
 import argparse
 import os
@@ -23,7 +23,6 @@ Nothing is done if the image was made from the same inputs. Needs e2fsprogs, no 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="make-overlay",
         description="Put patches, and scenes if asked, into one ext3 image for container runtimes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -112,7 +111,7 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
         raise InputError(f"{patches}: not HDF5; expected a patch store of cloudmask-prepare")
     sources = {manifest.PATCHES: patches}
     if scenes:
-        from cloudmask.scenes import find_scenes
+        from cloudmask.scene_files import find_scenes
 
         for scene in find_scenes([scenes], role="inference"):
             if scene.is_dir():

@@ -1,11 +1,16 @@
-"""cloudmask-preflight: does this image fit this GPU and its driver."""
+"""cloudmask-preflight: does this image fit this GPU and its driver; can a job's work begin."""
 
 import argparse
+from pathlib import Path
 
 from cloudmask.commands import run
 from cloudmask.errors import InputError
 
 EPILOG = """\
+examples:
+  cloudmask-preflight
+  cloudmask-preflight --cpu --overlay patches.ext3 --local $TMPDIR --experiment paper --index 3
+
 Exit code 0 if work can begin, 2 if not; then the report says which image to take instead.
 """
 
@@ -14,26 +19,47 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="cloudmask-preflight",
-        description="Compare what TensorFlow was compiled for with this node's GPU and driver.",
+        description="Compare what TensorFlow was compiled for with this node's GPU and driver, and "
+        "look at what a job is given.",
         epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     device = parser.add_mutually_exclusive_group()
     device.add_argument("--cpu", action="store_true", help="the CPU is meant: no GPU is no problem")
     device.add_argument("--auto", action="store_true", help="check the GPU only where there is one")
+    job = parser.add_argument_group("what a job is given")
+    job.add_argument("--overlay", type=Path, metavar="IMAGE.ext3", help="overlay image")
+    job.add_argument(
+        "--local",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="directory of the node's own disk; may be repeated",
+    )
+    job.add_argument("--experiment", metavar="E", help="experiment, as for cloudmask-grid")
+    job.add_argument("--index", type=int, default=1, metavar="N", help="number of its row (1)")
+    job.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (runs)"
+    )
     return parser
 
 
 def main() -> int:
     """Entry point."""
     arguments = parser().parse_args()
-    device = "cpu" if arguments.cpu else "auto" if arguments.auto else "gpu"
-    return run(lambda: _preflight(device))
+    return run(lambda: _preflight(arguments))
 
 
-def _preflight(device: str) -> None:
+def _preflight(arguments: argparse.Namespace) -> None:
+    from cloudmask.experiments import readiness
     from cloudmask.preflight import preflight
 
-    report = preflight(device)
+    report = preflight("cpu" if arguments.cpu else "auto" if arguments.auto else "gpu")
+    if arguments.overlay:
+        readiness.check_overlay(report, arguments.overlay, arguments.local)
+    if arguments.experiment:
+        readiness.check_row(report, arguments.experiment, arguments.index, arguments.runs)
     print(report.text(), flush=True)
     if report.problems:
         raise InputError(report.problems[0])

@@ -68,7 +68,7 @@ def main() -> int:
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from cloudmask.prepare import Options, prepare
-    from cloudmask.scenes import find_scenes
+    from cloudmask.scene_files import find_scenes
 
     def cut_off(*_) -> None:
         raise CutOff(f"{arguments.out}: the same command continues")

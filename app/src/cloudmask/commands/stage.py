@@ -23,7 +23,8 @@ checksums of the manifest beside the image while they are copied.
 `share` keeps one copy of all the overlay's files per node: the first task copies, others wait for
 it or find it. It prints three lines (folder with the files, empty if they are to be read from the
 overlay; the task's folder for temporary files; a record in JSON) and keeps the copy until its
-standard input ends or it gets SIGTERM; the last task on the node removes it.
+standard input ends or it gets SIGTERM; the last task on the node removes it, unless it was told
+"keep" on its standard input, since another task is to come.
 """
 
 
@@ -71,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
             help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
         )
     sweep = verbs.add_parser("sweep", help="remove copies that tasks of yours left when they died")
+    sweep.add_argument(
+        "--kept", action="store_true", help="also those that are kept for a task to come"
+    )
     for verb in (share, sweep):
         verb.add_argument(
             "--local",
@@ -111,18 +115,18 @@ def _share(arguments: argparse.Namespace) -> None:
     # The warning before a time limit is the training's; some batch systems send it to everyone.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     share = Share(arguments.image, arguments.local, arguments.workers)
+    told = ""
     try:
         staged = share.open()
         print(f"{staged.data}\n{staged.tmp}\n{json.dumps(staged.as_json())}", flush=True)
         print(_sentence(staged), file=sys.stderr, flush=True)
-        while sys.stdin.buffer.read(1):
-            pass
+        told = sys.stdin.read()
     except Asked:
         raise CutOff(f"{arguments.image}: asked to stop; the copy is given back") from None
     finally:
         # Another signal must not keep this from tidying up.
         _handle(signal.SIG_IGN)
-        share.close()
+        share.close(keep=told == "keep\n")
 
 
 def _handle(handler) -> None:
@@ -136,17 +140,15 @@ def _sentence(staged) -> str:
             f"WARNING: {staged.overlay}: NOT on the node's own disk, {staged.method}, which "
             f"starves a GPU: {staged.reason}"
         )
-    rate = f", {staged.bytes / 1e6 / staged.seconds:.0f} MB/s, verified" if staged.bytes else ""
-    return (
-        f"{staged.data}: {staged.method} in {staged.seconds:.2f} s "
-        f"({staged.bytes / 1e9:.2f} GB{rate})"
-    )
+    size, rate = staged.bytes / 1e9, staged.bytes / 1e6 / max(staged.seconds, 1e-9)
+    copied = f" ({size:.2f} GB, {rate:.0f} MB/s, verified)" if staged.bytes else ""
+    return f"{staged.data}: {staged.method} in {staged.seconds:.2f} s{copied}"
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
     from cloudmask.share import sweep
 
-    sweep(arguments.local)
+    sweep(arguments.local, arguments.kept)
 
 
 VERBS = {"extract": _extract, "share": _share, "sweep": _sweep}

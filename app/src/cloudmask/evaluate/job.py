@@ -16,7 +16,7 @@ from cloudmask.pipeline import Batches
 from cloudmask.record import provenance, result
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
-from cloudmask.scenes import find_scenes
+from cloudmask.scene_files import find_scenes
 from cloudmask.store import PatchStore
 from cloudmask.train.devices import POLICIES, choose_precision, open_devices
 

@@ -64,11 +64,14 @@ class Site(Section):
             raise InputError(f"--gpu {name}: not at this site; expected one of {known}")
         return self.gpus[name]
 
-    def environment(self, gpu: str | None) -> dict[str, str]:
-        """The variables that the job scripts work by; slurm/lib/environment.sh reads them."""
+    def environment(self, gpu: str | None, image: str = "") -> dict[str, str]:
+        """The variables that the job scripts work by; slurm/lib/environment.sh reads them.
+
+        `image` instead of the GPU's own.
+        """
         chosen = self.gpu(gpu)
         return {
-            "CLOUDMASK_IMAGE": chosen.image,
+            "CLOUDMASK_IMAGE": image or chosen.image,
             "CLOUDMASK_DEVICE": chosen.device or ("gpu" if chosen.gres else "cpu"),
             "CLOUDMASK_OVERLAY": self.overlay,
             "CLOUDMASK_SCENES": self.scenes,
@@ -76,7 +79,7 @@ class Site(Section):
             "CLOUDMASK_MODULES": " ".join(self.modules),
         }
 
-    def sbatch(self, gpu: str | None, gpus: int = 1, nodes: int = 1) -> list[str]:
+    def sbatch(self, gpu: str | None, gpus: int = 1, nodes: int = 1, image: str = "") -> list[str]:
         """Options of sbatch for `nodes` nodes with `gpus` GPUs each; raises InputError."""
         chosen = self.gpu(gpu)
         if self.account_required and not (self.account or os.environ.get("SBATCH_ACCOUNT")):
@@ -84,7 +87,8 @@ class Site(Section):
                 "this site wants an account: export SBATCH_ACCOUNT=yours, or account: in its file"
             )
         partition = chosen.partition or self.partition
-        variables = ",".join(f"{name}={value}" for name, value in self.environment(gpu).items())
+        values = self.environment(gpu, image)
+        variables = ",".join(f"{name}={value}" for name, value in values.items())
         return [
             *([f"--account={self.account}"] if self.account else []),
             *([f"--partition={partition}"] if partition else []),
@@ -99,6 +103,13 @@ class Site(Section):
             *chosen.options,
             f"--export=ALL,{variables}",
         ]
+
+    def sbatch_without_gpu(self, gpu: str | None) -> list[str]:
+        """Options of sbatch for work with this GPU's image that needs none.
+
+        As the site's "cpu" asks; where it has no such entry, as the GPU does.
+        """
+        return self.sbatch("cpu" if "cpu" in self.gpus else gpu, image=self.gpu(gpu).image)
 
 
 def load(name_or_path: str | Path) -> Site:

@@ -163,5 +163,5 @@ def scaling(found: Collection) -> Drawing:
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     legend(figure, [*handles, handle("ideal", GREY, "--")])
-    caption = "Training throughput at one global batch size; the table has the efficiencies."
+    caption = "Training throughput; the table has the efficiencies."
     return Drawing("scaling", title, caption, figure)

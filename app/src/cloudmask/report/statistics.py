@@ -130,7 +130,8 @@ def _hedges(a: np.ndarray, b: np.ndarray) -> float | None:
     if min(a.size, b.size) < 2:
         return None
     pooled = math.sqrt(((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom)
-    if not pooled:
+    # Equal values have a spread, too: that of rounding.
+    if pooled <= 1e-12 * max(abs(a).max(), abs(b).max()):
         return None
     return float((a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1)))
 

@@ -70,6 +70,10 @@ def machines(runs: Sequence[Run]) -> list[Machine]:
     ]
 
 
+# What differs between the groups of one scaling.
+VARYING = ("workers", "nodes", "training.batch_size")
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Patches per second by number of workers, everything else equal."""
@@ -86,17 +90,27 @@ class Scaling:
 
 
 def scalings(groups: Sequence[Group]) -> list[Scaling]:
-    """One for every set of groups that differ in their workers only."""
+    """One for every set of groups that differ in their workers only.
+
+    With the workers either the global batch may stay the same (strong scaling) or the batch of each
+    (weak scaling); one group may be in a set of both kinds.
+    """
     found: dict[tuple, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     labels = {}
     for group in groups:
-        rest = {k: str(v) for k, v in group.factors.items() if k not in ("workers", "nodes")}
+        rest = {k: str(v) for k, v in group.factors.items() if k not in VARYING}
         rates = group.values(lambda run: run.patches_per_second)
-        workers = group.factors.get("workers")
-        if rates and workers:
-            key = tuple(sorted(rest.items()))
+        workers, batch = group.factors.get("workers"), group.factors.get("training.batch_size")
+        if not (rates and workers):
+            continue
+        kinds = {"": None}
+        if batch:
+            kinds = {"global batch": batch, "batch per worker": batch / workers}
+        for kind, size in kinds.items():
+            key = (kind, size, *sorted(rest.items()))
             found[key][workers] += rates
-            labels.setdefault(key, group.label.replace(f" ×{workers}", ""))
+            own = group.label.replace(f" ×{workers}", "")
+            labels.setdefault(key, f"{own} · {kind} {size:g}" if kind else own)
     return [
         Scaling(
             labels[key],

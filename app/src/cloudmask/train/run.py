@@ -1,7 +1,6 @@
 """One run, from an empty run directory to `result.json`."""
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,13 @@ from cloudmask.evaluate.inference import Predictor
 from cloudmask.files import replacing
 from cloudmask.lock import exclusive
 from cloudmask.pipeline import Batches
-from cloudmask.record import provenance, result
+from cloudmask.record import provenance, result, staged
 from cloudmask.record.events import EventLog
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices, place
 from cloudmask.train.loop import Loop
+from cloudmask.train.signals import stop_requests
 from cloudmask.train.step import Steps
 
 
@@ -41,7 +41,7 @@ def train(
     signal or the death of another worker ended it; Fault if the work cannot go on.
     """
     # Before TensorFlow is loaded, which takes a while in which the batch system may end us.
-    with _signals() as cut_off:
+    with stop_requests() as cut_off:
         return _train_alone(config, data, run, scenes, command, force, cut_off)
 
 
@@ -108,14 +108,16 @@ def _train(
         log.init_stop()
         if devices.chief:
             _tell(config, patches, split, devices, precision, messages)
-        log.staging_start()
-        log.staging_stop()
+        begin, end = staged.times()
+        log.staging_start(begin)
+        log.staging_stop(end)
         log.run_start()
         with watch.timer("training"), _explained(config, run, devices):
             loop.fit()
         outcome = _outcome(config, loop, watch, system, precision)
         if not devices.chief:
             return outcome
+        outcome["training"]["staging_seconds"] = staged.seconds(run / "mlperf.log")
         with replacing(run / "model.keras") as path:
             steps.published().save(path)
         if scenes:
@@ -157,19 +159,6 @@ def _check_batch(config: Config, devices: Devices) -> None:
             f"training.batch_size: {batch} does not divide among {devices.replicas} devices; "
             f"expected a multiple of {devices.replicas}"
         )
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGUSR1 set: the batch system wants the run to stop soon."""
-    asked = threading.Event()
-    wanted = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, lambda *_: asked.set()) for number in wanted]
-    try:
-        yield asked
-    finally:
-        for number, handler in zip(wanted, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -272,8 +261,9 @@ def _tell(
     print(
         f"{config.name}: {len(split.training)} patches of {split.training_scenes} scenes train, "
         f"{len(split.validation)} of {split.validation_scenes} validate; "
-        f"batch {config.training.batch_size} on {devices.replicas} x {devices.gpu or 'CPU'}, "
-        f"{precision}",
+        f"global batch {config.training.batch_size} on {devices.replicas} x "
+        f"{devices.gpu or 'CPU'} of {devices.workers} nodes, "
+        f"learning rate {config.training.learning_rate:g}, {precision}",
         flush=True,
     )
     if patches.missing_channels:

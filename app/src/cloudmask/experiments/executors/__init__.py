@@ -21,6 +21,14 @@ class Work:
         return ["--data", str(self.data), *scenes]
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a row gets from a batch system: GPUs of each node, and nodes."""
+
+    gpus: int = 1
+    nodes: int = 1
+
+
 def shown(command: Sequence[str | Path]) -> str:
     """A command line as a user would type it."""
     return shlex.join(map(str, command))

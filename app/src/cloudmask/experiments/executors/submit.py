@@ -12,7 +12,7 @@ from pathlib import Path
 from cloudmask import files, lock
 from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
 from cloudmask.experiments import state, submissions
-from cloudmask.experiments.executors import Work, batch, local, shown, site, ssh
+from cloudmask.experiments.executors import Shape, Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 
 LOCAL = "local"
@@ -85,6 +85,7 @@ def prepare(
     default_gpu: str,
     work: Work,
     jobs: int | None,
+    shape: Shape,
 ) -> HandOver:
     """Give each row to its site and GPU; changes nothing.
 
@@ -102,7 +103,7 @@ def prepare(
         if kind == "slurm":
             from cloudmask.experiments import sites
 
-            options = sites.load(where).sbatch(gpu or None)
+            options = sites.load(where).sbatch(gpu or None, shape.gpus, shape.nodes)
             batches.append((where, group, batch.sbatch(plan, group, options, place)))
         elif kind == "lsf":
             cluster = site.read(site.find(where), site.LsfSite)

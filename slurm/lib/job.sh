@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The steps of the jobs. To be sourced from the folder of the checkout.
+set -euo pipefail
+
+for part in container environment signals nodes staging; do
+  # shellcheck disable=SC1090 # each is checked by itself
+  source "slurm/lib/$part.sh"
+done
+
+# Which row of which experiment: the array's index, else CLOUDMASK_INDEX, else the first. A job whose
+# row is finished ends here.
+job::row() {
+  JOB_EXPERIMENT=$1
+  JOB_INDEX=${SLURM_ARRAY_TASK_ID:-${CLOUDMASK_INDEX:-1}}
+  JOB_RUN=$(environment::run cloudmask-grid where "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
+    --runs "$CLOUDMASK_RUNS") || exit
+  say "row $JOB_INDEX of $JOB_EXPERIMENT: $JOB_RUN, attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
+}
+
+job::stop_if_finished() {
+  if [[ -e $JOB_RUN/result.json ]]; then
+    say "$JOB_RUN: finished already"
+    exit 0
+  fi
+}
+
+# Whether the work can be done here, in one block, before GPU time is lost.
+job::preflight() {
+  local options=(--overlay "$CLOUDMASK_OVERLAY" "${ENVIRONMENT_LOCAL[@]/#/--local=}")
+  [[ $CLOUDMASK_DEVICE != cpu ]] || options+=(--cpu)
+  [[ -z ${JOB_EXPERIMENT:-} ]] || options+=(--experiment "$JOB_EXPERIMENT" --index "$JOB_INDEX")
+  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 || exit
+}
+
+# Train the row, and evaluate it on the scenes, until it is finished or cut off; then end the job.
+job::train() {
+  local scenes=()
+  if [[ -n $CLOUDMASK_SCENES ]]; then
+    scenes=(--scenes "$CLOUDMASK_SCENES")
+  elif grep -q '"/data/inference/' "$CLOUDMASK_OVERLAY.json"; then
+    scenes=(--scenes /data/inference)
+  fi
+  job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
+    --data /data/patches.h5 "${scenes[@]}"
+}
+
+# Metrics, masks and pictures of a finished run, beside it in `evaluation`.
+job::evaluate() {
+  if [[ -e $JOB_RUN/evaluation/result.json ]]; then
+    say "$JOB_RUN/evaluation: finished already"
+    exit 0
+  fi
+  job::run job::in_image cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
+    --out "$JOB_RUN/evaluation"
+}
+
+# Patches of the scenes, beside the overlay that is to hold them.
+job::prepare() {
+  JOB_PATCHES=${CLOUDMASK_OVERLAY%.ext3}.h5
+  environment::bind "$1"
+  job::step job::in_image cloudmask-prepare --scenes "$1" --out "$JOB_PATCHES"
+}
+
+# The overlay with the patches and, if they are there, the scenes to evaluate on; then end the job.
+job::overlay() {
+  local scenes=()
+  if [[ -d $1 ]]; then
+    environment::bind "$1"
+    scenes=(--scenes "$1")
+  fi
+  # NVIDIA's images bring mkfs.ext3, a small Debian may not; almost every node does.
+  local command=(job::in_image cloudmask-overlay)
+  environment::run env PATH=/usr/sbin:/sbin:/usr/bin:/bin mkfs.ext3 -V &>/dev/null ||
+    command=(overlays/make-overlay)
+  job::run "${command[@]}" "$JOB_PATCHES" --out "$CLOUDMASK_OVERLAY" "${scenes[@]}"
+}
+
+job::in_image() {
+  container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" "$@"
+}
+
+# Run a command, told of the job's signals; end the job if it does not succeed.
+job::step() {
+  local code=0
+  "$@" &
+  if [[ -n ${CLOUDMASK_FIRST:-} && ${SLURM_PROCID:-0} == 0 ]]; then
+    echo "$!" >"$CLOUDMASK_FIRST"
+  fi
+  signals::wait $! || code=$?
+  ((code == 0)) || job::end "$code"
+}
+
+# The same as the job's last.
+job::run() {
+  job::step "$@"
+  job::end 0
+}
+
+job::end() {
+  staging::close
+  signals::end "$1"
+}

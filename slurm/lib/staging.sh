@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# The overlay's files on the node's own disk, once per node. To be sourced.
+#
+# `cloudmask-stage share` holds this task's share in the copy for as long as this shell lives: it
+# ends with its standard input, also if the shell is killed.
+set -euo pipefail
+
+STAGING_BINDS=()
+STAGING_PROCESS=
+STAGING_TMP=
+
+staging::open() {
+  local data tmp record code=0
+  trap staging::close EXIT
+  [[ -z $SIGNALS_GOT ]] || signals::end "$CUT_OFF"
+  STAGING_KEPT=${SLURM_ARRAY_JOB_ID:+slurm/logs/.kept-$SLURM_ARRAY_JOB_ID}
+  # From here on this task answers for what is kept on its node.
+  [[ -z $STAGING_KEPT ]] || rm -f "$STAGING_KEPT/$SLURMD_NODENAME"
+  coproc STAGING {
+    container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" \
+      cloudmask-stage share "$CLOUDMASK_OVERLAY" "${ENVIRONMENT_LOCAL[@]/#/--local=}"
+  }
+  # The shell forgets these when the process ends.
+  STAGING_PROCESS=$STAGING_PID STAGING_INPUT=${STAGING[1]}
+  signals::to "$STAGING_PROCESS" TERM
+  if ! { read -r data && read -r tmp && read -r record; } <&"${STAGING[0]}"; then
+    signals::wait "$STAGING_PROCESS" || code=$?
+    signals::end "$code"
+  fi
+  signals::to ""
+  if [[ -n $data ]]; then
+    STAGING_BINDS=(--bind "$data:/data:ro")
+  else
+    # shellcheck disable=SC2034 # job.sh runs the program with it
+    STAGING_BINDS=(--option --overlay --option "$CLOUDMASK_OVERLAY:ro")
+    STAGING_TMP=$(mktemp -d -t cloudmask-XXXXXX)
+    tmp=$STAGING_TMP
+  fi
+  echo "$record" >"$tmp/staged.json"
+  export TMPDIR=$tmp
+  # As the container sees it.
+  export CLOUDMASK_STAGED=/tmp/staged.json
+}
+
+# Give the share back; whoever is the last on the node takes the copy along, unless tasks of this
+# array are still to begin: the next one finds it.
+staging::close() {
+  trap - EXIT
+  [[ -z $STAGING_TMP ]] || rm -rf "$STAGING_TMP"
+  [[ -n $STAGING_PROCESS ]] || return 0
+  unset TMPDIR
+  if staging::others_to_come; then
+    mkdir -p "$STAGING_KEPT"
+    touch "$STAGING_KEPT/$SLURMD_NODENAME"
+    echo keep >&"$STAGING_INPUT" || true
+  fi
+  exec {STAGING_INPUT}>&-
+  if ! wait "$STAGING_PROCESS" && ((${#ENVIRONMENT_LOCAL[@]})); then
+    # A signal to the whole job may have ended it amid its work.
+    environment::run cloudmask-stage sweep "${ENVIRONMENT_LOCAL[@]/#/--local=}" || true
+  fi
+  STAGING_PROCESS=
+  staging::sweep_other_nodes
+}
+
+staging::others_to_come() {
+  [[ -n ${SLURM_ARRAY_JOB_ID:-} ]] &&
+    squeue --noheader --array --jobs="$SLURM_ARRAY_JOB_ID" --states=PENDING --format=%i 2>/dev/null |
+    grep -q .
+}
+
+# The array's last task sees to nodes where a copy was kept and nobody came: a small job for each.
+staging::sweep_other_nodes() {
+  local mark node
+  [[ -d ${STAGING_KEPT:-} ]] && ! staging::others_to_come || return 0
+  for mark in "$STAGING_KEPT"/*; do
+    node=${mark##*/}
+    [[ -e $mark && $node != "$SLURMD_NODENAME" ]] || continue
+    [[ -z $(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --nodelist="$node" --states=RUNNING) ]] ||
+      continue
+    # Of several tasks that end at once, one gets the mark.
+    rm "$mark" 2>/dev/null || continue
+    sbatch --nodelist="$node" --partition="$SLURM_JOB_PARTITION" slurm/sweep.sbatch >&2 ||
+      say "WARNING: a copy is left on $node: bash slurm/sweep.sbatch removes it there"
+  done
+  rmdir "$STAGING_KEPT" 2>/dev/null || true
+}

@@ -1,0 +1,91 @@
+"""Job arrays: staging once per node, a directory for each task, tasks that are killed."""
+
+import fcntl
+
+
+def test_five_repeats_on_two_nodes(cluster):
+    name = cluster.experiment("five", repeats=5)
+    job = cluster.submit(name, "--exclude=n[3-6]", gpu="v100")
+    cluster.wait(job)
+    results = cluster.result("five")
+    assert len(results) == 5
+    logs = [cluster.log(f"{job}_{index}") for index in range(1, 6)]
+    # One GPU a node: three tasks of one node at least come one after the other.
+    assert sum("copied in" in log for log in logs) == 2
+    assert sum("found another task's copy" in log for log in logs) == 3
+    for log in logs:
+        assert log.count("preflight: ok") == 1
+        assert "global batch 4 on 1 x CPU of 1 nodes, learning rate 0.001" in log
+    seconds = [result["training"]["staging_seconds"] for result in results]
+    assert all(0 <= each < 60 for each in seconds) and any(seconds)
+    assert all(result["inference"]["scenes"] == 2 for result in results)
+    # The same seed everywhere, and nobody read another's model.
+    assert len({tuple(cluster.tree.glob(f"runs/five/000{i}*/model.keras")) for i in range(1, 6)})
+
+
+def test_eight_at_once_on_one_node_some_killed(cluster):
+    """Of eight: 1 killed in training, 2 in evaluation, 3 and 4 (its shell) while staging."""
+    name = cluster.experiment("eight", repeats=8, training__epochs=4)
+    # Somebody copies, as the eight believe, so that all are caught while they wait for it.
+    copying = hold_copying(cluster, "n3")
+    job = cluster.submit(name, "--nodelist=n3")
+    ids = {index: cluster.number(f"{job}_{index}") for index in range(1, 9)}
+
+    def holder(index):
+        return cluster.program(ids[index], "cloudmask-stage")
+
+    for index in ids:
+        cluster.until(lambda index=index: holder(index), "staging")
+    cluster.until(lambda: len(holders(cluster, "n3")) == 8, "eight holders", every=0.1)
+    holder(3).kill()
+    shell = [p for p in cluster.processes(ids[4], "slurm_script") if p.name() == "bash"]
+    shell[0].kill()
+    copying.close()
+
+    run = cluster.tree / "runs/eight"
+    first, second = (
+        cluster.until(lambda i=i: cluster.program(ids[i], "cloudmask-grid", "--data"), "training")
+        for i in (1, 2)
+    )
+    cluster.until(lambda: list(run.glob("0001*/checkpoints/000001*")), "first epoch of row 1")
+    first.kill()
+    cluster.until(lambda: list(run.glob("0002*/model.keras")), "training of row 2", every=0.002)
+    second.kill()
+    assert not list(run.glob("0002*/result.json")), "evaluation was faster than this test"
+
+    cluster.wait(job, _4="FAILED")
+    assert len(cluster.result("eight")) == 7
+    # Nobody could speak for the task whose shell was killed: it is told in status and begun again.
+    again = cluster.submit(name, "--nodelist=n3", index="4")
+    cluster.wait(again)
+    results = cluster.result("eight")
+    assert len(results) == 8
+    logs = {index: cluster.log(f"{job}_{index}") for index in ids}
+    for index in (1, 2, 3):
+        assert "attempt 1 of 10: queued again" in logs[index], logs[index]
+        assert "attempt 2" in logs[index]
+    assert "killed by SIGKILL" in logs[1]
+    assert "continues after epoch" in logs[1]
+    assert [result["training"]["attempts"] for result in results][:3] == [2, 2, 1]
+    assert sum(log.count("copied in") for log in logs.values()) == 1
+
+
+def hold_copying(cluster, node):
+    """The lock of a node's copy, held as by somebody who copies; the file to close."""
+    from cloudmask.overlay import manifest
+
+    folder = cluster.root / "local" / node / "cloudmask-cloudmask-ci"
+    content = folder / manifest.read(cluster.root / "patches.ext3").id
+    done = cluster.run("mkdir", "-p", "-m", "700", folder)
+    assert done.returncode == 0, done.stderr
+    done = cluster.run("mkdir", "-p", content)
+    lock = (content / ".copying").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (content / ".copying").chmod(0o666)
+    (content / ".kept").touch()  # nobody tidies it away
+    (content / ".kept").chmod(0o666)
+    return lock
+
+
+def holders(cluster, node):
+    return list((cluster.root / "local" / node).glob("*/holders/*/lock"))
