@@ -208,7 +208,7 @@ def _tidy(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir() and path.name not in {"holders", *used}:
             shutil.rmtree(path, ignore_errors=True)
-    if False:
+    if not used:
         shutil.rmtree(folder, ignore_errors=True)
 
 
