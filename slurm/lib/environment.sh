@@ -20,16 +20,27 @@ say() { printf '%(%H:%M:%S)T %s\n' -1 "$*" >&2; }
 
 stop_with() {
   say "error: $*"
-  exit 2
+  signals::end 2
 }
 
 environment::load() {
   local name
   export USER=${USER:-$(id -un)} CLOUDMASK_RUNS=${CLOUDMASK_RUNS:-runs}
-  environment::modules
-  if [[ -z ${CLOUDMASK_LOCAL+set} || -z ${CLOUDMASK_IMAGE+set} ]]; then
-    environment::from_site
+  [[ $PWD != *[,:]* ]] || stop_with "$PWD: container runtimes take no comma or colon in a folder's name"
+  # That of the machine where the job was submitted, as likely as not.
+  if [[ -n ${TMPDIR:-} && ! -w $TMPDIR ]]; then
+    say "TMPDIR=$TMPDIR cannot be written to here: taking /tmp"
+    unset TMPDIR
   fi
+  # The container that reads the site's file may itself need a module.
+  export CLOUDMASK_MODULES=${CLOUDMASK_MODULES-$(environment::site_modules)}
+  environment::modules
+  for name in "${SITE_VARIABLES[@]}"; do
+    if [[ -z ${!name+set} ]]; then
+      environment::from_site
+      break
+    fi
+  done
   for name in "${SITE_VARIABLES[@]}"; do
     if [[ $name != CLOUDMASK_LOCAL ]]; then
       environment::expand "${!name-}" || stop_with "$name=${!name}: \$$EXPAND_UNSET is not set"
@@ -44,6 +55,8 @@ environment::load() {
     environment::bind "$CLOUDMASK_SCENES"
   fi
   environment::bind "$(dirname "$CLOUDMASK_OVERLAY")"
+  # Where the image lies if this is a link.
+  environment::bind "$(dirname "$(realpath -m "$CLOUDMASK_OVERLAY")")"
   local place
   for place in "${ENVIRONMENT_LOCAL[@]}"; do
     environment::bind "$place"
@@ -70,6 +83,13 @@ environment::modules() {
   # shellcheck disable=SC2086 # several names
   module load $CLOUDMASK_MODULES
   set -eu
+}
+
+# The modules of the site's file: a list in brackets on one line.
+environment::site_modules() {
+  local file=${CLOUDMASK_SITE:-generic}
+  [[ -f $file ]] || file=slurm/sites/$file.yaml
+  [[ ! -f $file ]] || sed -n 's/^modules: *\[\(.*\)\].*/\1/p' "$file" | tr -d ",\"'"
 }
 
 # Set what is unset by the site's file; the image reads it, since the node may have no Python.
@@ -114,12 +134,13 @@ environment::choose_local() {
   done
 }
 
-# Make a place outside the working directory visible in the container.
+# Make a place outside the working directory visible in the container, if it is there: commands say
+# better than runtimes what is missing.
 environment::bind() {
   local path
   path=$(realpath -m "$1")
   case $path/ in
   "$PWD"/*) ;;
-  *) ENVIRONMENT_BINDS+=(--bind "$path") ;;
+  *) [[ ! -e $path ]] || ENVIRONMENT_BINDS+=(--bind "$path") ;;
   esac
 }

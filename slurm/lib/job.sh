@@ -2,6 +2,12 @@
 # The steps of the jobs. To be sourced from the folder of the checkout.
 set -euo pipefail
 
+# A batch script runs as Slurm's copy elsewhere. Submitted from within a step, say an interactive
+# shell, it inherits that step's variables, as if it were one.
+if [[ -n ${COPIED:-} ]]; then
+  unset TF_CONFIG "${!SLURM_STEP@}"
+fi
+
 for part in container environment signals nodes staging; do
   # shellcheck disable=SC1090 # each is checked by itself
   source "slurm/lib/$part.sh"
@@ -13,13 +19,14 @@ job::row() {
   JOB_EXPERIMENT=$1
   JOB_INDEX=${SLURM_ARRAY_TASK_ID:-${CLOUDMASK_INDEX:-1}}
   JOB_RUN=$(environment::run cloudmask-grid where "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
-    --runs "$CLOUDMASK_RUNS") || exit
+    --runs "$CLOUDMASK_RUNS") || signals::end "$?"
   say "row $JOB_INDEX of $JOB_EXPERIMENT: $JOB_RUN, attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
 }
 
+# End the job if this file of the run, its last, is there.
 job::stop_if_finished() {
-  if [[ -e $JOB_RUN/result.json ]]; then
-    say "$JOB_RUN: finished already"
+  if [[ -e $JOB_RUN/$1 ]]; then
+    say "$JOB_RUN/$1: finished already"
     exit 0
   fi
 }
@@ -29,34 +36,43 @@ job::preflight() {
   local options=(--overlay "$CLOUDMASK_OVERLAY" "${ENVIRONMENT_LOCAL[@]/#/--local=}")
   [[ $CLOUDMASK_DEVICE != cpu ]] || options+=(--cpu)
   [[ -z ${JOB_EXPERIMENT:-} ]] || options+=(--experiment "$JOB_EXPERIMENT" --index "$JOB_INDEX")
-  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 || exit
+  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 ||
+    signals::end "$?"
+}
+
+# The scenes to evaluate on as the array JOB_SCENES: those that are named, or those in the overlay.
+job::scenes() {
+  JOB_SCENES=()
+  if [[ -n $CLOUDMASK_SCENES ]]; then
+    JOB_SCENES=(--scenes "$CLOUDMASK_SCENES")
+  elif grep -q '"/data/inference/' "$CLOUDMASK_OVERLAY.json"; then
+    JOB_SCENES=(--scenes /data/inference)
+  fi
 }
 
 # Train the row, and evaluate it on the scenes, until it is finished or cut off; then end the job.
 job::train() {
-  local scenes=()
-  if [[ -n $CLOUDMASK_SCENES ]]; then
-    scenes=(--scenes "$CLOUDMASK_SCENES")
-  elif grep -q '"/data/inference/' "$CLOUDMASK_OVERLAY.json"; then
-    scenes=(--scenes /data/inference)
-  fi
-  job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" --runs "$CLOUDMASK_RUNS" \
-    --data /data/patches.h5 "${scenes[@]}"
+  job::scenes
+  job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
+    --runs "$CLOUDMASK_RUNS" --data /data/patches.h5 "${JOB_SCENES[@]}"
 }
 
 # Metrics, masks and pictures of a finished run, beside it in `evaluation`.
 job::evaluate() {
-  if [[ -e $JOB_RUN/evaluation/result.json ]]; then
-    say "$JOB_RUN/evaluation: finished already"
-    exit 0
+  job::scenes
+  if ((${#JOB_SCENES[@]} == 0)); then
+    environment::bind data/inference
+    JOB_SCENES=(--scenes data/inference)
   fi
-  job::run job::in_image cloudmask-eval --run "$JOB_RUN" --scenes "${CLOUDMASK_SCENES:-data/inference}" \
+  job::run job::in_image cloudmask-eval --run "$JOB_RUN" "${JOB_SCENES[@]}" \
     --out "$JOB_RUN/evaluation"
 }
 
 # Patches of the scenes, beside the overlay that is to hold them.
 job::prepare() {
   JOB_PATCHES=${CLOUDMASK_OVERLAY%.ext3}.h5
+  mkdir -p "$(dirname "$CLOUDMASK_OVERLAY")"
+  environment::bind "$(dirname "$CLOUDMASK_OVERLAY")"
   environment::bind "$1"
   job::step job::in_image cloudmask-prepare --scenes "$1" --out "$JOB_PATCHES"
 }
@@ -97,6 +113,9 @@ job::run() {
 }
 
 job::end() {
+  if (($1 == 0 || $1 == CUT_OFF)); then
+    nodes::leave
+  fi
   staging::close
   signals::end "$1"
 }

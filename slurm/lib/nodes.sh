@@ -30,13 +30,25 @@ nodes::run() {
   trap 'rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"' EXIT
   # In an allocation entered by hand, this may be another machine.
   [[ -z ${SLURM_PROCID:-} ]] || signals::by_file "$CLOUDMASK_FIRST"
-  # Since Slurm 22.05 a step does not get the job's processors by itself. A worker that dies makes
-  # the others end, which takes a moment.
-  srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=0 --wait=60 \
+  # Since Slurm 22.05 a step does not get the job's processors by itself. A worker that fails ends
+  # the step; one that is done waits for the first, which still evaluates or saves.
+  srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=1 --wait=0 \
     "$@" &
   signals::wait $! || code=$?
   [[ ! -s $CLOUDMASK_FIRST.failed ]] || code=$(<"$CLOUDMASK_FIRST.failed")
   return "$code"
+}
+
+# A worker has ended well or saved: the first says so by removing its file, the others wait for that.
+nodes::leave() {
+  [[ -n ${CLOUDMASK_FIRST:-} ]] || return 0
+  if [[ ${SLURM_PROCID:-0} == 0 ]]; then
+    rm -f "$CLOUDMASK_FIRST"
+    return 0
+  fi
+  while [[ -e $CLOUDMASK_FIRST ]]; do
+    sleep 1
+  done
 }
 
 # TensorFlow's description of the workers, one on each node of this step.

@@ -7,10 +7,13 @@
 #   KILL  nobody hears it. Another process of the job tidies up, or the next job on the node does
 #
 # A program that a signal has killed (out of memory, a dead node) is begun again, too, as it goes on
-# from its last checkpoint; a fault (1) or wrong input (2) would only come again.
+# from its last checkpoint; a fault (1), wrong input (2) or a container that cannot start (255) would
+# only come again.
 set -euo pipefail
 
 readonly CUT_OFF=75
+# Exit codes of what a signal has killed: 128 and the signal's number.
+readonly FIRST_SIGNAL=129 LAST_SIGNAL=192
 readonly MOST_ATTEMPTS=${CLOUDMASK_ATTEMPTS:-10}
 
 SIGNALS_GOT=
@@ -71,19 +74,21 @@ signals::wait() {
 # End the job with the exit code of its work, queued again where that helps.
 signals::end() {
   local -r code=$1 attempt=$((${SLURM_RESTART_COUNT:-0} + 1))
-  if ((code != CUT_OFF && code <= 128)); then
+  if ((code >= FIRST_SIGNAL && code <= LAST_SIGNAL)); then
+    say "killed by SIG$(kill -l $((code - 128)))"
+  elif ((code != CUT_OFF)); then
     # Of several nodes' codes srun tells the largest only, and this one decides.
     ((code == 0)) || [[ -z ${CLOUDMASK_FIRST:-} ]] || echo "$code" >"$CLOUDMASK_FIRST.failed"
     exit "$code"
   fi
-  ((code <= 128)) || say "killed by SIG$(kill -l $((code - 128)))"
   if [[ $SIGNALS_GOT == TERM ]]; then
     say "cancelled or preempted; the same command continues"
   elif [[ -z ${SLURM_JOB_ID:-} || -n ${SLURM_STEP_ID:-} ]]; then
     say "cut off (exit code $code); the same command continues"
   elif ((attempt >= MOST_ATTEMPTS)); then
     say "cut off in attempt $attempt of $MOST_ATTEMPTS (CLOUDMASK_ATTEMPTS): not queued again"
-  elif scontrol requeue "$SLURM_JOB_ID"; then
+  # By index: one task of each array has the array's number as its own, which means all of them.
+  elif scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"; then
     say "cut off in attempt $attempt of $MOST_ATTEMPTS: queued again"
   else
     say "cut off, and this cluster refuses to queue the job again: submit it again"

@@ -8,6 +8,7 @@ set -euo pipefail
 STAGING_BINDS=()
 STAGING_PROCESS=
 STAGING_TMP=
+STAGING_DATA=
 
 staging::open() {
   local data tmp record code=0
@@ -28,6 +29,7 @@ staging::open() {
     signals::end "$code"
   fi
   signals::to ""
+  STAGING_DATA=$data
   if [[ -n $data ]]; then
     STAGING_BINDS=(--bind "$data:/data:ro")
   else
@@ -49,7 +51,8 @@ staging::close() {
   [[ -z $STAGING_TMP ]] || rm -rf "$STAGING_TMP"
   [[ -n $STAGING_PROCESS ]] || return 0
   unset TMPDIR
-  if staging::others_to_come; then
+  # A folder of this job's own is of no use to the next.
+  if [[ $STAGING_DATA != *"${SLURM_JOB_ID:-none}"* ]] && staging::others_to_come; then
     mkdir -p "$STAGING_KEPT"
     touch "$STAGING_KEPT/$SLURMD_NODENAME"
     echo keep >&"$STAGING_INPUT" || true
@@ -64,9 +67,9 @@ staging::close() {
 }
 
 staging::others_to_come() {
-  [[ -n ${SLURM_ARRAY_JOB_ID:-} ]] &&
-    squeue --noheader --array --jobs="$SLURM_ARRAY_JOB_ID" --states=PENDING --format=%i 2>/dev/null |
-    grep -q .
+  [[ -n ${SLURM_ARRAY_JOB_ID:-} ]] || return 1
+  local words=(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --states=PENDING --format=%i)
+  [[ -n $("${words[@]}" 2>/dev/null) ]]
 }
 
 # The array's last task sees to nodes where a copy was kept and nobody came: a small job for each.
@@ -80,7 +83,9 @@ staging::sweep_other_nodes() {
       continue
     # Of several tasks that end at once, one gets the mark.
     rm "$mark" 2>/dev/null || continue
-    sbatch --nodelist="$node" --partition="$SLURM_JOB_PARTITION" slurm/sweep.sbatch >&2 ||
+    sbatch --nodelist="$node" --partition="$SLURM_JOB_PARTITION" \
+      ${SLURM_JOB_ACCOUNT:+--account="$SLURM_JOB_ACCOUNT"} ${SLURM_JOB_QOS:+--qos="$SLURM_JOB_QOS"} \
+      slurm/sweep.sbatch >&2 ||
       say "WARNING: a copy is left on $node: bash slurm/sweep.sbatch removes it there"
   done
   rmdir "$STAGING_KEPT" 2>/dev/null || true

@@ -48,7 +48,7 @@ def test_three_jobs_that_wait_for_each_other(place):
     assert "--dependency=afterok:41 --kill-on-invalid-dep=yes" in train
     assert "--gres=gpu:v100:2" in train
     assert train.endswith("--job-name=e --array=1-3 slurm/train.sbatch e.yaml")
-    assert "--dependency=aftercorr:42" in evaluate
+    assert "--dependency=aftercorr:42" in evaluate and "--gres=gpu:v100:1" in evaluate
     assert evaluate.endswith("--job-name=e-evaluate --array=1-3 slurm/evaluate.sbatch e.yaml")
     assert done.stdout.splitlines()[-3:] == ["prepare: job 41", "train: job 42", "evaluate: job 43"]
     again = grid(place, "chain", "e.yaml", "--site", "site.yaml", "--gpu", "v100")

@@ -6,21 +6,28 @@ import fcntl
 def test_five_repeats_on_two_nodes(cluster):
     name = cluster.experiment("five", repeats=5)
     job = cluster.submit(name, "--exclude=n[3-6]", gpu="v100")
+    # The last task has the array's own number; queued again, it must not take the others along.
+    last = f"{job}_5"
+    assert cluster.number(last) == job
+    cluster.until(lambda: "attempt 1" in cluster.log(last), "the last task's row")
+    cluster.run("scancel", "--batch", "--signal=USR1", last)
     cluster.wait(job)
+    restarts = [cluster.job(f"{job}_{index}")["Restarts"] for index in range(1, 6)]
+    assert restarts == ["0", "0", "0", "0", "1"]
     results = cluster.result("five")
     assert len(results) == 5
     logs = [cluster.log(f"{job}_{index}") for index in range(1, 6)]
     # One GPU a node: three tasks of one node at least come one after the other.
-    assert sum("copied in" in log for log in logs) == 2
-    assert sum("found another task's copy" in log for log in logs) == 3
+    assert sum("copied in" in log for log in logs) <= 3  # once per node, and after the array's end
+    assert sum("found another task's copy" in log for log in logs) >= 2
     for log in logs:
-        assert log.count("preflight: ok") == 1
+        assert "preflight: ok" in log
         assert "global batch 4 on 1 x CPU of 1 nodes, learning rate 0.001" in log
     seconds = [result["training"]["staging_seconds"] for result in results]
     assert all(0 <= each < 60 for each in seconds) and any(seconds)
     assert all(result["inference"]["scenes"] == 2 for result in results)
-    # The same seed everywhere, and nobody read another's model.
-    assert len({tuple(cluster.tree.glob(f"runs/five/000{i}*/model.keras")) for i in range(1, 6)})
+    models = list(cluster.tree.glob("runs/five/*/model.keras"))
+    assert len({(model.stat().st_ino, model.stat().st_mtime_ns) for model in models}) == 5
 
 
 def test_eight_at_once_on_one_node_some_killed(cluster):

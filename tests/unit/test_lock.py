@@ -13,7 +13,8 @@ import time
 import pytest
 
 from cloudmask import lock
-from cloudmask.errors import InputError
+from cloudmask.commands import run
+from cloudmask.errors import InputError, InUse
 
 HOLD = """
 import sys, time
@@ -89,6 +90,15 @@ def test_another_node_is_known_by_its_heartbeat(tmp_path, quick):
     beating.join()
     with lock.exclusive(path, "run"):  # the other one no longer moves
         pass
+
+
+def test_a_job_that_is_queued_again_waits_for_its_dead_self(monkeypatch):
+    def refuse():
+        raise InUse("run: in use by process 7 on elsewhere")
+
+    assert run(refuse) == 2
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run(refuse) == 75
 
 
 def test_a_file_system_without_locks(tmp_path, quick, monkeypatch):

@@ -1,5 +1,6 @@
 """One copy per node: tasks as processes of their own that come, wait, end and are killed."""
 
+import errno
 import fcntl
 import getpass
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudmask import files
+from cloudmask import files, share
 from cloudmask.errors import InputError
 from cloudmask.overlay import manifest
 from cloudmask.overlay.build import build, plan, tool
@@ -228,6 +229,25 @@ def test_without_room_the_next_place_is_taken_and_then_none(task, local, tmp_pat
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_network_file_system_is_no_nodes_own(tmp_path, image, monkeypatch):
+    assert share.file_system(tmp_path) not in {"", *share.NETWORK}
+    monkeypatch.setattr(share, "file_system", lambda place: "lustre")
+    mine = share.Share(image, [tmp_path], 1)
+    staged = mine.open()
+    assert (staged.method, staged.data) == (share.SHARED, "")
+    assert f"{tmp_path}: on lustre, which is no node's own" in staged.reason
+
+
+def test_a_disk_that_fails_is_passed_over(tmp_path, image, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error", "disk")
+
+    monkeypatch.setattr(share.staging, "extract", broken)
+    staged = share.Share(image, [tmp_path], 1).open()
+    assert (staged.method, "Input/output error" in staged.reason) == (share.SHARED, True)
+    assert not list(tmp_path.glob("cloudmask-*"))
 
 
 def test_a_damaged_overlay_leaves_nothing(task, image, local, tmp_path):

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from cloudmask.config import EarlyStopping
+from cloudmask.config import Config, EarlyStopping, make_config
 from cloudmask.errors import Fault
+from cloudmask.train import run as run_module
 from cloudmask.train.checkpoint import KEPT, Checkpoints
 from cloudmask.train.stopping import Stopper
 
@@ -99,3 +100,15 @@ def test_only_damaged_ones_are_no_reason_to_begin_again(checkpoints):
 
 def test_without_checkpoints(tmp_path):
     assert Checkpoints(tmp_path / "none").load() is None
+
+
+def test_a_continued_run_keeps_its_precision(tmp_path):
+    """Also on another kind of processor or GPU, where "auto" would choose another."""
+    kept = Checkpoints(tmp_path / "checkpoints")
+    assert kept.precision() is None
+    for precision in ("float32", "float16"):
+        kept.save({"epoch": 1, "step": 0, "precision": precision}, [np.zeros(2)], None)
+        assert kept.precision() == precision
+        assert run_module._precision(Config(), tmp_path) == precision
+    fixed = make_config({"training": {"precision": "bfloat16"}}, "test")
+    assert run_module._precision(fixed, tmp_path) == "bfloat16"

@@ -12,6 +12,10 @@ class InputError(Exception):
     """
 
 
+class InUse(InputError):
+    """Another living process works on the same thing."""
+
+
 class SceneError(InputError):
     """A scene cannot be used; `--skip-bad` leaves such scenes out."""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from cloudmask.errors import InputError
+from cloudmask.errors import InUse
 
 HEARTBEAT_SECONDS = 5.0
 # A holder that has not moved for three beats is dead; a loaded node may miss one or two.
@@ -93,7 +93,7 @@ def _open(path: Path, what: str) -> tuple[TextIO, bool]:
             if error.errno not in _NO_LOCKS:
                 holder = _holder(file)
                 file.close()
-                raise InputError(f"{what}: in use by {_name(holder)}") from None
+                raise InUse(f"{what}: in use by {_name(holder)}") from None
         # The holder before us may have removed the file between our opening and locking it.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -113,7 +113,7 @@ def _watch(path: Path, file: TextIO, kernel: bool, what: str) -> None:
         # Opening makes a network file system ask its server for the time stamp.
         with path.open(encoding="utf-8") as again:
             if os.fstat(again.fileno()).st_mtime_ns != first:
-                raise InputError(f"{what}: in use by {_name(holder)}")
+                raise InUse(f"{what}: in use by {_name(holder)}")
 
 
 def _holder(file: TextIO) -> dict:

@@ -39,6 +39,17 @@ KEPT = ".kept"
 # A later task of an array comes to a node within minutes of the one before, or not at all.
 KEPT_SECONDS = 3600
 
+# File systems that several nodes see, as /proc/self/mountinfo names them: their locks may be each
+# node's own, so that one would remove what another uses.
+NETWORK = frozenset(
+    [
+        *("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "panfs", "ceph", "wekafs"),
+        *("beegfs", "beegfs_nodev", "fhgfs", "orangefs", "pvfs2", "quobyte"),
+        *("fuse.ceph", "fuse.glusterfs", "fuse.quobyte", "fuse.sshfs"),
+    ]
+)
+MEMORY = frozenset({"tmpfs", "ramfs"})
+
 # Left free beside the copy: temporary files of the tasks, and what rounding a file system does.
 RESERVE = 64 << 20
 
@@ -120,6 +131,8 @@ class Share:
         """Become a holder there; returns why that cannot be."""
         if not place.is_dir():
             return f"{place}: no such directory"
+        if (kind := file_system(place)) in NETWORK:
+            return f"{place}: on {kind}, which is no node's own"
         self._folder = place / f"cloudmask-{_user()}"
         home = self._folder / "holders" / f"{platform.node()}-{os.getpid()}-{time.time_ns()}"
         try:
@@ -152,11 +165,13 @@ class Share:
                 for content, out in missing:
                     out.parent.mkdir(parents=True, exist_ok=True)
                     staging.extract(self._image, content, out, self._workers)
-            except (Fault, staging.NoRoom) as error:  # others fill the disk meanwhile
-                return "", str(error)
-            except InputError:
+            except InputError as error:
+                if isinstance(error, staging.NoRoom):  # others fill the disk meanwhile
+                    return "", str(error)
                 self.close()
                 raise
+            except (Fault, OSError) as error:  # also a disk that fails
+                return "", str(error)
         return COPIED, sum(content.size for content, _ in missing)
 
     def _staged(self, method: str, begin: float, count: int, reason: str = "") -> Staged:
@@ -183,6 +198,21 @@ def sweep(places: Sequence[Path], kept: bool = False) -> None:
             with contextlib.suppress(OSError), _tidying(folder):
                 for mark in folder.glob(f"*/{KEPT}") if kept else ():
                     mark.unlink()
+
+
+def file_system(place: Path) -> str:
+    """The type of the file system that a folder is on, "" where it cannot be told."""
+    device = place.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    for mount in mounts:
+        before, _, after = mount.partition(" - ")
+        if before.split()[2] == wanted:
+            return after.split()[0]
+    return ""
 
 
 @contextlib.contextmanager
@@ -233,8 +263,10 @@ def _lives(home: Path) -> bool:
     try:
         with (home / "lock").open() as lock:
             return _locked_by_another(lock)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # who cannot tell must not remove anything
+        return True
 
 
 def _locked_by_another(file: TextIO) -> bool:

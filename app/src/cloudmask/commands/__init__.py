@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, Fault, InputError
+from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, Fault, InputError, InUse
 
 
 def run(command: Callable[[], None]) -> int:
@@ -16,7 +16,10 @@ def run(command: Callable[[], None]) -> int:
         command()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return EXIT_INPUT
+        # A job that Slurm has queued again meets itself: a node that it lost may live on for a
+        # while, and file servers keep the locks of dead ones. Trying again later helps.
+        again = isinstance(error, InUse) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        return EXIT_CUT_OFF if again else EXIT_INPUT
     except CutOff as error:
         print(f"cut off: {error}", file=sys.stderr)
         return EXIT_CUT_OFF

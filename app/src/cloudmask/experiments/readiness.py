@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from cloudmask import share
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.experiments.experiment import load_experiment
@@ -47,9 +48,13 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
         if not place.is_dir():
             report.add("local", f"{place}: no such directory")
             continue
-        free = shutil.disk_usage(place).free
-        fits = "" if free > size else ", too little; another task may have the files there already"
-        report.add("local", f"{place}: {free / 1e9:.2f} GB free{fits}")
+        kind, free = share.file_system(place), shutil.disk_usage(place).free
+        note = "" if free > size else ", too little; another task may have the files there already"
+        if kind in share.NETWORK:
+            note = ", no node's own: passed over"
+        elif kind in share.MEMORY:
+            note += ", of the job's memory"
+        report.add("local", f"{place}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
     if not local:
         report.add("local", "no node-local directory: data is read from the shared file system")
 

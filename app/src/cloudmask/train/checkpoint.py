@@ -1,5 +1,6 @@
 """Checkpoints: everything a run needs to go on, in one file that is complete or not there."""
 
+import contextlib
 import json
 import zipfile
 import zlib
@@ -62,6 +63,13 @@ class Checkpoints:
                 f"{self.folder}: all {len(damaged)} checkpoints are damaged; remove the folder to "
                 "begin again"
             )
+        return None
+
+    def precision(self) -> str | None:
+        """What the run of the newest intact one computes in; None if there is none."""
+        for path in reversed(self._all()):
+            with contextlib.suppress(DAMAGE):
+                return _read(path)[0].get("precision")
         return None
 
     def _all(self) -> list[Path]:

@@ -127,6 +127,17 @@ def choose_precision(wanted: str) -> str:
     return "float16" if found >= FLOAT16_CAPABILITY else "float32"
 
 
+def can_compute_in(precision: str) -> bool:
+    """Whether the devices can, at whatever speed: only bfloat16 needs a GPU of its own kind."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if precision != "bfloat16" or not gpus:
+        return True
+    found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+    return found >= BFLOAT16_CAPABILITY
+
+
 def _cpu_flags() -> set[str]:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

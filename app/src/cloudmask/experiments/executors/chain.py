@@ -62,6 +62,8 @@ def jobs(
     train = batch.sbatch(plan, rows, options, place)
     yield Job("train", train, after)
     if Path(os.path.expandvars(site.scenes) or INFERENCE).is_dir():
+        # It is one process, however many train.
+        train = batch.sbatch(plan, rows, site.sbatch(gpu or None), place)
         words = [str(EVALUATE) if word == str(batch.TEMPLATE) else word for word in train]
         words = [f"{w}-evaluate" if w.startswith("--job-name=") else w for w in words]
         yield Job("evaluate", words, ("aftercorr", "train"))
