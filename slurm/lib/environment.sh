@@ -141,6 +141,11 @@ environment::bind() {
   path=$(realpath -m "$1")
   case $path/ in
   "$PWD"/*) ;;
-  *) [[ ! -e $path ]] || ENVIRONMENT_BINDS+=(--bind "$path") ;;
+  *)
+    # Twice the same makes the runtime warn.
+    if [[ -e $path && " ${ENVIRONMENT_BINDS[*]-} " != *" $path "* ]]; then
+      ENVIRONMENT_BINDS+=(--bind "$path")
+    fi
+    ;;
   esac
 }
