@@ -58,7 +58,7 @@ overlay-check: ## verify OVERLAY=patches.ext3, with IMAGE=cloudmask.sif also thr
 	@overlays/make-overlay --check "$(OVERLAY)" $(if $(wildcard $(IMAGE)),--container "$(IMAGE)")
 
 .PHONY: submit
-submit: $(VENV)/cpu.stamp ## print and submit prepare, train, evaluate: SITE=greene GPU=v100 (EXPERIMENT=paper, DRY_RUN=1)
+submit: $(VENV)/cpu.stamp ## prepare, train, evaluate as Slurm jobs; SITE=greene GPU=v100 EXPERIMENT=paper DRY_RUN=1
 	@$(BIN)/cloudmask-grid chain $(EXPERIMENT) --site "$(SITE)" $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(DRY_RUN),--dry-run)
 

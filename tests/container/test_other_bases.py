@@ -114,8 +114,7 @@ def registry(standin, tmp_path_factory):
     """A registry on loopback that holds the stand-in; yields (address of the image, digest)."""
     for program, package in (("docker-registry", "docker-registry"), ("skopeo", "skopeo")):
         if not shutil.which(program):
-            subprocess.run(["apt-get", "-qq", "update"], check=True, capture_output=True)
-            words = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", package]
+            words = ["bash", machine.REPOSITORY / "tests/env/apt.sh", package]
             subprocess.run(words, check=True, capture_output=True)
     folder = tmp_path_factory.mktemp("registry")
     with socket.socket() as free:

@@ -63,8 +63,7 @@ install_apptainer() {
   [[ -n $address ]] || stop "no mirror of Debian 12 (bookworm) among this machine's apt sources"
   # shellcheck disable=SC2064 # the folder of now
   trap "rm -rf '$work'" EXIT
-  apt-get -qq update
-  apt-get -qq install --yes --no-install-recommends "${PACKAGES[@]}" >/dev/null
+  bash "${BASH_SOURCE[0]%/*}/apt.sh" "${PACKAGES[@]}"
   download "$work/sid" sid "$address" apptainer
   download "$work/trixie" trixie "$address" libc6 libseccomp2 libsqlite3-0
 

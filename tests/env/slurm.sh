@@ -18,17 +18,8 @@ stop_with() {
 
 install_slurm() {
   command -v slurmctld >/dev/null && command -v munged >/dev/null && return
-  local -r policy=/usr/sbin/policy-rc.d
-  # No service may start by itself: the configuration is ours.
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    # shellcheck disable=SC2064 # the name of now
-    trap "rm -f '$policy'" EXIT
-  fi
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
-    slurm-wlm munge >/dev/null
+  # Its services do not start by themselves: the configuration is ours.
+  bash "${BASH_SOURCE[0]%/*}/apt.sh" slurm-wlm munge
 }
 
 start_munge() {

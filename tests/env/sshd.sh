@@ -30,17 +30,8 @@ install_sshd() {
     echo "sshd.sh: no sshd here, and only root on Debian can bring one" >&2
     exit "$CANNOT"
   fi
-  local -r policy=/usr/sbin/policy-rc.d
-  # The machine's own service must not start.
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-    as_root chmod 755 "$policy"
-    # shellcheck disable=SC2064 # the name of now
-    trap "as_root rm -f '$policy'" EXIT
-  fi
-  as_root apt-get -qq update
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-    --no-install-recommends openssh-server openssh-client >/dev/null
+  # The machine's own service does not start.
+  bash "${BASH_SOURCE[0]%/*}/apt.sh" openssh-server openssh-client
 }
 
 free_port() {

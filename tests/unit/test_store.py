@@ -1,5 +1,6 @@
 """Preparing scenes into a patch store, and reading it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from cloudmask.conversion import to_half
 from cloudmask.errors import InputError, SceneError
 from cloudmask.patches import crop_patches
 from cloudmask.prepare import Options, prepare
@@ -35,6 +37,48 @@ def test_rows_are_the_scenes_patches(paths, store_path):
         labels = store.labels[rows][..., None]
         np.testing.assert_array_equal(labels & CLOUD, crop_patches(scene.mask))
         np.testing.assert_array_equal((labels & INVALID) == 0, crop_patches(scene.valid))
+
+
+def test_how_a_scene_is_stored_changes_nothing(paths, tmp_path):
+    """Numbers in one piece are taken from the file's bytes, others are read by HDF5."""
+    other = tmp_path / "other" / paths[0].name
+    other.parent.mkdir()
+    with h5py.File(paths[0]) as source, h5py.File(other, "w") as copy:
+        for name, data in source.items():
+            wider = data.dtype if data.dtype == np.uint8 else np.float64
+            copy.create_dataset(name, data=data[...].astype(wider), compression="gzip")
+    stores = []
+    for path in (paths[0], other):
+        prepare([path], tmp_path / "p.h5", Options(), workers=1)
+        stores.append(PatchStore(tmp_path / "p.h5"))
+    one, two = stores
+    np.testing.assert_array_equal(one.patches, two.patches)
+    np.testing.assert_array_equal(one.labels, two.labels)
+    np.testing.assert_array_equal(one.statistics, two.statistics)
+    for store, path in zip(stores, (paths[0], other), strict=True):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert store.scenes["sha256"].tolist() == [digest.encode()]
+
+
+def test_values_are_rounded_to_the_nearest_half():
+    bits = np.arange(0x7BFF, dtype=np.uint16)
+    half = np.concatenate([bits, bits | 0x8000]).view(np.float16)
+    exact = half.astype(np.float32)
+    out = np.empty_like(half)
+    to_half(out, exact)
+    np.testing.assert_array_equal(out.view(np.uint16), half.view(np.uint16))
+    # Between two neighbours: the nearer one.
+    middle = (exact[1 : len(bits)] + exact[: len(bits) - 1]) / 2
+    for sign in (1, -1):
+        for factor, nearest in (
+            (1 - 2e-7, exact[: len(bits) - 1]),
+            (1 + 2e-7, exact[1 : len(bits)]),
+        ):
+            values = sign * middle * np.float32(factor)
+            out = np.empty(values.shape, np.float16)
+            to_half(out, values)
+            normal = middle > 2.0**-14
+            np.testing.assert_array_equal(out[normal], sign * nearest[normal])
 
 
 def test_statistics_are_those_of_valid_pixels(paths, tmp_path):

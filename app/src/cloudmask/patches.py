@@ -23,26 +23,24 @@ def crop_grid(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def patch_views(a: np.ndarray) -> list[np.ndarray]:
-    """Views of the patches in the middle of a scene, row-major: (1200, 1500, C) to 20 of
-    (256, 256, C).
+def patch_places(height: int, width: int) -> list[tuple[int, int]]:
+    """First row and column of each patch in the middle of a scene, row-major.
 
     The largest centred area whose sides are multiples of 256 is used: of a published scene 1024 x
     1280 pixels, which leaves out 88 rows above and below and 110 columns left and right.
     """
-    height, width = a.shape[:2]
     rows, columns = crop_grid(height, width)
     top, left = (height - rows * PATCH) // 2, (width - columns * PATCH) // 2
     return [
-        a[row : row + PATCH, column : column + PATCH]
+        (row, column)
         for row in range(top, top + rows * PATCH, PATCH)
         for column in range(left, left + columns * PATCH, PATCH)
     ]
 
 
 def crop_patches(a: np.ndarray) -> np.ndarray:
-    """The patches of `patch_views` in one array: (1200, 1500, C) to (20, 256, 256, C)."""
-    return np.stack(patch_views(a))
+    """The patches of `patch_places` in one array: (1200, 1500, C) to (20, 256, 256, C)."""
+    return np.stack([a[y : y + PATCH, x : x + PATCH] for y, x in patch_places(*a.shape[:2])])
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ which 1 is cloud. (One sentence of the benchmark's paper calls the output the pr
 sky; the published loader sets 1 where the Bayesian cloud flags are set, and that is what counts.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -84,18 +84,45 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     with the fill value; "error" raises. Raises SceneError, naming the file, if it cannot be used.
     """
     path = Path(path)
-    notes: tuple[str, ...] = ()
     if is_product(path):
-        raw = safe.read_product(path, truth)
-        reflectance, temperature, mask = raw.reflectance, raw.temperature, raw.mask
-        channels, true_field, notes = raw.channels, None, raw.notes
-    else:
-        reflectance, temperature, mask, true_field, notes = _read_hdf5(path, truth)
-        channels = np.ones(len(CHANNELS), bool)
-    image, valid = _normalise(path, reflectance, temperature, channels)
-    valid &= mask >= 0
-    if not valid.all():
-        image[~valid] = 0
+        return normalised(path, safe.read_product(path, truth), nan)
+    with _open(path) as file:
+        raw = _read_hdf5(path, file, truth)
+        true_field = _read(path, file["truth"], dtype=np.uint8) if "truth" in file else None
+    return replace(normalised(path, raw, nan), truth=true_field)
+
+
+def read_raw(path: Path | str, truth: str, content: np.ndarray | None = None) -> safe.RawScene:
+    """Read a scene as it is, in physical units; raises SceneError as `read_scene` does.
+
+    content: an HDF5 file's bytes, if they are at hand; the scene may then lie in their memory.
+    """
+    path = Path(path)
+    if is_product(path):
+        return safe.read_product(path, truth)
+    with _open(path) as file:
+        return _read_hdf5(path, file, truth, content)
+
+
+def normalised(path: Path, raw: safe.RawScene, nan: str) -> Scene:
+    """The scene `raw` that was read from `path`.
+
+    Raises SceneError if an available channel has no value at all, or by the policy `nan`.
+    """
+    height, width = raw.mask.shape
+    image = np.empty((height, width, len(CHANNELS)), np.float32)
+    valid = np.empty((height, width), bool)
+    seen = ~raw.channels
+    for first in range(0, height, BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        valid[rows] = normalise(raw, (rows, slice(None)), image[rows], seen)
+    if not seen.all():
+        index = int(np.flatnonzero(~seen)[0])
+        low, high = REFLECTANCE_RANGE if index < REFLECTANCES else TEMPERATURE_RANGE
+        raise SceneError(
+            f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
+            f"{low:g} and {high:g}, found only NaN or fill"
+        )
     invalid = int(valid.size - np.count_nonzero(valid))
     if invalid and nan == "error":
         raise SceneError(
@@ -107,55 +134,54 @@ def read_scene(path: Path | str, truth: str = "bayes", nan: str = "ignore") -> S
     return Scene(
         name=path.stem,
         image=image,
-        mask=(mask > 0).astype(np.uint8)[..., None],
+        mask=(raw.mask > 0).astype(np.uint8)[..., None],
         valid=valid[..., None],
-        channels=channels,
-        truth=true_field,
-        notes=notes,
+        channels=raw.channels,
+        notes=raw.notes,
     )
 
 
-def _normalise(
-    path: Path, reflectance: np.ndarray, temperature: np.ndarray, channels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 9) and where each available channel is finite and in range, (H, W) bool.
+def normalise(
+    raw: safe.RawScene, part: tuple[slice, slice], image: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Write the normalised `part` (rows, columns) of a scene to the contiguous `image` (h, w, 9).
 
-    Raises SceneError if one of these channels has no value at all.
+    Returns where it is valid, (h, w) bool; sets in `seen`, (9,) bool, the channels with a value.
     """
-    height, width = reflectance.shape[:2]
-    image = np.empty((height, width, len(CHANNELS)), np.float32)
+    reflectance, temperature = raw.reflectance[part], raw.temperature[part]
+    valid = _measured(reflectance, temperature, raw.channels, seen)
+    valid &= raw.mask[part] >= 0
+    warm = temperature - np.float32(TEMPERATURE_OFFSET)
+    warm /= np.float32(TEMPERATURE_SCALE)
     # NumPy copies six or three numbers at a time far faster when it takes them for one item.
-    pixels = image.reshape(height, width * len(CHANNELS)).view(PIXEL)
-    valid = np.empty((height, width), bool)
-    seen = ~channels
-    for first in range(0, height, BLOCK_ROWS):
-        rows = slice(first, first + BLOCK_ROWS)
-        good = [
-            (band[rows] >= low) & (band[rows] <= high)  # False for NaN
-            for band, (low, high) in (
-                (reflectance, REFLECTANCE_RANGE),
-                (temperature, TEMPERATURE_RANGE),
-            )
-        ]
-        measured = [part[..., k] for part in good for k in range(part.shape[2])]
-        for index in np.flatnonzero(~seen):
-            seen[index] = measured[index].any()
-        valid[rows] = True
-        for index in np.flatnonzero(channels):
-            valid[rows] &= measured[index]
-        bright = reflectance[rows] - np.float32(REFLECTANCE_OFFSET)
-        warm = temperature[rows] - np.float32(TEMPERATURE_OFFSET)
-        warm /= np.float32(TEMPERATURE_SCALE)
-        for name, values in (("reflectance", bright), ("temperature", warm)):
-            pixels[name][rows] = values.reshape(len(values), -1).view(PIXEL[name])
-    if not seen.all():
-        index = int(np.flatnonzero(~seen)[0])
-        low, high = REFLECTANCE_RANGE if index < REFLECTANCES else TEMPERATURE_RANGE
-        raise SceneError(
-            f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
-            f"{low:g} and {high:g}, found only NaN or fill"
-        )
-    return image, valid
+    pixels = image.reshape(len(image), -1).view(PIXEL)
+    for name, values in (
+        ("reflectance", reflectance - np.float32(REFLECTANCE_OFFSET)),
+        ("temperature", warm),
+    ):
+        pixels[name] = values.reshape(len(values), -1).view(PIXEL[name])
+    if not valid.all():
+        image[~valid] = 0
+    return valid
+
+
+def _measured(
+    reflectance: np.ndarray, temperature: np.ndarray, channels: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Where each available channel is finite and in range, (h, w) bool; updates `seen`."""
+    bands = (reflectance, *REFLECTANCE_RANGE), (temperature, *TEMPERATURE_RANGE)
+    valid = np.ones(reflectance.shape[:2], bool)
+    # Mostly all are, which is quickly seen; False for NaN.
+    if all(low <= band.min() and band.max() <= high for band, low, high in bands):
+        seen[...] = True
+        return valid
+    good = [(band >= low) & (band <= high) for band, low, high in bands]
+    measured = [part[..., k] for part in good for k in range(part.shape[2])]
+    for index in np.flatnonzero(~seen):
+        seen[index] = measured[index].any()
+    for index in np.flatnonzero(channels):
+        valid &= measured[index]
+    return valid
 
 
 def _open(path: Path) -> h5py.File:
@@ -206,25 +232,34 @@ def _dataset(path: Path, file: h5py.File, name: str, channels: int) -> h5py.Data
     return dataset
 
 
-def _read_hdf5(path: Path, truth: str):
-    with _open(path) as file:
-        shape = _check_layout(path, file, truth)
-        reflectance = _read(path, file["refs"])
-        temperature = _read(path, file["bts"])
-        flags = _read(path, file[truth])[..., 0]
-        true_field = _read(path, file["truth"]).astype(np.uint8) if "truth" in file else None
+def _read_hdf5(
+    path: Path, file: h5py.File, truth: str, content: np.ndarray | None = None
+) -> safe.RawScene:
+    shape = _check_layout(path, file, truth)
+    reflectance = _read(path, file["refs"], content)
+    temperature = _read(path, file["bts"], content)
     notes = []
     if reflectance.shape[:2] != shape:
         reflectance = safe.halve(reflectance)
         notes.append("reflectances of 500 m averaged 2 x 2 to the 1 km grid")
-    # -1 marks pixels without a flag value.
-    mask = np.where(np.isfinite(flags) & (flags >= 0), flags > 0, -1).astype(np.int8)
-    return reflectance, temperature, mask, true_field, tuple(notes)
+    if file[truth].dtype == np.uint8:
+        mask = _read(path, file[truth], content, np.uint8)[..., 0] > 0
+    else:
+        flags = _read(path, file[truth], content)[..., 0]
+        # -1 marks pixels without a flag value.
+        mask = np.where(np.isfinite(flags) & (flags >= 0), flags > 0, -1)
+    channels = np.ones(len(CHANNELS), bool)
+    return safe.RawScene(reflectance, temperature, mask.astype(np.int8), channels, tuple(notes))
 
 
-def _read(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+def _read(
+    path: Path, dataset: h5py.Dataset, content: np.ndarray | None = None, dtype: type = np.float32
+) -> np.ndarray:
     try:
-        return dataset.astype(np.float32)[...]
+        offset = dataset.id.get_offset()  # None unless the numbers lie in one piece
+        if content is not None and offset is not None and dataset.dtype == dtype:
+            return np.ndarray(dataset.shape, dtype, content, offset)
+        return dataset.astype(dtype)[...]
     except DAMAGE as error:
         raise SceneError(
             f"{path}: '{dataset.name[1:]}' cannot be read ({_reason(error)}); the file is damaged"
