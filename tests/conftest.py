@@ -12,18 +12,32 @@ from cloudmask import synthetic
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = (512, 512)  # four patches
+SHARE_RUNS = ("test_report", "test_report_alarms", "test_report_page")
 
 
 def pytest_collection_modifyitems(items):
-    """For two processes: a file's tests stay together, and one process has the cluster to itself.
-
-    The longest come first, so that none is left to run alone in the end.
-    """
+    """The longest first, so that none is left to run alone in the end."""
     order = {"slurm": 0, "app": 1, "container": 2, "unit": 3}
     items.sort(key=lambda item: order[item.path.parent.name])
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else item.path.stem))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """For two processes: a file's tests stay together, and one process has the cluster to itself.
+
+    So do the tests that share the report's runs. By names of files: xdist's own groups are marks
+    that it writes where pytest 9.2 does not look any more.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = Path(nodeid.partition("::")[0])
+            if file.parent.name == "slurm":
+                return "slurm"
+            return "report" if file.stem in SHARE_RUNS else str(file)
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

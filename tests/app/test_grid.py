@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import struct
 import subprocess
@@ -34,8 +33,8 @@ def at_terminal(folder, height, *arguments):
     process = subprocess.Popen(
         [GRID, *arguments],
         cwd=folder,
-        # Without the size of another terminal, which readline puts in where Python does not see it.
-        env=dict(os.environ),
+        # Without the size of another terminal, which readline may have put in.
+        env={k: v for k, v in os.environ.items() if k not in ("LINES", "COLUMNS")},
         **dict.fromkeys(("stdin", "stdout", "stderr"), its),
     )
     os.close(its)
@@ -230,11 +229,11 @@ def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
             (run / "failure.json").write_text('{"reason": "out of memory"}')
         else:
             (run / "result.json").touch()
-    done, seconds = timed(grid, "status", "runs/big")
-    assert done.stdout.endswith("10000 rows: 1000 planned, 6000 finished, 3000 failed\n")
+    printed, seconds = timed(tmp_path, "status", "runs/big")
+    assert printed.endswith("10000 rows: 1000 planned, 6000 finished, 3000 failed\n")
     assert seconds < 2
-    done, seconds = timed(grid, "missing", "runs/big")
-    assert done.stdout.startswith("3,6,9,") and done.stdout.endswith(",9000-10000\n")
+    printed, seconds = timed(tmp_path, "missing", "runs/big")
+    assert printed.startswith("3,6,9,") and printed.endswith(",9000-10000\n")
     assert seconds < 2
     # What does not fit on a terminal is counted; what failed comes first.
     (screen,) = at_terminal(tmp_path, 20, "watch", "runs/big")
@@ -245,9 +244,12 @@ def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
     assert done.returncode == 2 and "--every 0: expected seconds" in done.stderr
 
 
-def timed(grid, *arguments):
-    """The completed command and its processor seconds, which other work does not lengthen."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = grid(*arguments)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def timed(folder, *arguments):
+    """What the command prints, and its processor seconds, which other work does not lengthen."""
+    with (folder / "printed").open("w+") as file:
+        process = subprocess.Popen([GRID, *arguments], cwd=folder, stdout=file)
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+        assert process.returncode == 0
+        file.seek(0)
+        return file.read(), usage.ru_utime + usage.ru_stime
