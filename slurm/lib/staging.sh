@@ -51,8 +51,9 @@ staging::close() {
   [[ -z $STAGING_TMP ]] || rm -rf "$STAGING_TMP"
   [[ -n $STAGING_PROCESS ]] || return 0
   unset TMPDIR
-  # A folder of this job's own is of no use to the next.
-  if [[ $STAGING_DATA != *"${SLURM_JOB_ID:-none}"* ]] && staging::others_to_come; then
+  # A folder of this job's own, as its number in the name tells, is of no use to the next.
+  local -r own="[^[:alnum:]]${SLURM_JOB_ID:-none}[^[:alnum:]]"
+  if [[ ! $STAGING_DATA =~ $own ]] && staging::others_to_come; then
     mkdir -p "$STAGING_KEPT"
     touch "$STAGING_KEPT/$SLURMD_NODENAME"
     echo keep >&"$STAGING_INPUT" || true
