@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """All benchmarks of speed against their baselines: a table, a JSON file and a picture.
 
-  make bench                      all of them (about 15 minutes on 2 cores)
-  make bench ONLY="epochs"        some of: first_pass epochs training inference memory
+  make bench                      all of them (about 20 minutes on 2 cores)
+  make bench ONLY="epochs"        some of: first_pass epochs training inference memory learning
 
 Each runs in a process of its own; ours and its baseline take turns. Synthetic scenes of the
 published size are made first, once. Leave the machine alone meanwhile.
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("first_pass", "epochs", "training", "inference", "memory")
-SCENES = 24  # of the published size: 1.7 GB
+NAMES = ("first_pass", "epochs", "training", "inference", "memory", "learning")
+SCENES = 48  # of the published size: 3.3 GB
 DISTINCT = 8
-SMALL = 2  # scenes for short trainings: 40 patches
+SMALL = 5  # scenes for short trainings: 100 patches
 
 
 def main() -> None:
