@@ -16,8 +16,8 @@ from cloudmask.train.devices import choose_precision
 
 CONFIGS = Path(__file__).resolve().parents[1] / "app/configs"
 SCENES, SIZE = 16, "768x768"  # 144 patches
-FILTERS = 4
-EPOCHS = 60  # of the paper's recipe
+FILTERS = 8
+EPOCHS = 40  # of the paper's recipe
 FASTER = 5
 SEEDS = {"recipes": (1, 2, 3), "precisions": (1, 2, 3, 4, 5)}
 
