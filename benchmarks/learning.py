@@ -1,6 +1,6 @@
 """What is learnt: fast.yaml in a fifth of the paper recipe's epochs, and bfloat16 against float32.
 
-Trainings that are there already (runs/learning below --data) are used, so that it can be run in
+Trainings that are there already (trained/ below --data) are used, so that it can be run in
 parts: --only recipes, --only precisions.
 """
 
@@ -53,7 +53,7 @@ def make_scenes(data: Path) -> None:
 
 def best(store: Path, name: str, config: str, seed: int, *settings: str) -> float:
     """Best validation accuracy of any epoch of a training."""
-    run = store.parent / "runs/learning" / f"{name}-{seed}"
+    run = store.parent / "trained" / f"{name}-{seed}"
     if not (run / "result.json").exists():
         train(store, run, f"seed={seed}", *settings, config=CONFIGS / config)
     with (run / "history.csv").open() as file:
