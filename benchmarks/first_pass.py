@@ -26,7 +26,6 @@ def main() -> None:
     def clear() -> None:
         out.unlink(missing_ok=True)
         forget(*scenes)
-        os.sync()
 
     clear()
     prepare(scenes, out, Options(), workers=cores)

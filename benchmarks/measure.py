@@ -1,11 +1,14 @@
 """Timing two ways of the same work in turn, and what comes out of it."""
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -65,13 +68,55 @@ def forget(*paths: Path) -> None:
         os.close(descriptor)
 
 
-def arguments(description: str) -> argparse.Namespace:
+def peak(words: Sequence, field: str) -> int:
+    """Run a command; the largest value of `field` of its /proc/PID/status, in bytes.
+
+    VmHWM: resident memory at its highest; RssAnon: memory that is not of files. (What `wait4` tells
+    is no use: it counts the parent's memory, too, from before the command began.)
+    """
+    process = subprocess.Popen([*map(str, words)], stdout=subprocess.DEVNULL)
+    largest = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError):  # it has just ended
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                if line.startswith(f"{field}:"):
+                    largest = max(largest, int(line.split()[1]) * 1024)
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(f"{words[0]} ended with {process.returncode}")
+    return largest
+
+
+def command(name: str) -> Path:
+    """One of our commands, as installed beside this Python."""
+    return Path(sys.executable).with_name(f"cloudmask-{name}")
+
+
+def train(store: Path, run: Path, *settings: str, config: Path | None = None) -> dict:
+    """One training by the command, in a process of its own; returns its result."""
+    words = ["--data", store, "--run", run, "--force"]
+    if config:
+        words += ["--config", config]
+    for setting in settings:
+        words += ["--set", setting]
+    subprocess.run([command("train"), *words], check=True, stdout=subprocess.DEVNULL)
+    return json.loads((run / "result.json").read_text())
+
+
+def parser(description: str) -> argparse.ArgumentParser:
     """What every benchmark takes: --data with scenes/ and patches.h5, --out, --rounds."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of bench.py's data")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     parser.add_argument("--rounds", type=int, default=5, help="median of so many (5)")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Those of the command line."""
+    return parser(description).parse_args()
 
 
 def write(out: Path, figures: list[Figure]) -> None:

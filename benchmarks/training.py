@@ -1,12 +1,9 @@
 """Training on the CPU: waiting for data, the first epoch, bfloat16 against float32."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-from measure import Figure, arguments, interleaved, median, write
+from measure import Figure, arguments, interleaved, median, train, write
 
 from cloudmask.config import Training
 from cloudmask.pipeline import Batches
@@ -16,7 +13,6 @@ from cloudmask.train.step import Steps
 
 BATCH = 8
 FLOPS_PER_PATCH = 64.5e9  # of a training step, forward and backward
-SEEDS = 5
 
 
 def main() -> None:
@@ -26,23 +22,7 @@ def main() -> None:
     half = choose_precision("auto")
     if half != "float32":
         figures.append(step(options.data, options.rounds, half))
-        figures.append(accuracy(options.data, half))
     write(options.out, figures)
-
-
-def train(data: Path, name: str, *settings: str) -> dict:
-    """One run by the command, in a process of its own; returns its result."""
-    run = data / "runs" / name
-    subprocess.run(
-        [
-            *(Path(sys.executable).with_name("cloudmask-train"), "--data", data / "small.h5"),
-            *("--run", run, "--force"),
-            *(word for setting in settings for word in ("--set", setting)),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return json.loads((run / "result.json").read_text())
 
 
 def epochs(data: Path, rounds: int) -> list[Figure]:
@@ -50,7 +30,7 @@ def epochs(data: Path, rounds: int) -> list[Figure]:
     runs = []
     for _ in range(rounds):
         settings = ("training.batch_size=8", "training.epochs=4", "model.filters=16")
-        train(data, "epochs", *settings)
+        train(data / "small.h5", data / "runs/epochs", *settings)
         lines = (data / "runs/epochs/history.csv").read_text().split()
         column = {name: k for k, name in enumerate(lines[0].split(","))}
         rows = [line.split(",") for line in lines[1:]]
@@ -91,29 +71,6 @@ def step(data: Path, rounds: int, half: str) -> Figure:
         f"arithmetic: {FLOPS_PER_PATCH / fast / 1e9:.0f} GFLOP/s in {half}, "
         f"{FLOPS_PER_PATCH / full / 1e9:.0f} in float32",
         details={"seconds": seconds},
-    )
-
-
-def accuracy(data: Path, half: str) -> Figure:
-    """Validation accuracy of a small problem in both precisions over the same seeds."""
-    found: dict[str, list[float]] = {}
-    for precision in ("float32", half):
-        for seed in range(1, SEEDS + 1):
-            result = train(
-                *(data, f"{precision}-{seed}", f"seed={seed}", f"training.precision={precision}"),
-                *("model.filters=8", "training.batch_size=4", "training.epochs=6"),
-                *("training.learning_rate=2e-3",),
-            )
-            found.setdefault(precision, []).append(result["training"]["val_accuracy"])
-    full, fast = (np.array(found[precision]) for precision in ("float32", half))
-    noise = float(np.hypot(full.std(ddof=1), fast.std(ddof=1)) / np.sqrt(SEEDS))
-    difference = float(fast.mean() - full.mean())
-    return Figure(
-        f"validation accuracy, {half} less float32, in standard errors",
-        *(float(fast.mean()), float(full.mean()), "accuracy", abs(difference) / noise, 2.0),
-        f"{SEEDS} seeds; standard error {noise:.4f}",
-        at_most=True,
-        details={"accuracy": found},
     )
 
 

@@ -13,9 +13,8 @@ import numpy as np
 
 from cloudmask.store import INVALID, PatchStore
 
-PREFETCH = (
-    1  # batches that wait, while the next is made; more would only push others out of the cache
-)
+# Batches made while the consumer works on one; more memory in turn would not stay in the cache.
+PREFETCH = 1
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -108,23 +107,19 @@ class Batches:
         Yields patches (share, 256, 256, 9) in the store's type and labels (share, 256, 256) uint8,
         or what `deliver` makes of them ahead of time, such as tensors on their device.
         """
-        ready: queue.Queue = queue.Queue(PREFETCH)
+        ready: queue.SimpleQueue = queue.SimpleQueue()
+        room = threading.Semaphore(PREFETCH)
         stop = threading.Event()
-
-        def hand_over(item) -> None:
-            while not stop.is_set():
-                with contextlib.suppress(queue.Full):
-                    ready.put(item, timeout=0.1)
-                    return
 
         def fill() -> None:
             try:
                 for step in range(first_step, self.steps):
-                    hand_over(deliver(*self._gather(order, step)))
+                    room.acquire()
                     if stop.is_set():
                         return
+                    ready.put(deliver(*self._gather(order, step)))
             except BaseException as error:  # the consumer raises it
-                hand_over(error)
+                ready.put(error)
 
         order = self._order(number)
         thread = threading.Thread(target=fill, name="gather", daemon=True)
@@ -136,9 +131,11 @@ class Batches:
                 self.wait_seconds += time.perf_counter() - asked
                 if isinstance(batch, BaseException):
                     raise batch
+                room.release()
                 yield batch
         finally:
             stop.set()
+            room.release()
             thread.join()
 
     def _order(self, epoch: int) -> np.ndarray:

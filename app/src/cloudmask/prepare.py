@@ -6,17 +6,12 @@ command continues after a kill. The last step adds the tables and renames the fi
 """
 
 import contextlib
-import ctypes
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,18 +21,17 @@ import numpy as np
 
 from cloudmask import store
 from cloudmask.conversion import convert, statistics
-from cloudmask.errors import EXIT_FAULT, Fault, InputError, SceneError
+from cloudmask.errors import Fault, InputError, SceneError
 from cloudmask.files import sha256, whole_lines
 from cloudmask.lock import exclusive
 from cloudmask.patches import PATCH, crop_grid
+from cloudmask.pool import open_pool
 from cloudmask.progress import track
 from cloudmask.scene_files import is_product
 from cloudmask.scenes import check_scene, normalised, read_raw
 
 PIXELS = PATCH * PATCH
 BLOCK = 1 << 20  # bytes of a scene read at once
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
 
 
 @dataclass(frozen=True)
@@ -233,12 +227,8 @@ def _work(
     skip_bad: bool,
 ) -> Iterator[tuple[Task, dict | SceneError]]:
     """Run the tasks in processes; yields each with its record, as they finish."""
-    # Not forked: the caller may hold threads, which a forked child would inherit half-dead.
-    context = multiprocessing.get_context("spawn")
     count = max(1, min(workers, len(tasks)))
-    pool = ProcessPoolExecutor(
-        count, mp_context=context, initializer=_begin_work, initargs=(os.getpid(),)
-    )
+    pool = open_pool(count)
     try:
         # Each worker lets the disk begin with the scene that will be its next.
         following = [task.path for task in tasks[count:]] + [None] * count
@@ -260,33 +250,6 @@ def _work(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin_work(parent: int) -> None:
-    """Set a worker up; it ends when `parent` is gone, by whatever death: nobody else would."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(EXIT_FAULT)
-
-    # The parent alone decides what a signal to the whole group means.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-    _keep_memory()
-
-
-def _keep_memory() -> None:
-    """Let this process use freed memory again instead of handing it back.
-
-    Each scene's arrays would be new pages otherwise, which the kernel clears first: a third of the
-    time of a scene.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library than GNU's
-        allocator = ctypes.CDLL(None)
-        allocator.mallopt(M_MMAP_MAX, 0)
-        allocator.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _write_scene(

@@ -115,14 +115,16 @@ class Steps:
         return self._validate(*batch, self._stop[stop])
 
     def warm_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Trace, compile and run both steps once, so that no epoch's time holds it.
+        """Trace, compile and run both steps, so that no epoch's time holds it.
 
-        The batch has no valid pixel; what the step does to the variables is undone.
+        Twice: the second run is still slower than the later ones. The batch has no valid pixel;
+        what the steps do to the variables is undone.
         """
         before = [variable.numpy() for variable in self.variables]
         batch = self.place(np.zeros(shape, dtype), np.full(shape[:-1], INVALID, np.uint8))
-        for figures in (self.train(batch), self.validate(batch)):
-            figures.numpy()
+        for _ in range(2):
+            for figures in (self.train(batch), self.validate(batch)):
+                figures.numpy()
         for variable, value in zip(self.variables, before, strict=True):
             variable.assign(value)
 

@@ -1,0 +1,48 @@
+"""Processes for work on many arrays: they end with their parent and keep their memory."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from cloudmask.errors import EXIT_FAULT
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
+
+
+def open_pool(count: int) -> ProcessPoolExecutor:
+    """A pool of `count` processes, each a fresh interpreter."""
+    # Not forked: the caller may hold threads, which a forked child would inherit half-dead.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _begin(parent: int) -> None:
+    """Set a worker up; it ends when `parent` is gone, by whatever death: nobody else would."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(EXIT_FAULT)
+
+    # The parent alone decides what a signal to the whole group means.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Let this process use freed memory again instead of handing it back.
+
+    Each scene's arrays would be new pages otherwise, which the kernel clears first: a third of the
+    time of a scene.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library than GNU's
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(M_MMAP_MAX, 0)
+        allocator.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
