@@ -242,7 +242,9 @@ class Steps:
                 a = tf.where(chosen[:, None, None, None], change(a), a)
             return a
 
-        return turn(patches), turn(labels[..., tf.newaxis])[..., 0]
+        # As numbers of the patches' type: for integers TensorFlow prints an error, and works.
+        as_numbers = tf.cast(labels[..., tf.newaxis], patches.dtype)
+        return turn(patches), tf.cast(turn(as_numbers)[..., 0], labels.dtype)
 
     def _average(self):
         """Move the averages towards the weights; faster at the beginning, to forget the start."""
