@@ -78,7 +78,7 @@ def test_preflight_says_that_there_is_no_gpu(apptainer, cpu_image):
     asked = apptainer.run("apptainer", "exec", cpu_image.path, "cloudmask-preflight")
     assert asked.returncode == 2 and "no GPU is visible" in asked.stderr
     meant = apptainer.run("apptainer", "exec", cpu_image.path, "cloudmask-preflight", "--cpu")
-    assert meant.returncode == 0 and "base cpu, TensorFlow 2." in meant.stdout
+    assert meant.returncode == 0 and "base cpu" in meant.stdout
 
 
 def test_second_build_does_nothing(apptainer, cpu_image):

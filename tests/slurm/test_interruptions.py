@@ -5,6 +5,7 @@ import csv
 import pytest
 from test_arrays import hold_copying
 
+ENDLESS = {"training__epochs": 100_000, "early_stopping__enabled": False}
 SETTINGS = {"training__epochs": 8, "training__deterministic": True, "training__batch_size": 2}
 
 
@@ -50,7 +51,7 @@ def test_time_limit_twice_then_finished_with_the_same_result(cluster, uninterrup
 
 def test_slurm_warns_before_the_limit(cluster):
     """The shortest limit that Slurm has: a minute; the warning comes 25 s before its end."""
-    name = cluster.experiment("minute", training__epochs=100_000)
+    name = cluster.experiment("minute", **ENDLESS)
     job = cluster.submit(name, "--time=1", CLOUDMASK_ATTEMPTS="2")
     cluster.wait(job, state="FAILED")
     log = cluster.log(f"{job}_1")
@@ -101,7 +102,7 @@ def test_a_node_dies(cluster, uninterrupted):
 
 @pytest.mark.parametrize("during", ["staging", "training"])
 def test_scancel_leaves_nothing_on_the_node(cluster, during):
-    name = cluster.experiment(f"cancelled-{during}", training__epochs=100_000)
+    name = cluster.experiment(f"cancelled-{during}", **ENDLESS)
     copying = hold_copying(cluster, "n4") if during == "staging" else None
     job = cluster.submit(name, "--nodelist=n4")
     if during == "staging":
@@ -123,7 +124,7 @@ def test_scancel_leaves_nothing_on_the_node(cluster, during):
 
 def test_killed_without_a_word(cluster):
     """Shell and all: nobody of the job can tidy up; the next task on the node does."""
-    name = cluster.experiment("silent", training__epochs=100_000)
+    name = cluster.experiment("silent", **ENDLESS)
     job = cluster.submit(name, "--nodelist=n5")
     saved = "runs/silent/0001*/checkpoints/000001*"
     cluster.until(lambda: list(cluster.tree.glob(saved)), "epoch 1")

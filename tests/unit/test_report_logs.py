@@ -195,9 +195,10 @@ def test_a_strange_result_event_is_no_fault(nyu, value):
 def test_a_log_of_this_project_is_read_like_any_other(tmp_path):
     from cloudmask.record.events import EventLog
 
+    begin = time.time()
     with EventLog(tmp_path / "result-1.txt") as log:
-        log.staging_start(at=time.time())
-        log.staging_stop(at=time.time() + 12)
+        log.staging_start(at=begin)
+        log.staging_stop(at=begin + 12)
         for epoch in (1, 2):
             log.epoch_start(epoch)
             log.epoch_stop(epoch)
