@@ -174,7 +174,22 @@ def second_only(key):
     )
 
 
+def first_epoch_again(*between):
+    """The first epoch twice, with these events between."""
+
+    def change(events):
+        first, last = (
+            next(i for i, e in enumerate(events) if e["key"] == key)
+            for key in ("epoch_start", "eval_stop")
+        )
+        inserted = [events[last] | event for event in between]
+        return [*events[: last + 1], *inserted, *events[first:]]
+
+    return broken_by(change)
+
+
 BROKEN = {
+    "epoch twice": (first_epoch_again(), "epochs are numbered"),
     "no end": (without("run_stop"), "run_stop: missing"),
     "no result": (without("result"), "result: missing"),
     "no seed": (without("seed"), "seed: missing"),
@@ -193,6 +208,14 @@ BROKEN = {
     "damaged line": (lambda lines: [*lines[:3], lines[3][:40], *lines[4:]], "a line is damaged"),
     "no log": (lambda lines: ["nothing"], "holds no event"),
 }
+
+
+def test_killed_between_an_epochs_end_and_its_checkpoint(normal, tmp_path):
+    resumed = {"key": "resumed", "event_type": "POINT_IN_TIME", "value": 2, "metadata": {}}
+    lines = (normal / "mlperf.log").read_text().splitlines()
+    log = tmp_path / "mlperf.log"
+    log.write_text("\n".join(first_epoch_again(resumed)(lines)) + "\n")
+    assert_compliant(log, tmp_path)
 
 
 @pytest.mark.parametrize("name", BROKEN)
