@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from cloudmask.config import Config, EarlyStopping, make_config
+from cloudmask.config import EarlyStopping
 from cloudmask.errors import Fault
-from cloudmask.train import run as run_module
 from cloudmask.train.checkpoint import KEPT, Checkpoints
+from cloudmask.train.devices import choose_precision
 from cloudmask.train.stopping import Stopper
 
 
@@ -109,6 +109,5 @@ def test_a_continued_run_keeps_its_precision(tmp_path):
     for precision in ("float32", "float16"):
         kept.save({"epoch": 1, "step": 0, "precision": precision}, [np.zeros(2)], None)
         assert kept.precision() == precision
-        assert run_module._precision(Config(), tmp_path) == precision
-    fixed = make_config({"training": {"precision": "bfloat16"}}, "test")
-    assert run_module._precision(fixed, tmp_path) == "bfloat16"
+        assert choose_precision("auto", kept.precision()) == precision
+    assert choose_precision("bfloat16", kept.precision()) == "bfloat16"

@@ -112,30 +112,25 @@ def place() -> tuple[int, int]:
     return index, len(workers)
 
 
-def choose_precision(wanted: str) -> str:
-    """Precision to compute in: "float32", "bfloat16" or "float16", for a wanted one or "auto"."""
+def choose_precision(wanted: str, begun: str | None = None) -> str:
+    """Precision to compute in: "float32", "bfloat16" or "float16", for a wanted one or "auto".
+
+    With "auto" a run that is continued stays with what it was `begun` in where the device can.
+    """
     import tensorflow as tf
 
     if wanted != "auto":
         return wanted
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return "bfloat16" if BFLOAT16_CPU_FLAGS & _cpu_flags() else "float32"
+        return begun or ("bfloat16" if BFLOAT16_CPU_FLAGS & _cpu_flags() else "float32")
     found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+    # Only bfloat16 needs a GPU of its own kind; the others are slow at worst.
+    if begun and (begun != "bfloat16" or found >= BFLOAT16_CAPABILITY):
+        return begun
     if found >= BFLOAT16_CAPABILITY:
         return "bfloat16"
     return "float16" if found >= FLOAT16_CAPABILITY else "float32"
-
-
-def can_compute_in(precision: str) -> bool:
-    """Whether the devices can, at whatever speed: only bfloat16 needs a GPU of its own kind."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if precision != "bfloat16" or not gpus:
-        return True
-    found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-    return found >= BFLOAT16_CAPABILITY
 
 
 def _cpu_flags() -> set[str]:

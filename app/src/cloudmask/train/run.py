@@ -21,14 +21,7 @@ from cloudmask.record.events import EventLog
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.devices import (
-    POLICIES,
-    Devices,
-    can_compute_in,
-    choose_precision,
-    open_devices,
-    place,
-)
+from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices, place
 from cloudmask.train.loop import Loop
 from cloudmask.train.signals import stop_requests
 from cloudmask.train.step import Steps
@@ -103,7 +96,8 @@ def _train(
             facts = provenance.collect(
                 command, {"path": str(data.resolve()), "checksum": patches.checksum}
             )
-            precision = _precision(config, run)
+            earlier = Checkpoints(run / "checkpoints").precision()
+            precision = choose_precision(config.training.precision, earlier)
             steps, training, validation = _build(config, patches, split, devices, precision)
             system = provenance.system(facts) | _system(devices, precision)
             _log_settings(log, config, facts, system, training, validation, precision)
@@ -158,13 +152,6 @@ def _check_run(config: Config, run: Path) -> None:
     visible = (path for path in run.glob("*") if not path.name.startswith("."))
     if not earlier.exists() and any(visible):
         raise InputError(f"{run}: holds files but no run; expected an empty or new directory")
-
-
-def _precision(config: Config, run: Path) -> str:
-    """What to compute in: a run that is continued stays with what it began in, if "auto" allows."""
-    wanted = config.training.precision
-    begun = Checkpoints(run / "checkpoints").precision() if wanted == "auto" else None
-    return choose_precision(begun if begun and can_compute_in(begun) else wanted)
 
 
 def _check_batch(config: Config, devices: Devices) -> None:
