@@ -140,6 +140,18 @@ def test_the_learning_rate_rises_and_falls():
     np.testing.assert_allclose(rates, [0, 0.005, 0.01, 0.005, 0], atol=1e-6)
 
 
+def test_beta_2_reaches_adam():
+    # Of the first update nothing depends on it: its bias is corrected.
+    first, second = ({"beta_2": value} for value in (0.999, 0.9))
+    steps, other = make(**first), make(**second)
+    run(steps, 1)
+    run(other, 1)
+    np.testing.assert_allclose(weights(steps)[0], weights(other)[0], atol=1e-7)
+    run(steps, 2)
+    run(other, 2)
+    assert not np.allclose(weights(steps)[0], weights(other)[0], atol=1e-6)
+
+
 def test_the_published_network_has_the_trained_weights():
     steps = make(deterministic=False)
     run(steps)

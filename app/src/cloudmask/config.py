@@ -74,6 +74,9 @@ class Training(Section):
     epochs: Positive = Field(200, description="at most this many epochs")
     batch_size: Positive = Field(32, description="patches per step, over all workers together")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="of Adam; with a schedule, its top")
+    beta_2: Fraction = Field(
+        0.999, description="of Adam; lower: its measure of the gradients' size forgets sooner"
+    )
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine: falls to zero over all epochs, after the warm-up"
     )

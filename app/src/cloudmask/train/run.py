@@ -242,6 +242,7 @@ def _log_settings(
         optimizer={
             "name": "adam",
             "base_learning_rate": config.training.learning_rate,
+            "adam_beta_2": config.training.beta_2,
             "learning_rate_warmup_epochs": config.training.warmup_epochs,
         },
         ranks=system["replicas"],

@@ -51,7 +51,8 @@ class Steps:
             # XLA has no gradient of Keras 2's up-sampling either.
             plain = settings.deterministic or settings.xla
             self.model = unet(**self._size, deterministic=plain)
-            self.optimizer = keras.optimizers.Adam(_learning_rate(settings, steps_per_epoch))
+            rate = _learning_rate(settings, steps_per_epoch)
+            self.optimizer = keras.optimizers.Adam(rate, beta_2=settings.beta_2)
             self.optimizer.build(self.model.trainable_variables)
             # All replicas compute the same new values: the first one's will do.
             first = tf.VariableAggregation.ONLY_FIRST_REPLICA
