@@ -71,7 +71,7 @@ test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15,
 	bash tests/env/versions.sh
 
 .PHONY: bench
-bench: $(VENV)/cpu.stamp ## all speeds against their baselines, 15 min on a quiet machine; ONLY=epochs
+bench: $(VENV)/cpu.stamp ## all speeds against their baselines; leave the machine alone; ONLY=epochs
 	$(BIN)/python benchmarks/bench.py $(ONLY)
 
 .PHONY: fuzz
