@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """All benchmarks of speed against their baselines: a table, a JSON file and a picture.
 
-  make bench                      all of them (on 2 cores 20 minutes and an hour for learning)
+  make bench                      all of them (1 hour on 2 cores, most of it for learning)
   make bench ONLY="epochs"        some of: first_pass epochs training batch_sizes (with a GPU)
                                   inference memory learning
 
