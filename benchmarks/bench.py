@@ -127,7 +127,7 @@ def table(facts: dict, figures: list[dict]) -> str:
         reached = "reached" if row["reached"] else "**missed**"
         lines.append(
             f"| {row['name']} | {row['ours']:.4g} {row['unit']} | {row['baseline']:.4g} | "
-            f"{row['ratio']:.3g} | {sign} {row['goal']:g} | {reached} | {row['bound']} |"
+            f"{row['ratio']:.4g} | {sign} {row['goal']:g} | {reached} | {row['bound']} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -153,7 +153,7 @@ def draw(facts: dict, figures: list[dict], path: Path) -> None:
         axis.plot(value, index, "o", color=colour, markersize=7)
         sign = "≤" if row["at_most"] else "≥"
         axis.annotate(
-            f"{row['ratio']:.3g} (goal {sign} {row['goal']:g}{word})",
+            f"{row['ratio']:.4g} (goal {sign} {row['goal']:g}{word})",
             (max(value, 1), index),
             xytext=(9, 0),
             textcoords="offset points",

@@ -2,13 +2,14 @@
 
 import mmap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import published
 from measure import Figure, arguments, forget, interleaved, median, write
 
 from cloudmask.config import Training
-from cloudmask.pipeline import Batches
+from cloudmask.pipeline import GATHERERS, Batches
 from cloudmask.scene_files import find_scenes
 from cloudmask.store import PatchStore
 from cloudmask.train.devices import Devices, open_devices, without_greeting
@@ -48,10 +49,16 @@ def main() -> None:
     deliver = Steps(open_devices(), 2, *settings).place
     two_devices = Steps(Devices(mirrored, 0, 1, DEVICES, ""), 2, *settings).place
 
-    def copy(count):
-        for step, first in enumerate(range(0, len(rows), BATCH)):
+    def copy(threads, count=BUFFERS):
+        def part(step, begin, end):
+            first = step * BATCH
             for source, target in zip(flat, targets[step % count], strict=True):
-                np.copyto(target, source[first : first + BATCH])
+                np.copyto(target[begin:end], source[first + begin : first + end])
+
+        ends = np.linspace(0, BATCH, threads + 1).astype(int)
+        with ThreadPoolExecutor(threads) as pool:
+            for step in range(len(rows) // BATCH):
+                list(pool.map(part, [step] * threads, ends, ends[1:]))
 
     def epoch(number, how):
         for _ in batches.epoch(number, deliver=how):
@@ -60,8 +67,9 @@ def main() -> None:
     ways = {
         "epoch": lambda: epoch(1, deliver),
         "epoch on two devices": lambda: epoch(2, two_devices),
-        "memory copy": lambda: copy(BUFFERS),
-        "memory copy into one buffer": lambda: copy(1),
+        "memory copy": lambda: copy(GATHERERS),
+        "memory copy by one thread": lambda: copy(1),
+        "memory copy by one thread into one buffer": lambda: copy(1, 1),
     }
     for way in ways.values():  # touches every page once
         way()
@@ -70,7 +78,7 @@ def main() -> None:
 
     scenes = find_scenes([options.data / "scenes"])[:8]
     loader_seconds = []
-    for _ in range(3):
+    for _ in range(3 * options.rounds):  # from one round to the next it differs by a factor of two
         forget(*scenes)
         began = time.perf_counter()
         count = sum(len(patches) for patches, _ in published.loader(scenes, BATCH))
@@ -112,9 +120,12 @@ def consumer(store: PatchStore, rows: np.ndarray, deliver, rounds: int) -> Figur
     for number in range(rounds):
         began = free = time.perf_counter()
         for _ in batches.epoch(number, deliver=deliver):
-            # The device is busy until `free`; the host sleeps, as it does on a real one.
-            free = max(free, time.perf_counter()) + step
-            time.sleep(max(free - time.perf_counter(), 0))
+            # The device is busy until `free`; the host sleeps until it begins with this batch, then
+            # brings the next, as on a real one.
+            began_step = max(free, time.perf_counter())
+            time.sleep(max(began_step - time.perf_counter(), 0))
+            free = began_step + step
+        time.sleep(max(free - time.perf_counter(), 0))
         seconds.append(time.perf_counter() - began)
     rate = EPOCH / median(seconds)
     return Figure(

@@ -2,11 +2,13 @@
 
 import contextlib
 import mmap
+import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,10 @@ from cloudmask.store import INVALID, PatchStore
 
 # Batches made while the consumer works on one; more memory in turn would not stay in the cache.
 PREFETCH = 1
+
+# Threads that copy a batch together: one alone copies more slowly than the memory can; more than
+# a few would only take cores from others.
+GATHERERS = min(4, len(os.sched_getaffinity(0)))
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -113,11 +119,12 @@ class Batches:
 
         def fill() -> None:
             try:
-                for step in range(first_step, self.steps):
-                    room.acquire()
-                    if stop.is_set():
-                        return
-                    ready.put(deliver(*self._gather(order, step)))
+                with ThreadPoolExecutor(GATHERERS, "gather") as pool:
+                    for step in range(first_step, self.steps):
+                        room.acquire()
+                        if stop.is_set():
+                            return
+                        ready.put(deliver(*self._gather(order, step, pool)))
             except BaseException as error:  # the consumer raises it
                 ready.put(error)
 
@@ -143,7 +150,7 @@ class Batches:
             return self._rows
         return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
 
-    def _gather(self, order: np.ndarray, step: int) -> Batch:
+    def _gather(self, order: np.ndarray, step: int, pool: Executor) -> Batch:
         begin = step * self._batch_size
         rows = order[begin : begin + self._batch_size]
         filling = self._batch_size - len(rows)
@@ -152,9 +159,14 @@ class Batches:
         mine = rows[self._share]
         self._store.check()
         patches, labels = (buffers.take() for buffers in self._buffers)
-        # "clip" reads straight into the buffer; the rows have been checked.
-        np.take(self._patches, mine, axis=0, out=patches, mode="clip")
-        np.take(self._labels, mine, axis=0, out=labels, mode="clip")
+
+        def take(part: slice) -> None:
+            # "clip" reads straight into the buffer; the rows have been checked.
+            np.take(self._patches, mine[part], axis=0, out=patches[part], mode="clip")
+            np.take(self._labels, mine[part], axis=0, out=labels[part], mode="clip")
+
+        ends = np.linspace(0, len(mine), GATHERERS + 1).astype(int)
+        list(pool.map(take, map(slice, ends, ends[1:])))
         real = self._batch_size - filling - self._share.start
         if real < len(mine):
             labels[max(real, 0) :] = INVALID
