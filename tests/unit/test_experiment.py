@@ -1,5 +1,6 @@
 """Experiment files: values, ranges, conditions, the frozen plan, files of cloudmesh-ee."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -7,7 +8,7 @@ import textwrap
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.experiments import plan
+from cloudmask.experiments import plan, row
 from cloudmask.experiments.experiment import load_experiment
 from cloudmask.experiments.grid import values
 
@@ -148,6 +149,20 @@ def test_frozen_by_many_at_once(write, tmp_path):
     command = [sys.executable, "-c", code, path, tmp_path / "runs"]
     tasks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     assert [task.communicate()[0].strip() for task in tasks] == ["200"] * 6
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_of_several_workers_the_first_writes_what_is_beside_a_run(
+    write, tmp_path, monkeypatch, worker
+):
+    rows = plan.freeze(load_experiment(write("name: g\nparameters: {seed: [1]}")), tmp_path)
+    place = {"cluster": {"worker": ["n1:1", "n2:1"]}, "task": {"type": "worker", "index": worker}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(place))
+    monkeypatch.setattr("cloudmask.train.run.train", lambda *_: {"trained": True})
+    assert row.execute(rows, rows.rows[0], tmp_path / "patches.h5", [], []) == {"trained": True}
+    run = rows.run(rows.rows[0])
+    written = {path.name for path in run.glob("*")} - {row.SOURCE}
+    assert written == (set() if worker else {"config.yaml", "row.json"})
 
 
 def test_damaged_plan_is_named(tmp_path):

@@ -31,6 +31,7 @@ def execute(
 
     Raises what `cloudmask.train.run.train` raises; failures are written to `failure.json` as well.
     """
+    from cloudmask.train.devices import place
     from cloudmask.train.run import train
 
     run = plan.run(row)
@@ -38,11 +39,14 @@ def execute(
         return None
     config = plan.config(row)
     with _recorded(run):
-        if not run.exists():
-            # First, since it is what makes a folder with files in it a run.
-            run.mkdir(parents=True)
-            files.write_text(run / "config.yaml", config.to_yaml())
-        _describe(plan, row, run)
+        worker, _ = place()
+        # Of several workers only the first: it removes what looks unfinished, also of the others.
+        if not worker:
+            if not run.exists():
+                # First, since it is what makes a folder with files in it a run.
+                run.mkdir(parents=True)
+                files.write_text(run / "config.yaml", config.to_yaml())
+            _describe(plan, row, run)
         return train(config, data, run, scenes, command)
 
 
