@@ -52,6 +52,8 @@ def main() -> None:
                 "matrix rate",
                 flush=True,
             )
+    if not found:
+        raise SystemExit("no batch size fits; --batch-sizes takes smaller ones")
     best = max(found, key=lambda row: row["fed"])
     share = best["step"] * FLOPS_PER_PATCH / peak
     figure = Figure(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from experiments import words
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result
@@ -50,13 +51,7 @@ def grid(place, *arguments):
 
 def states(place):
     """Row numbers by state."""
-    done = grid(place, "status", "e.yaml")
-    assert done.returncode == 0, done.stderr
-    found = {}
-    for line in done.stdout.splitlines()[1:-1]:
-        index, word = re.match(r"(\d+) +(cut off|\w+)", line).groups()
-        found.setdefault(word, set()).add(int(index))
-    return found
+    return words(grid(place, "status", "e.yaml"))
 
 
 def test_grid_of_twelve_cancelled_in_the_middle(place):
