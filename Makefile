@@ -14,7 +14,7 @@ EXPERIMENT ?= paper
 SITE ?= generic
 DRY_RUN ?=
 
-# Images: make image [GPU=k80 | BASE=cpu]; containers/bases.yaml lists both. Where the machine needs
+# Images: make image [GPU=k80 | BASE=cpu]; containers/base_images.yaml lists both. Where the machine needs
 # them: CA_BUNDLE=, PROXY=, MIRROR= (Debian), TMP=, CACHE=; BUILD_ARGS= takes more of build.py.
 GPU ?=
 BASE ?=
@@ -43,7 +43,7 @@ help: ## this list
 
 .PHONY: demo
 demo: $(VENV)/cpu.stamp ## the whole benchmark on synthetic scenes, on this machine's CPU, in minutes
-	@PATH="$(abspath $(BIN)):$$PATH" bash app/demo.sh "$(DEMO)"
+	@PATH="$(abspath $(BIN)):$$PATH" bash app/scripts/demo.sh "$(DEMO)"
 
 .PHONY: data
 data: $(VENV)/data.stamp ## the public data set (180 GB) into data/; LIMIT=20 scenes for a try
@@ -115,7 +115,7 @@ image-test: ## let the image check itself, with the GPU where there is one
 
 .PHONY: example
 example: $(VENV)/cpu.stamp ## make the small model and scene of cloudmask-eval --example anew
-	$(BIN)/python app/make_example.py build/example
+	$(BIN)/python app/scripts/make_example.py build/example
 
 .PHONY: clean
 clean: ## remove the virtual environments, the demo and what builds leave; images stay

@@ -10,10 +10,10 @@ import numpy as np
 from measure import Figure, median, parser, write
 from training import FLOPS_PER_PATCH
 
-from cloudmask.config import Training
-from cloudmask.pipeline import Batches
-from cloudmask.store import PatchStore
-from cloudmask.train.devices import POLICIES, choose_precision, open_devices
+from cloudmask.config.settings import Training
+from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
+from cloudmask.patches.batches import Batches
+from cloudmask.patches.store import PatchStore
 from cloudmask.train.step import Steps
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
@@ -58,7 +58,11 @@ def main() -> None:
     share = best["step"] * FLOPS_PER_PATCH / peak
     figure = Figure(
         f"epoch of {EPOCH} patches, batch {best['batch']}{', XLA' if best['xla'] else ''}",
-        *(EPOCH / best["fed"], SECONDS, "s", EPOCH / best["fed"] / SECONDS, 1.0),
+        EPOCH / best["fed"],
+        SECONDS,
+        "s",
+        EPOCH / best["fed"] / SECONDS,
+        1.0,
         f"arithmetic: {share:.0%} of the matrix rate in {precision}",
         at_most=True,
         details={"matrix_flops_per_second": peak, "precision": precision, "batches": found},

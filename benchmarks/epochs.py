@@ -8,11 +8,11 @@ import numpy as np
 import published
 from measure import Figure, arguments, forget, interleaved, median, write
 
-from cloudmask.config import Training
-from cloudmask.pipeline import GATHERERS, Batches
-from cloudmask.scene_files import find_scenes
-from cloudmask.store import PatchStore
-from cloudmask.train.devices import Devices, open_devices, without_greeting
+from cloudmask.config.settings import Training
+from cloudmask.hardware.devices import Devices, open_devices, without_greeting
+from cloudmask.patches.batches import GATHERERS, Batches
+from cloudmask.patches.store import PatchStore
+from cloudmask.scenes.finding import find_scenes
 from cloudmask.train.step import Steps
 
 BATCH = 32
@@ -93,18 +93,30 @@ def main() -> None:
         [
             Figure(
                 "later epochs against memory copy",
-                *(rates["epoch"], rates["memory copy"], "patches/s"),
-                *(rates["epoch"] / rates["memory copy"], 0.8, bound),
+                rates["epoch"],
+                rates["memory copy"],
+                "patches/s",
+                rates["epoch"] / rates["memory copy"],
+                0.8,
+                bound,
                 details=details,
             ),
             Figure(
                 "later epochs on two devices against memory copy",
-                *(rates["epoch on two devices"], rates["memory copy"], "patches/s"),
-                *(rates["epoch on two devices"] / rates["memory copy"], 0.8, bound),
+                rates["epoch on two devices"],
+                rates["memory copy"],
+                "patches/s",
+                rates["epoch on two devices"] / rates["memory copy"],
+                0.8,
+                bound,
             ),
             Figure(
                 "later epochs against the published loader's first pass",
-                *(rates["epoch"], loader, "patches/s", rates["epoch"] / loader, 50.0),
+                rates["epoch"],
+                loader,
+                "patches/s",
+                rates["epoch"] / loader,
+                50.0,
                 "there: Python and one patch at a time",
             ),
             consumer(store, rows, deliver, options.rounds),
@@ -130,7 +142,11 @@ def consumer(store: PatchStore, rows: np.ndarray, deliver, rounds: int) -> Figur
     rate = EPOCH / median(seconds)
     return Figure(
         f"delivered to a step of {GPU_RATE} patches/s",
-        *(rate, GPU_RATE, "patches/s", rate / GPU_RATE, 0.97),
+        rate,
+        GPU_RATE,
+        "patches/s",
+        rate / GPU_RATE,
+        0.97,
         "memory, if a batch takes longer than the step",
         details={"seconds": seconds, "waited": batches.wait_seconds / sum(seconds)},
     )

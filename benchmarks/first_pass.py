@@ -6,8 +6,8 @@ from pathlib import Path
 
 from measure import Figure, arguments, forget, interleaved, median, write
 
-from cloudmask.prepare import Options, prepare
-from cloudmask.scene_files import find_scenes
+from cloudmask.patches.prepare import Options, prepare
+from cloudmask.scenes.finding import find_scenes
 
 BLOCK = 4 << 20
 
@@ -36,7 +36,11 @@ def main() -> None:
     ours, baseline = (median(seconds[name]) for name in ways)
     figure = Figure(
         "first pass: scenes to patch store",
-        *(20 * len(scenes) / ours, 20 * len(scenes) / baseline, "patches/s", baseline / ours, 0.8),
+        20 * len(scenes) / ours,
+        20 * len(scenes) / baseline,
+        "patches/s",
+        baseline / ours,
+        0.8,
         "disk and processor: SHA-256, float16 and sums cost as much as the disk with few cores",
         details={
             "scenes": len(scenes),

@@ -6,13 +6,13 @@ import numpy as np
 import published
 from measure import Figure, arguments, command, interleaved, median, peak, write
 
-from cloudmask import example
+from cloudmask.evaluate import example
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.metrics import Tally
+from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.model import unet
-from cloudmask.scene_files import find_scenes
-from cloudmask.scenes import read_scene
-from cloudmask.train.devices import POLICIES, choose_precision, open_devices
+from cloudmask.scenes.finding import find_scenes
+from cloudmask.scenes.scene import read_scene
 
 GOALS = {"float32": 1.9, "bfloat16": 4.5}
 FLOPS_PER_PIXEL = 21.5e9 / 256**2  # forward
@@ -41,8 +41,11 @@ def main() -> None:
         figures.append(
             Figure(
                 f"inference of a scene, {precision}, against 63 float32 tiles",
-                *(seconds[precision], seconds["63 tiles"], "s/scene"),
-                *(seconds["63 tiles"] / seconds[precision], GOALS[precision]),
+                seconds[precision],
+                seconds["63 tiles"],
+                "s/scene",
+                seconds["63 tiles"] / seconds[precision],
+                GOALS[precision],
                 f"arithmetic: {rate:.0f} GFLOP/s; the tiles do 2.3 times the work",
             )
         )
@@ -76,7 +79,11 @@ def agreement(scenes: list[Path], precision: str) -> Figure:
     ours, baseline = np.mean(accuracies, axis=0)
     return Figure(
         f"accuracy, whole scenes in {precision} less 63 float32 tiles",
-        *(float(ours), float(baseline), "%", float(abs(ours - baseline)), 0.1),
+        float(ours),
+        float(baseline),
+        "%",
+        float(abs(ours - baseline)),
+        0.1,
         "a pixel looks up to 51 pixels far, the tiles keep 40",
         at_most=True,
         details={"scenes": len(scenes)},
@@ -88,8 +95,16 @@ def memory(data: Path, scene: Path, limit: float) -> Figure:
     model = data / "published.keras"
     unet().save(model)
     words = [
-        *(command("eval"), "--model", model, "--scenes", scene),
-        *("--out", data / "runs/memory", "--force", "--no-masks", "--no-pictures"),
+        command("eval"),
+        "--model",
+        model,
+        "--scenes",
+        scene,
+        "--out",
+        data / "runs/memory",
+        "--force",
+        "--no-masks",
+        "--no-pictures",
         *(("--memory-limit", f"{limit / 1e9:g}") if limit else ()),
     ]
     highest = peak(words, "VmHWM")
@@ -97,7 +112,11 @@ def memory(data: Path, scene: Path, limit: float) -> Figure:
     name = f"--memory-limit {limit / 1e9:g}" if limit else "no limit"
     return Figure(
         f"peak memory of cloudmask-eval, {name}",
-        *(highest / 1e9, goal / 1e9, "GB", highest / goal, 1.0),
+        highest / 1e9,
+        goal / 1e9,
+        "GB",
+        highest / goal,
+        1.0,
         "activations; TensorFlow and the scene itself take 0.8 GB",
         at_most=True,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from measure import Figure, command, parser, train, write
 
-from cloudmask.train.devices import choose_precision
+from cloudmask.hardware.devices import choose_precision
 
 CONFIGS = Path(__file__).resolve().parents[1] / "app/configs"
 SCENES, SIZE = 40, "768x768"  # 360 patches, of which 288 train
@@ -79,7 +79,11 @@ def recipes(data: Path) -> Figure:
     means = {name: float(np.mean(values)) for name, values in best.items()}
     return Figure(
         f"best accuracy of fast.yaml in 1/{FASTER} of the epochs of paper.yaml",
-        *(means["fast"], means["paper"], "accuracy", means["fast"] / means["paper"], 1.0),
+        means["fast"],
+        means["paper"],
+        "accuracy",
+        means["fast"] / means["paper"],
+        1.0,
         f"what the mask hides; {len(best['fast'])} seeds, {FILTERS} filters",
         details={"accuracy": best, "epochs": epochs},
     )
@@ -100,7 +104,11 @@ def precisions(data: Path, half: str) -> Figure:
     difference = float(fast.mean() - full.mean())
     return Figure(
         f"validation accuracy, {half} less float32, in standard errors",
-        *(float(fast.mean()), float(full.mean()), "accuracy", abs(difference) / error, 2.0),
+        float(fast.mean()),
+        float(full.mean()),
+        "accuracy",
+        abs(difference) / error,
+        2.0,
         f"{len(full)} seeds; standard error {error:.4f}",
         at_most=True,
         details={"accuracy": found},

@@ -24,7 +24,11 @@ def main() -> None:
     few, many = (median(values) / 1e6 for values in peaks.values())
     figure = Figure(
         f"memory of training, {MANY} scenes less {FEW}",
-        *(many, few, "MB", (many - few) * 1e6 / GROWTH, 1.0),
+        many,
+        few,
+        "MB",
+        (many - few) * 1e6 / GROWTH,
+        1.0,
         "batches in flight; patches stay in the page cache, which the kernel takes back at need",
         at_most=True,
         details={"bytes": peaks},

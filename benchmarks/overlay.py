@@ -25,9 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app" / "src"))
 
-from cloudmask import staging
 from cloudmask.errors import InputError
-from cloudmask.overlay import build, check, manifest
+from cloudmask.overlay import build, check, extract, manifest
 
 # Seconds of two reads by one process in the container; busybox and coreutils both have these.
 NOW = "$(cat /proc/uptime)"
@@ -69,14 +68,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict:
     seconds: dict[str, list[float]] = {"build": [time.perf_counter() - began]}
     content = manifest.read(image).content(manifest.PATCHES)
     source.unlink()
-    inside = staging.UPPER + manifest.PATCHES
+    inside = extract.UPPER + manifest.PATCHES
     dump = [build.tool("debugfs"), "-R", f"dump {inside} {out}", str(image)]
     ways: dict[str, Callable[[], object]] = {
         "read": lambda: read(image),
         "cp": lambda: synced(["cp", str(image), str(out)], out),
         "cp+sum": lambda: synced(["sh", "-c", 'cp "$0" "$1" && sha256sum "$1"', image, out], out),
         "debugfs": lambda: synced(dump, out),
-        "extract": lambda: staging.extract(image, content, out, arguments.workers),
+        "extract": lambda: extract.extract(image, content, out, arguments.workers),
     }
     for _ in range(arguments.rounds):
         for state in ("cold", "warm"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cloudmask.patches import crop_patches, stitch, tile
+from cloudmask.patches.geometry import crop_patches, stitch, tile
 
 THREADS = 2
 TILES_AT_ONCE = 32  # what Keras' predict takes by default

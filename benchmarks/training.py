@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from measure import Figure, arguments, interleaved, median, train, write
 
-from cloudmask.config import Training
-from cloudmask.pipeline import Batches
-from cloudmask.store import PatchStore
-from cloudmask.train.devices import choose_precision, open_devices
+from cloudmask.config.settings import Training
+from cloudmask.hardware.devices import choose_precision, open_devices
+from cloudmask.patches.batches import Batches
+from cloudmask.patches.store import PatchStore
 from cloudmask.train.step import Steps
 
 BATCH = 8
@@ -41,12 +41,22 @@ def epochs(data: Path, rounds: int) -> list[Figure]:
     return [
         Figure(
             "waiting for data, share of an epoch",
-            *(wait, 1.0, "of the time", wait, 0.01, "the batches are made while a step runs"),
+            wait,
+            1.0,
+            "of the time",
+            wait,
+            0.01,
+            "the batches are made while a step runs",
             at_most=True,
         ),
         Figure(
             "first epoch against later ones",
-            *(first, later, "s", first / later, 1.1, "steps are traced and run once before"),
+            first,
+            later,
+            "s",
+            first / later,
+            1.1,
+            "steps are traced and run once before",
             at_most=True,
         ),
     ]
@@ -67,7 +77,11 @@ def step(data: Path, rounds: int, half: str) -> Figure:
     full, fast = (median(values) / BATCH for values in seconds.values())
     return Figure(
         f"training step, {half} against float32",
-        *(1 / fast, 1 / full, "patches/s", full / fast, 2.0),
+        1 / fast,
+        1 / full,
+        "patches/s",
+        full / fast,
+        2.0,
         f"arithmetic: {FLOPS_PER_PATCH / fast / 1e9:.0f} GFLOP/s in {half}, "
         f"{FLOPS_PER_PATCH / full / 1e9:.0f} in float32",
         details={"seconds": seconds},

@@ -1,4 +1,4 @@
-"""Build an image of the bundle from cloudmask.def for a base of bases.yaml.
+"""Build an image of the bundle from cloudmask.def for a base of base_images.yaml.
 
 containers/build.py --gpu k80 --wheels build/wheels/k80 --out cloudmask-k80.sif
 """
@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT / "app" / "src"), str(Path(__file__).parent)]
 from sources import base_digest, debian_mirror  # noqa: E402
 
 from cloudmask import __version__  # noqa: E402
-from cloudmask.bases import Base, read_bases  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
+from cloudmask.hardware.base_images import Base, read_bases  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--base", default="", help="name in bases.yaml (default: its default)")
+    p.add_argument("--base", default="", help="name in base_images.yaml (default: its default)")
     p.add_argument("--gpu", default="", help="or the GPU that the image is for")
     p.add_argument("--out", type=Path, required=True, metavar="F.sif", help="the image")
     p.add_argument("--wheels", type=Path, required=True, metavar="DIR", help="of wheels.py")

@@ -21,9 +21,18 @@ KEPT = {
     "h5py": ("h5py",),
 }
 MODULES = (
-    *("cloudmask.commands.evaluate", "cloudmask.commands.train", "cloudmask.evaluate.evaluation"),
-    *("cloudmask.prepare", "cloudmask.record.events", "cloudmask.record.telemetry"),
-    *("cloudmask.safe", "matplotlib.figure", "mlperf_logging.mllog", "psutil", "pynvml", "tqdm"),
+    "cloudmask.commands.evaluate",
+    "cloudmask.commands.train",
+    "cloudmask.evaluate.evaluation",
+    "cloudmask.patches.prepare",
+    "cloudmask.record.events",
+    "cloudmask.record.telemetry",
+    "cloudmask.scenes.formats.safe",
+    "matplotlib.figure",
+    "mlperf_logging.mllog",
+    "psutil",
+    "pynvml",
+    "tqdm",
 )
 
 
@@ -69,8 +78,8 @@ def forward() -> None:
     """Run the published network once on a made-up image."""
     import numpy as np
 
+    from cloudmask.hardware.devices import open_devices
     from cloudmask.model import PUBLISHED_PARAMETERS, unet
-    from cloudmask.train.devices import open_devices
 
     open_devices()
     network = unet()
@@ -87,7 +96,7 @@ def test(path: Path) -> None:
     for module in MODULES:
         importlib.import_module(module)
     print(f"imports: {len(MODULES)} modules ok")
-    from cloudmask.preflight import preflight
+    from cloudmask.hardware.preflight import preflight
 
     report = preflight("auto")
     print(report.text())

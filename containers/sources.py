@@ -10,8 +10,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from cloudmask import files
 from cloudmask.errors import InputError
+from cloudmask.system import files
 
 SECONDS = 60
 DOCKER_HUB = "registry-1.docker.io"

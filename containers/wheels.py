@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "app" / "src"))
 
-from cloudmask import files  # noqa: E402
-from cloudmask.bases import Base, read_bases  # noqa: E402
 from cloudmask.errors import InputError  # noqa: E402
+from cloudmask.hardware.base_images import Base, read_bases  # noqa: E402
+from cloudmask.system import files  # noqa: E402
 
 LOCKS = ROOT / "app" / "locks"
 # glibc 2.28 and older: every base has a newer one.
@@ -26,7 +26,9 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x8
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--base", default="", help="name in bases.yaml (default: its default)")
+    parser.add_argument(
+        "--base", default="", help="name in base_images.yaml (default: its default)"
+    )
     parser.add_argument("--gpu", default="", help="or the GPU that the base is for")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="wheelhouse")
     arguments = parser.parse_args()
@@ -66,11 +68,26 @@ def make_wheelhouse(base: Base, out: Path) -> None:
 def download(python: str, lock: Path, out: Path) -> None:
     """Download what the lock lists, checked by its hashes, whatever Python this is."""
     pip(
-        *("download", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
-        *("--implementation", "cp", "--python-version", python, "--abi", "none", "--abi", "abi3"),
-        *("--abi", f"cp{python.replace('.', '')}"),
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--implementation",
+        "cp",
+        "--python-version",
+        python,
+        "--abi",
+        "none",
+        "--abi",
+        "abi3",
+        "--abi",
+        f"cp{python.replace('.', '')}",
         *(word for platform in PLATFORMS for word in ("--platform", platform)),
-        *("--dest", out, "-r", lock),
+        "--dest",
+        out,
+        "-r",
+        lock,
     )
 
 

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import machine
 import pytest
+from support import machine
 
-from cloudmask import synthetic
+from cloudmask.scenes import synthetic
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = (512, 512)  # four patches
@@ -55,8 +55,8 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store_path(scenes, tmp_path_factory):
     """Patch store of the training scenes: 24 patches."""
-    from cloudmask.prepare import Options, prepare
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.scenes.finding import find_scenes
 
     path = tmp_path_factory.mktemp("store") / "patches.h5"
     prepare(find_scenes([scenes / "training"]), path, Options(), workers=2)

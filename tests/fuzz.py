@@ -26,10 +26,10 @@ SECONDS = 60  # for one case
 
 def originals(folder: Path) -> dict[str, Path]:
     """One small intact file of each kind."""
-    from cloudmask import synthetic
-    from cloudmask.config import Config
-    from cloudmask.prepare import Options, prepare
+    from cloudmask.config.settings import Config
+    from cloudmask.patches.prepare import Options, prepare
     from cloudmask.record import result
+    from cloudmask.scenes import synthetic
     from cloudmask.train.checkpoint import Checkpoints
 
     folder.mkdir(parents=True)
@@ -81,10 +81,10 @@ def _product(folder: Path) -> Path:
 
 def read(kind: str, path: Path) -> None:
     """What the commands do with a file of this kind."""
-    from cloudmask.config import load_config
+    from cloudmask.config.settings import load_config
+    from cloudmask.patches.store import PatchStore
     from cloudmask.record.result import read_result
-    from cloudmask.scenes import check_scene, read_scene
-    from cloudmask.store import PatchStore
+    from cloudmask.scenes.scene import check_scene, read_scene
     from cloudmask.train.checkpoint import Checkpoints
 
     if kind in ("scene", "product"):
@@ -156,27 +156,23 @@ def _replace(path: Path, rng: random.Random) -> str:
 def _text(path: Path, rng: random.Random) -> str:
     text = rng.choice(
         (
-            *(
-                "[" * 5000,
-                "{" * 5000,
-                '{"schema": 1e999}',
-                "a: &a [*a]",
-                "seed: 1e400",
-                "- " * 3000,
-            ),
-            *(
-                "!!python/object/apply:os.system ['true']",
-                "seed: [[1]]",
-                "name: ../../x",
-                "\ud7ff: 1",
-            ),
-            *(
-                '{"schema": 1, "status": []}',
-                '{"schema": true}',
-                "training: 3",
-                "model: {filters: 1e9}",
-            ),
-            *("a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b,*b]", "? [1, 2]\n: 3", "seed: 0x7fffffffffff"),
+            "[" * 5000,
+            "{" * 5000,
+            '{"schema": 1e999}',
+            "a: &a [*a]",
+            "seed: 1e400",
+            "- " * 3000,
+            "!!python/object/apply:os.system ['true']",
+            "seed: [[1]]",
+            "name: ../../x",
+            "\ud7ff: 1",
+            '{"schema": 1, "status": []}',
+            '{"schema": true}',
+            "training: 3",
+            "model: {filters: 1e9}",
+            "a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b,*b]",
+            "? [1, 2]\n: 3",
+            "seed: 0x7fffffffffff",
         )
     )
     path.write_text(text)

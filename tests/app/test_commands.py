@@ -10,25 +10,47 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compliance import comply
-from processes import free_ports
+from support.compliance import comply
+from support.processes import free_ports
 
+from cloudmask.patches.store import PatchStore
 from cloudmask.record.rules import problems
-from cloudmask.store import PatchStore
 
 COMMANDS = (
-    *("synth", "prepare", "train", "eval", "data", "stage", "grid", "report", "check-log"),
-    *("submission", "fair"),
+    "synth",
+    "prepare",
+    "train",
+    "eval",
+    "data",
+    "stage",
+    "grid",
+    "report",
+    "check-log",
+    "submission",
+    "fair",
 )
 COMMANDS = tuple(f"cloudmask-{name}" for name in COMMANDS)
 # A network small enough for seconds, in everything else the real thing.
 SMALL = [
-    *("--set", "model.filters=4", "--set", "training.batch_size=8", "--set", "training.epochs=3"),
-    *("--set", "early_stopping.patience=2"),
+    "--set",
+    "model.filters=4",
+    "--set",
+    "training.batch_size=8",
+    "--set",
+    "training.epochs=3",
+    "--set",
+    "early_stopping.patience=2",
 ]
 RUN_FILES = {
-    *("config.yaml", "result.json", "history.csv", "mlperf.log", "summary.txt", "telemetry.csv"),
-    *("provenance.json", "model.keras", "checkpoints"),
+    "config.yaml",
+    "result.json",
+    "history.csv",
+    "mlperf.log",
+    "summary.txt",
+    "telemetry.csv",
+    "provenance.json",
+    "model.keras",
+    "checkpoints",
 }
 
 
@@ -38,8 +60,14 @@ def finished(store_path, scenes, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "small"
     done = subprocess.run(
         [
-            *(Path(sys.executable).with_name("cloudmask-train"), "--data", store_path),
-            *("--run", run, *SMALL, "--scenes", scenes),
+            Path(sys.executable).with_name("cloudmask-train"),
+            "--data",
+            store_path,
+            "--run",
+            run,
+            *SMALL,
+            "--scenes",
+            scenes,
         ],
         capture_output=True,
         text=True,
@@ -183,8 +211,19 @@ def test_tilings_agree(finished, scenes, command, tmp_path):
     for tiling in ("whole", "published"):
         out = tmp_path / tiling
         done = command(
-            *("cloudmask-eval", "--model", run / "model.keras", "--scenes", scenes, "--out", out),
-            *("--tiling", tiling, "--no-masks", "--no-pictures", "--precision", "float32"),
+            "cloudmask-eval",
+            "--model",
+            run / "model.keras",
+            "--scenes",
+            scenes,
+            "--out",
+            out,
+            "--tiling",
+            tiling,
+            "--no-masks",
+            "--no-pictures",
+            "--precision",
+            "float32",
         )
         assert done.returncode == 0, done.stderr
         assert not (out / "masks").exists()

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from compliance import comply
-from processes import Command, run
+from support.compliance import comply
+from support.processes import Command, run
 
 from cloudmask.errors import InputError
 from cloudmask.record.compliance import findings

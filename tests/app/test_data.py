@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cloudmask import download
+from cloudmask.scenes import download
 
 boto3 = pytest.importorskip("boto3")
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments import experiment, words
+from support.experiments import experiment, words
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result

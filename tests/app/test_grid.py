@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import psutil
-from experiments import experiment, words
+from support.experiments import experiment, words
 
 from cloudmask.experiments import plan
 from cloudmask.record import provenance

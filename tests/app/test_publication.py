@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloudmask import files
 from cloudmask.record.compliance import findings
 from cloudmask.record.result import read_result
+from cloudmask.system import files
 
 BIN = Path(sys.executable).parent
 EXPERIMENT = """\
@@ -66,8 +66,14 @@ def test_submission_of_all_and_of_the_best(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     place = tmp_path / "A_University/cloudmask/Two_Cores/paper"
     assert {path.name for path in place.iterdir()} == {
-        *("README.md", "config.yaml", "hyperparameters.yaml", "result-1.txt", "result-2.txt"),
-        *("run.sh", "sientific_contribution.pdf", "system.yaml"),
+        "README.md",
+        "config.yaml",
+        "hyperparameters.yaml",
+        "result-1.txt",
+        "result-2.txt",
+        "run.sh",
+        "sientific_contribution.pdf",
+        "system.yaml",
     }
     assert findings(place / "result-2.txt") == []
     assert (place / "sientific_contribution.pdf").read_bytes().startswith(b"%PDF-")

@@ -3,11 +3,19 @@
 import json
 
 import pytest
-from labelled import write_scenes
+from support.labelled import write_scenes
 
 SMALL = [
-    *("--set", "data.split_by=patch", "--set", "data.split=0.75", "--set", "model.filters=16"),
-    *("--set", "training.precision=float32", "--set", "training.deterministic=true"),
+    "--set",
+    "data.split_by=patch",
+    "--set",
+    "data.split=0.75",
+    "--set",
+    "model.filters=16",
+    "--set",
+    "training.precision=float32",
+    "--set",
+    "training.deterministic=true",
 ]
 
 

@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask import safe, scenes
-from cloudmask.patches import crop_patches
+from cloudmask import scenes
+from cloudmask.errors import SceneError
+from cloudmask.patches.geometry import crop_patches
+from cloudmask.scenes.formats import safe
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NINE_CHANNELS = DATA / "slstr_nine_channels"
@@ -165,6 +167,6 @@ def test_product_that_never_had_a_bayesian_mask(product, tmp_path):
     (copy / "flags_in.nc").write_bytes((product / "flags_in.nc").read_bytes())
     with h5py.File(copy / "flags_in.nc", "r+") as file:
         file["bayes_in"][...] = 255
-    with pytest.raises(scenes.SceneError, match=r"flags_in\.nc: 'bayes_in' .*--truth summary"):
+    with pytest.raises(SceneError, match=r"flags_in\.nc: 'bayes_in' .*--truth summary"):
         safe.read_product(copy)
     assert np.mean(safe.read_product(copy, "summary").mask > 0) == pytest.approx(0.1635, abs=1e-4)

@@ -14,14 +14,23 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from processes import Command, free_ports, run
+from support.processes import Command, free_ports, run
 
-from cloudmask.store import PatchStore
+from cloudmask.patches.store import PatchStore
 
 SETTINGS = [
-    *("--set", "model.filters=2", "--set", "training.batch_size=4", "--set", "training.epochs=6"),
-    *("--set", "training.deterministic=true", "--set", "early_stopping.patience=3"),
-    *("--set", "checkpoint.minutes=0.005"),
+    "--set",
+    "model.filters=2",
+    "--set",
+    "training.batch_size=4",
+    "--set",
+    "training.epochs=6",
+    "--set",
+    "training.deterministic=true",
+    "--set",
+    "early_stopping.patience=3",
+    "--set",
+    "checkpoint.minutes=0.005",
 ]
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -151,8 +160,8 @@ def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[0], folder)
     (folder / "result.json").unlink()
-    from cloudmask.prepare import Options, prepare
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.scenes.finding import find_scenes
 
     other = tmp_path / "other.h5"
     prepare(find_scenes([scenes / "training"])[:5], other, Options(), workers=1)
@@ -178,9 +187,9 @@ def test_nan_loss_is_told_and_keeps_the_last_checkpoint(arguments, store_path, t
 def test_what_tensorflows_errors_mean(tmp_path):
     """Made up: neither a full GPU nor a node that dies can be had on one machine."""
     tf = pytest.importorskip("tensorflow")
-    from cloudmask.config import Config
+    from cloudmask.config.settings import Config
     from cloudmask.errors import CutOff, Fault
-    from cloudmask.train.devices import Devices
+    from cloudmask.hardware.devices import Devices
     from cloudmask.train.run import _explained
 
     one, two = Devices(None, 0, 1, 2, ""), Devices(None, 0, 2, 2, "")

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-import machine
 import pytest
+from support import machine
 
 
 @pytest.fixture
@@ -68,14 +68,14 @@ def test_no_wheelhouse(build, tmp_path):
 
 def test_too_little_space(build, tmp_path):
     (tmp_path / "app").mkdir()
-    table = (machine.REPOSITORY / "containers/bases.yaml").read_text()
+    table = (machine.REPOSITORY / "containers/base_images.yaml").read_text()
     copy = machine.shared_folder("little-space")
     names = ("containers/build.py", "containers/sources.py", "containers/cloudmask.def")
     for name in (*names, "app/src/cloudmask"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-r", machine.REPOSITORY / name, copy / name], check=True)
     table = table.replace("space_gb: 60", "space_gb: 60000000")
-    (copy / "app/src/cloudmask/bases.yaml").write_text(table)
+    (copy / "app/src/cloudmask/hardware/base_images.yaml").write_text(table)
     words = ("--wheels", tmp_path / "wheels", "--out", tmp_path / "x.sif", "--tmp", tmp_path)
     done = subprocess.run(
         [sys.executable, copy / "containers/build.py", *words],

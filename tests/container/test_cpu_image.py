@@ -3,8 +3,8 @@
 import json
 import time
 
-import machine
 import pytest
+from support import machine
 
 
 @pytest.fixture(scope="module")

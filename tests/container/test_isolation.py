@@ -3,8 +3,8 @@
 import json
 import shutil
 
-import machine
 import pytest
+from support import machine
 
 PROBE = """\
 import os, sys, json
@@ -126,9 +126,15 @@ def test_command_line(tmp_path):
             "CLOUDMASK_GPU": "auto",
         }
         printed = machine.Apptainer(tmp_path, tmp_path).run(
-            *("env", "-i", *(f"{k}={v}" for k, v in variables.items()), "bash", "-c"),
+            "env",
+            "-i",
+            *(f"{k}={v}" for k, v in variables.items()),
+            "bash",
+            "-c",
             'source "$1"; container::exec "$2" --bind /data:/data:ro cloudmask-train --run r',
-            *("bash", machine.REPOSITORY / "slurm/lib/container.sh", image),
+            "bash",
+            machine.REPOSITORY / "slurm/lib/container.sh",
+            image,
             cwd=tmp_path,
         )
         assert printed.returncode == 0, printed.stderr

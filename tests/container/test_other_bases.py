@@ -12,10 +12,10 @@ import tarfile
 import time
 import zipfile
 
-import machine
 import pytest
+from support import machine
 
-from cloudmask import files
+from cloudmask.system import files
 
 MARK = "VENDOR_BUILD = 'not from PyPI'\n"
 VENDOR = {"tensorflow": "+nv24.3", "numpy": "+nv"}
@@ -57,9 +57,21 @@ def tree(apptainer, cpu_image):
 def build(apptainer, tree, out, *words, wheels="build/wheels/cloudmask-k80"):
     """Run build.py for the K80's base with another source."""
     return apptainer.run(
-        *(tree / ".venv-build/bin/python", tree / "containers/build.py", "--gpu", "k80"),
-        *("--wheels", wheels, "--out", out, "--squashfs", "-comp lz4"),
-        *("--tmp", tree / "build/tmp", "--cache", tree / "build/cache", *words),
+        tree / ".venv-build/bin/python",
+        tree / "containers/build.py",
+        "--gpu",
+        "k80",
+        "--wheels",
+        wheels,
+        "--out",
+        out,
+        "--squashfs",
+        "-comp lz4",
+        "--tmp",
+        tree / "build/tmp",
+        "--cache",
+        tree / "build/cache",
+        *words,
         cwd=tree,
     )
 

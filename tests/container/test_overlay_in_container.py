@@ -8,14 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import machine
 import psutil
 import pytest
+from support import machine
 
-from cloudmask import staging
-from cloudmask.files import sha256
-from cloudmask.overlay import holders, manifest
+from cloudmask.overlay import extract, manifest, processes
 from cloudmask.overlay.build import tool
+from cloudmask.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAKE_OVERLAY = REPOSITORY / "overlays" / "make-overlay"
@@ -123,11 +122,19 @@ def test_the_staged_file_takes_the_place_of_the_overlay(
     apptainer, overlay, patches, cpu_image, folder
 ):
     out = folder / "staged.h5"
-    staging.extract(overlay, manifest.read(overlay).content(manifest.PATCHES), out, 2)
+    extract.extract(overlay, manifest.read(overlay).content(manifest.PATCHES), out, 2)
     bind = f"{out}:{manifest.PATCHES}:ro"
     done = apptainer.run(
-        *("apptainer", "-q", "exec", *ISOLATED, "--bind", bind),
-        *(cpu_image.path, "sh", "-c", "sha256sum /data/patches.h5; echo x >> /data/patches.h5"),
+        "apptainer",
+        "-q",
+        "exec",
+        *ISOLATED,
+        "--bind",
+        bind,
+        cpu_image.path,
+        "sh",
+        "-c",
+        "sha256sum /data/patches.h5; echo x >> /data/patches.h5",
     )
     assert done.stdout.split()[0] == sha256(patches)
     assert done.returncode != 0  # read-only
@@ -138,8 +145,8 @@ def test_a_writer_beside_a_reader_is_told_who_and_what_to_do(apptainer, writable
     with container(apptainer, f"{writable}:ro", cpu_image):
         done = apptainer.run(*words(writable, cpu_image, "true"))
         assert done.returncode == 255
-        assert holders.IN_USE[0] in done.stderr
-        told = holders.explain(writable, done.stderr)
+        assert processes.IN_USE[0] in done.stderr
+        told = processes.explain(writable, done.stderr)
         assert f"{writable}: in use: process " in told
         assert "has it open for reading; wait until it ends" in told
         assert f"--overlay {writable}:ro" in told
@@ -150,7 +157,7 @@ def test_a_writer_beside_a_reader_is_told_who_and_what_to_do(apptainer, writable
 
 def test_a_reader_and_a_writer_beside_a_writer(apptainer, writable, cpu_image):
     with container(apptainer, writable, cpu_image):
-        for mode, sign in ((":ro", holders.IN_USE[1]), ("", holders.IN_USE[0])):
+        for mode, sign in ((":ro", processes.IN_USE[1]), ("", processes.IN_USE[0])):
             done = apptainer.run(*words(f"{writable}{mode}", cpu_image, "true"))
             assert done.returncode == 255
             assert sign in done.stderr
@@ -163,7 +170,7 @@ def test_a_reader_and_a_writer_beside_a_writer(apptainer, writable, cpu_image):
 
 def test_what_a_killed_container_leaves_is_named(apptainer, writable, cpu_image):
     with container(apptainer, f"{writable}:ro", cpu_image) as family:
-        [holder] = [h for h in holders.find(writable) if "fuse2fs" in h.command]
+        [holder] = [h for h in processes.find(writable) if "fuse2fs" in h.command]
         assert not holder.leftover
         psutil.Process(holder.pid).parent().kill()  # the runtime, by kill -9
         deadline = time.monotonic() + 10
@@ -172,7 +179,7 @@ def test_what_a_killed_container_leaves_is_named(apptainer, writable, cpu_image)
             time.sleep(0.1)
         done = apptainer.run(*words(writable, cpu_image, "true"))
         assert done.returncode == 255  # the lock outlived the container
-        told = holders.explain(writable, done.stderr)
+        told = processes.explain(writable, done.stderr)
         assert f"end it with 'kill {holder.pid}'" in told
         # What the message says helps.
         [process] = [member for member in family if member.pid == holder.pid]

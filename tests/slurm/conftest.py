@@ -1,7 +1,7 @@
 """One cluster for all tests of job scripts, with the real CPU image and a real overlay."""
 
-import cluster as slurm
 import pytest
+from support import cluster as slurm
 
 
 @pytest.fixture(scope="session")

@@ -68,8 +68,13 @@ def test_preempted_it_goes_on_by_itself(cluster):
     saved = "runs/gives-way/0001*/checkpoints/000002*"
     cluster.until(lambda: list(cluster.tree.glob(saved)), "epoch 2")
     urgent = cluster.run(
-        *("sbatch", "--parsable", "--partition=urgent", "--nodelist=n1", "--exclusive"),
-        *("--output=/dev/null", "--wrap=sleep 1"),
+        "sbatch",
+        "--parsable",
+        "--partition=urgent",
+        "--nodelist=n1",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=sleep 1",
     )
     assert urgent.returncode == 0, urgent.stderr
     cluster.wait(job)

@@ -52,14 +52,18 @@ def test_scaling_makes_the_table(cluster):
     )
     cluster.wait(job)
     assert {path.parent.name for path in cluster.tree.glob("runs/scaling/*/result.json")} == {
-        *("strong-1", "strong-2", "weak-2")
+        "strong-1",
+        "strong-2",
+        "weak-2",
     }
     with (cluster.tree / "runs/scaling/report/tables/scaling.csv").open() as file:
         rows = list(csv.DictReader(file))
     kinds = [(row["runs"].rpartition(" · ")[2], row["workers"]) for row in rows]
     assert sorted(kinds) == [
-        *(("batch per worker 4", "1"), ("batch per worker 4", "2")),
-        *(("global batch 4", "1"), ("global batch 4", "2")),
+        ("batch per worker 4", "1"),
+        ("batch per worker 4", "2"),
+        ("global batch 4", "1"),
+        ("global batch 4", "2"),
     ]
     assert all(float(row["patches_per_second"]) > 0 for row in rows)
     log = cluster.log(job)

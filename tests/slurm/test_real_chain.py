@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-import cluster as slurm
+from support import cluster as slurm
 
 
 def test_prepare_train_evaluate(cluster, scenes):

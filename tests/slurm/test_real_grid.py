@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments import words
+from support.experiments import words
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result

@@ -63,7 +63,9 @@ def test_gaps_two_at_once_and_a_finished_row(cluster):
     cluster.wait(job)
     runs = cluster.tree / "runs/gaps"
     assert sorted(path.parent.name[:4] for path in runs.glob("*/result.json")) == [
-        *("0001", "0003", "0005")
+        "0001",
+        "0003",
+        "0005",
     ]
     before = {path: path.read_bytes() for path in runs.glob("0001*/*") if path.is_file()}
     again = cluster.submit(name, "--array=1")

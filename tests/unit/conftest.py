@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from reports import RUNS, SMALL
+from support.reports import RUNS, SMALL
 
-from cloudmask.config import load_config
+from cloudmask.config.settings import load_config
 from cloudmask.report.collection import collect
 from cloudmask.report.document import build, write
 from cloudmask.report.notebook import notebook
@@ -15,7 +15,7 @@ from cloudmask.report.notebook import notebook
 def real_runs(store_path, scenes, tmp_path_factory):
     """Four finished runs, two of them evaluated once more, with pictures and the other tiling."""
     from cloudmask.evaluate.job import Job, evaluate_job
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.scenes.finding import find_scenes
     from cloudmask.train.run import train
 
     folder = tmp_path_factory.mktemp("report") / "runs"
@@ -25,10 +25,22 @@ def real_runs(store_path, scenes, tmp_path_factory):
         train(config, store_path, folder / name, places, ["test"])
     for name in ("stop-1", "stop-2"):
         job = Job(
-            **{"run": folder / name, "model": None, "scenes": [scenes], "out": None},
-            **{"tiling": "published", "baselines": False, "data": None, "threshold": None},
-            **{"truth": "bayes", "nan": "ignore", "precision": "float32", "memory_limit": 0.0},
-            **{"skip_bad": False, "force": False, "masks": False, "pictures": True},
+            run=folder / name,
+            model=None,
+            scenes=[scenes],
+            out=None,
+            tiling="published",
+            baselines=False,
+            data=None,
+            threshold=None,
+            truth="bayes",
+            nan="ignore",
+            precision="float32",
+            memory_limit=0.0,
+            skip_bad=False,
+            force=False,
+            masks=False,
+            pictures=True,
         )
         evaluate_job(job, ["test"])
     return folder

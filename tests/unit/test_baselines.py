@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cloudmask.baselines import NaiveBayes, ThresholdTest
-from cloudmask.patches import crop_patches
-from cloudmask.synthetic_scene import make_scene
+from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
+from cloudmask.patches.geometry import crop_patches
+from cloudmask.scenes.simulation import make_scene
 
 
 def pixel(reflectances, kelvin):

@@ -6,10 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cloudmask import example
-from cloudmask.scenes import read_scene
+from cloudmask.evaluate import example
+from cloudmask.scenes.scene import read_scene
 
-SCRIPT = Path(__file__).resolve().parents[2] / "app" / "make_example.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "app" / "scripts" / "make_example.py"
 
 
 def test_example_is_small_and_knows_clouds():

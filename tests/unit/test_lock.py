@@ -12,14 +12,14 @@ import time
 
 import pytest
 
-from cloudmask import lock
 from cloudmask.commands import run
 from cloudmask.errors import InputError, InUse
+from cloudmask.system import lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from cloudmask.lock import exclusive
+from cloudmask.system.lock import exclusive
 with exclusive(Path(sys.argv[1]), "run"):
     print("held", flush=True)
     time.sleep(60)

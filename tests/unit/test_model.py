@@ -6,7 +6,7 @@ import pytest
 from cloudmask.errors import InputError
 from cloudmask.evaluate.inference import HALO, Predictor, bytes_per_pixel
 from cloudmask.model import PUBLISHED_PARAMETERS, REACH, filters_of, load, unet
-from cloudmask.patches import stitch, tile
+from cloudmask.patches.geometry import stitch, tile
 
 
 @pytest.fixture(scope="module")

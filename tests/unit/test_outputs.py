@@ -5,7 +5,7 @@ import pytest
 
 from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.pictures import COLOURS, write_picture
-from cloudmask.scenes import Scene
+from cloudmask.scenes.scene import Scene
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.overlay import build, holders, manifest
+from cloudmask.overlay import build, manifest, processes
 from cloudmask.overlay.check import check
 from cloudmask.overlay.ext3 import Ext3
 
@@ -223,10 +223,10 @@ def test_check_finds_what_is_wrong(image):
 
 
 def test_who_holds_it(image):
-    assert "nobody on" in holders.describe(image)[0]
+    assert "nobody on" in processes.describe(image)[0]
     with subprocess.Popen(["sleep", "60"], stdin=image.open("rb")) as sleeper:
         try:
-            [line, advice] = holders.describe(image)
+            [line, advice] = processes.describe(image)
         finally:
             sleeper.kill()
     assert line.startswith(f"process {sleeper.pid} of ")
@@ -236,9 +236,9 @@ def test_who_holds_it(image):
 
 def test_what_the_runtime_says_in_plain_words(image):
     said = "\x1b[31mFATAL:   container creation failed: no such thing\x1b[0m\n\x1b[0m\n"
-    assert holders.explain(image, said).endswith(
+    assert processes.explain(image, said).endswith(
         "failed: FATAL:   container creation failed: no such thing"
     )
     said = "FATAL: … setup of overlay upper dir failed: /var/…/upper is not writable"
-    assert f"open it read-only, --overlay {image}:ro" in holders.explain(image, said)
-    assert holders.explain(image, "").endswith("no message")
+    assert f"open it read-only, --overlay {image}:ro" in processes.explain(image, said)
+    assert processes.explain(image, "").endswith("no message")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudmask.patches import crop_patches, stitch, tile
+from cloudmask.patches.geometry import crop_patches, stitch, tile
 
 SIZES = st.tuples(st.integers(256, 700), st.integers(256, 700))
 

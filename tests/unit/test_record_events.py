@@ -7,7 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from compliance import comply
+from support.compliance import comply
 
 from cloudmask.errors import InputError
 from cloudmask.record.events import EventLog

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.files import whole_lines
 from cloudmask.record.result import finished, plain, read_result, write_result
+from cloudmask.system.files import whole_lines
 
 
 def test_result_comes_back_as_strict_json(tmp_path):

@@ -42,7 +42,9 @@ def test_summary_parses_like_a_published_log():
             time.sleep(0.02)
     total, training, inference = parse(watch.summary({}))
     assert [row["timer"] for row in (total, training, inference)] == [
-        *("total", "training", "inference")
+        "total",
+        "training",
+        "inference",
     ]
     assert (training["time"], training["sum"]) == ("2.500", "3.750")
     assert training["msg"] == "two lines, and a comma"

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from cloudmask.errors import InputError
+from cloudmask.hardware.gpus import Gpus
 from cloudmask.record import energy, telemetry
-from cloudmask.record.gpus import Gpus
 from cloudmask.record.telemetry import COLUMNS, Telemetry, summarise
 
 

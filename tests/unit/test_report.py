@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from reports import RUNS, edit
+from support.reports import RUNS, edit
 
 from cloudmask.report import tables
 from cloudmask.report.collection import collect

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from reports import RUNS, edit
+from support.reports import RUNS, edit
 
 from cloudmask.record.result import read_result
 from cloudmask.report import collection

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from reports import RUNS
+from support.reports import RUNS
 
 from cloudmask.report import tables
 from cloudmask.report.collection import collect
@@ -75,7 +75,11 @@ def test_what_an_earlier_report_left_is_removed(written, real_runs, tmp_path):
     write(build(collect([real_runs])), out, "{}")
     assert not (out / "figures" / "of-yesterday.svg").exists()
     assert {path.name for path in out.iterdir()} == {
-        *("index.html", "report.md", "report.ipynb", "tables", "figures"),
+        "index.html",
+        "report.md",
+        "report.ipynb",
+        "tables",
+        "figures",
     }
 
 
@@ -118,7 +122,9 @@ def test_fits_on_a_phone_and_on_paper(written, tmp_path):
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--no-pdf-header-footer"]
     done = subprocess.run(
         [*options, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
-        **{"capture_output": True, "text": True, "timeout": 60},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     width, inner, decoded = map(int, re.search(r"<title>(\d+) (\d+) (\d+)<", done.stdout).groups())
     assert width <= inner <= 520

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from cloudmask.conversion import to_half
 from cloudmask.errors import InputError, SceneError
-from cloudmask.patches import crop_patches
-from cloudmask.prepare import Options, prepare
-from cloudmask.scene_files import find_scenes
-from cloudmask.scenes import read_scene
-from cloudmask.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
+from cloudmask.patches.extraction import to_half
+from cloudmask.patches.geometry import crop_patches
+from cloudmask.patches.prepare import Options, prepare
+from cloudmask.patches.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
+from cloudmask.scenes.finding import find_scenes
+from cloudmask.scenes.scene import read_scene
 
 
 @pytest.fixture

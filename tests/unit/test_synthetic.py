@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask import synthetic, synthetic_scene
 from cloudmask.commands import synth
 from cloudmask.errors import InputError
-from cloudmask.patches import crop_patches
-from cloudmask.scene_files import find_scenes
-from cloudmask.scenes import read_scene
-from cloudmask.synthetic import make_scenes, scene_name
-from cloudmask.synthetic_scene import make_scene
+from cloudmask.patches.geometry import crop_patches
+from cloudmask.scenes import simulation, synthetic
+from cloudmask.scenes.finding import find_scenes
+from cloudmask.scenes.scene import read_scene
+from cloudmask.scenes.simulation import make_scene
+from cloudmask.scenes.synthetic import make_scenes, scene_name
 
 SMALL = (256, 256)
 
@@ -121,7 +121,7 @@ def test_snow_is_bright_in_the_visible_and_dark_in_the_short_wave_infrared():
     rng = np.random.default_rng(2)
     ground = next(
         ground
-        for ground in (synthetic_scene._ground(rng, SMALL, True) for _ in range(60))
+        for ground in (simulation._ground(rng, SMALL, True) for _ in range(60))
         if np.mean(ground.snow > 0.9) > 0.1
     )
     snow = ground.snow > 0.9
@@ -158,9 +158,9 @@ def test_masks_are_imperfect_differently_and_in_patches(scenes):
 
 def test_mask_is_no_function_of_what_is_seen():
     rng = np.random.default_rng(1)
-    ground = synthetic_scene._ground(rng, SMALL, True)
-    layers = [synthetic_scene._cumulus(rng, SMALL, ground)]
-    first, second = (synthetic_scene._bayes(rng, ground, layers) > 0 for _ in range(2))
+    ground = simulation._ground(rng, SMALL, True)
+    layers = [simulation._cumulus(rng, SMALL, ground)]
+    first, second = (simulation._bayes(rng, ground, layers) > 0 for _ in range(2))
     assert 0.02 < np.mean(first != second) < 0.3
 
 

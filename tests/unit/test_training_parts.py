@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from cloudmask.config import EarlyStopping
+from cloudmask.config.settings import EarlyStopping
 from cloudmask.errors import Fault
+from cloudmask.hardware.devices import choose_precision
 from cloudmask.train.checkpoint import KEPT, Checkpoints
-from cloudmask.train.devices import choose_precision
-from cloudmask.train.stopping import Stopper
+from cloudmask.train.early_stopping import Stopper
 
 
 def follow(values, **settings):

@@ -64,8 +64,8 @@ def main() -> int:
 def _fetch(arguments: argparse.Namespace) -> None:
     import shutil
 
-    from cloudmask import download
     from cloudmask.errors import CutOff
+    from cloudmask.scenes import download
 
     store = download.Store(
         arguments.endpoint or download.ENDPOINT,

@@ -107,7 +107,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.job import Job, evaluate_job, newest_run
 
     if arguments.example and not arguments.scenes:
-        from cloudmask import example
+        from cloudmask.evaluate import example
 
         arguments.scenes = [example.scene()]
         print(f"example: a U-Net of half the published width on the scene {example.scene().name}")

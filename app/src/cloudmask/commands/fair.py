@@ -61,7 +61,11 @@ def _describe(arguments: argparse.Namespace) -> None:
     if not scenes:
         raise InputError(f"{arguments.folder}: no scenes (S3A*.hdf) in it")
     croissant.describe(
-        *(scenes, arguments.folder, arguments.name, arguments.licence, arguments.out),
+        scenes,
+        arguments.folder,
+        arguments.name,
+        arguments.licence,
+        arguments.out,
         patches=arguments.patches,
     )
     print(f"Croissant: {arguments.out}, {len(scenes)} scenes")

@@ -108,7 +108,7 @@ def _executor(verb: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from cloudmask.config import unidentified
+    from cloudmask.config.settings import unidentified
     from cloudmask.experiments import cost, table
 
     planned = _planned(arguments, write=False)
@@ -215,7 +215,7 @@ def _missing(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from cloudmask.commands import train
     from cloudmask.experiments import row
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.scenes.finding import find_scenes
 
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)

@@ -60,9 +60,9 @@ def main() -> int:
 
 
 def _who(image: Path) -> None:
-    from cloudmask.overlay import holders
+    from cloudmask.overlay import processes
 
-    for line in holders.describe(image):
+    for line in processes.describe(image):
         print(f"{image}: {line}")
 
 
@@ -111,7 +111,7 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
         raise InputError(f"{patches}: not HDF5; expected a patch store of cloudmask-prepare")
     sources = {manifest.PATCHES: patches}
     if scenes:
-        from cloudmask.scene_files import find_scenes
+        from cloudmask.scenes.finding import find_scenes
 
         for scene in find_scenes([scenes], role="inference"):
             if scene.is_dir():

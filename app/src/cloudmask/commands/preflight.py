@@ -52,14 +52,14 @@ def main() -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> None:
-    from cloudmask.experiments import readiness
-    from cloudmask.preflight import preflight
+    from cloudmask.experiments import job_preflight
+    from cloudmask.hardware.preflight import preflight
 
     report = preflight("cpu" if arguments.cpu else "auto" if arguments.auto else "gpu")
     if arguments.overlay:
-        readiness.check_overlay(report, arguments.overlay, arguments.local)
+        job_preflight.check_overlay(report, arguments.overlay, arguments.local)
     if arguments.experiment:
-        readiness.check_row(report, arguments.experiment, arguments.index, arguments.runs)
+        job_preflight.check_row(report, arguments.experiment, arguments.index, arguments.runs)
     print(report.text(), flush=True)
     if report.problems:
         raise InputError(report.problems[0])

@@ -67,8 +67,8 @@ def main() -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from cloudmask.prepare import Options, prepare
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.scenes.finding import find_scenes
 
     def cut_off(*_) -> None:
         raise CutOff(f"{arguments.out}: the same command continues")

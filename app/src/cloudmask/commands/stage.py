@@ -94,11 +94,10 @@ def main() -> int:
 
 
 def _extract(arguments: argparse.Namespace) -> None:
-    from cloudmask import staging
-    from cloudmask.overlay import manifest
+    from cloudmask.overlay import extract, manifest
 
     expected = manifest.read(arguments.image).content(arguments.path)
-    done = staging.extract(arguments.image, expected, arguments.out, arguments.workers)
+    done = extract.extract(arguments.image, expected, arguments.out, arguments.workers)
     print(
         f"{arguments.out}: {done.bytes / 1e9:.2f} GB in {done.seconds:.2f} s, "
         f"{done.rate:.0f} MB/s, checksum verified"
@@ -106,7 +105,7 @@ def _extract(arguments: argparse.Namespace) -> None:
 
 
 def _share(arguments: argparse.Namespace) -> None:
-    from cloudmask.share import Share
+    from cloudmask.overlay.node_cache import Share
 
     def stop(*_) -> None:
         raise Asked
@@ -146,7 +145,7 @@ def _sentence(staged) -> str:
 
 
 def _sweep(arguments: argparse.Namespace) -> None:
-    from cloudmask.share import sweep
+    from cloudmask.overlay.node_cache import sweep
 
     sweep(arguments.local, arguments.kept)
 

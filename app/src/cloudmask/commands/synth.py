@@ -71,8 +71,8 @@ def main() -> int:
 
 
 def _synth(arguments: argparse.Namespace) -> None:
-    from cloudmask.progress import track
-    from cloudmask.synthetic import check_request, make_scenes
+    from cloudmask.scenes.synthetic import check_request, make_scenes
+    from cloudmask.system.progress import track
 
     counts = {"training": arguments.train, "inference": arguments.test}
     check_request(counts, arguments.size, arguments.workers)

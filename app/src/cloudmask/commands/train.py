@@ -58,8 +58,8 @@ def main() -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from cloudmask.config import load_config
-    from cloudmask.scene_files import find_scenes
+    from cloudmask.config.settings import load_config
+    from cloudmask.scenes.finding import find_scenes
     from cloudmask.train.run import train
 
     config = load_config(arguments.config, arguments.set)

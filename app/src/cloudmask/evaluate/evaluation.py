@@ -12,9 +12,9 @@ from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.metrics import Tally, mean_scores
 from cloudmask.evaluate.pictures import write_picture
-from cloudmask.files import replacing
-from cloudmask.progress import track
-from cloudmask.scenes import Scene, read_scene
+from cloudmask.scenes.scene import Scene, read_scene
+from cloudmask.system.files import replacing
+from cloudmask.system.progress import track
 
 # (H, W, 9) normalised image to (H, W, 1), probability of cloud or 0 and 1.
 Classifier = Callable[[np.ndarray], np.ndarray]

@@ -6,7 +6,7 @@ import numpy as np
 
 from cloudmask.errors import InputError
 from cloudmask.model import FACTOR, REACH, filters_of, unet
-from cloudmask.patches import stitch, tile, tile_padding
+from cloudmask.patches.geometry import stitch, tile, tile_padding
 
 SMALLEST_BLOCK = 64  # pixels; smaller ones would be nearly all halo
 TILES_AT_ONCE = 9  # one row of tiles of a published scene

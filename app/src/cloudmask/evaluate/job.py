@@ -5,20 +5,21 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask import example, files
-from cloudmask.baselines import NaiveBayes, ThresholdTest
-from cloudmask.config import Config, load_config
+from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
+from cloudmask.evaluate import example
+from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
 from cloudmask.evaluate.evaluation import Classifier, Options, Output, evaluate
 from cloudmask.evaluate.inference import Predictor
+from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.model import load
-from cloudmask.pipeline import Batches
+from cloudmask.patches.batches import Batches
+from cloudmask.patches.store import PatchStore
 from cloudmask.record import provenance, result
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
-from cloudmask.scene_files import find_scenes
-from cloudmask.store import PatchStore
-from cloudmask.train.devices import POLICIES, choose_precision, open_devices
+from cloudmask.scenes.finding import find_scenes
+from cloudmask.system import files
 
 # Naive Bayes needs no more to fill its histograms: 2000 patches are 131 million pixels.
 BASELINE_PATCHES = 2000

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cloudmask import __version__
-from cloudmask.files import replacing
+from cloudmask.system.files import replacing
 
 FILL = 255
 # Probability is stored in steps of 1/250: finer than a network's probability means anything.

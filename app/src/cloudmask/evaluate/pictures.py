@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudmask.files import replacing
-from cloudmask.scenes import Scene
+from cloudmask.scenes.scene import Scene
+from cloudmask.system.files import replacing
 
 LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from cloudmask.config import Loader
+from cloudmask.config.settings import Loader
 from cloudmask.errors import InputError
 
 # Names that the published cloud-masking files use, and what they are here.

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudmask import config, store
+from cloudmask.config import settings
 from cloudmask.errors import InputError
 from cloudmask.experiments import row as rows
 from cloudmask.experiments.plan import Plan, Row
+from cloudmask.patches import store
 from cloudmask.record import result
 
 
@@ -21,7 +22,7 @@ class Kind(NamedTuple):
     filters: int
     precision: str
     epochs: int
-    data: config.Data
+    data: settings.Data
 
 
 def lines(plan: Plan, folder: Path, data: Path | None = None) -> Iterator[str]:

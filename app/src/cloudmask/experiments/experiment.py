@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 import cloudmask
-from cloudmask.config import Config, Section, make_config, read_yaml
+from cloudmask.config.settings import Config, Section, make_config, read_yaml
 from cloudmask.errors import InputError
 from cloudmask.experiments import cloudmesh
 from cloudmask.experiments.grid import combinations

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cloudmask import files, lock
-from cloudmask.config import Config
+from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
 from cloudmask.experiments.experiment import Experiment, configuration
 from cloudmask.experiments.grid import identity
+from cloudmask.system import files, lock
 
 NAME = "plan.json"
 SCHEMA = 1

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cloudmask
-from cloudmask import files, lock
 from cloudmask.errors import CutOff, InputError
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.record import provenance, result
+from cloudmask.system import files, lock
 
 NAME = "row.json"
 SOURCE = "source.tar.gz"
@@ -31,7 +31,7 @@ def execute(
 
     Raises what `cloudmask.train.run.train` raises; failures are written to `failure.json` as well.
     """
-    from cloudmask.train.devices import place
+    from cloudmask.hardware.devices import place
     from cloudmask.train.run import train
 
     run = plan.run(row)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cloudmask.config import Positive, Section
+from cloudmask.config.settings import Positive, Section
 from cloudmask.errors import InputError
 from cloudmask.experiments.executors import site
 

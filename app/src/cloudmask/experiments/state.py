@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask import lock
 from cloudmask.experiments import submissions, table
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.experiments.row import FAILURE, LOCK
 from cloudmask.record import result
+from cloudmask.system import lock
 
 STATES = ("planned", "queued", "running", "cut off", "finished", "failed", "lost")
 TO_RERUN = ("cut off", "failed", "lost")

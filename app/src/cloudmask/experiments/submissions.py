@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmask import files, lock
 from cloudmask.experiments.plan import Plan, parse_ranges, ranges
+from cloudmask.system import files, lock
 
 NAME = "submitted.jsonl"
 

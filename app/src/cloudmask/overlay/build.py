@@ -22,10 +22,10 @@ from pathlib import Path
 
 import cloudmask
 from cloudmask.errors import Fault, InputError
-from cloudmask.files import sha256, write_text
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3, Inode
 from cloudmask.overlay.manifest import Manifest
+from cloudmask.system.files import sha256, write_text
 
 UPPER = "/upper"  # Apptainer and Singularity show what lies below as the container's root
 BLOCK = 4096  # bytes

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.files import sha256
-from cloudmask.overlay import holders, manifest
+from cloudmask.overlay import manifest, processes
 from cloudmask.overlay.build import UPPER, tool
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.manifest import Manifest
+from cloudmask.system.files import sha256
 
 RUNTIMES = ("apptainer", "singularity")
 BATCH = 4  # patches that the container reads as training does
 # The sentinel on one line, the checksum of the first chunk, then a batch.
 PROBE = """\
 tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum && python3 -c '
-from cloudmask.pipeline import Batches
-from cloudmask.store import PatchStore
+from cloudmask.patches.batches import Batches
+from cloudmask.patches.store import PatchStore
 store = PatchStore("{path}")
 rows = store.rows(range(len(store.scenes)))[:{batch}]
 print(*next(Batches(store, rows, {batch}).epoch(0))[0].shape)'
@@ -31,8 +31,8 @@ print(*next(Batches(store, rows, {batch}).epoch(0))[0].shape)'
 def check(image: Path, container: Path | None = None) -> Iterator[str]:
     """Yield a line for each step that passed; raises InputError for the first that did not."""
     known = manifest.read(image)
-    if any(holder.writing for holder in holders.find(image)):
-        raise InputError(f"{image}: in use: " + "; ".join(holders.describe(image)))
+    if any(holder.writing for holder in processes.find(image)):
+        raise InputError(f"{image}: in use: " + "; ".join(processes.describe(image)))
     with Ext3(image) as source:
         try:
             inside = json.loads(source.content(UPPER + manifest.SENTINEL))["id"]
@@ -96,7 +96,7 @@ def _read_through(image: Path, known: Manifest, container: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
-        raise InputError(holders.explain(image, done.stderr))
+        raise InputError(processes.explain(image, done.stderr))
     sentinel, checksum, batch = done.stdout.splitlines()[-3:]
     if json.loads(sentinel)["id"] != known.id:
         raise InputError(f"{container}: shows another {manifest.SENTINEL} than {image} holds")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.files import write_text
+from cloudmask.system.files import write_text
 
 SCHEMA = 1
 CHUNK = 64 << 20  # bytes: 360 of them for the whole data set, each a large read

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudmask.files import replacing
 from cloudmask.record.rules import TARGET
+from cloudmask.system.files import replacing
 
 PAGE = (8.27, 11.69)  # A4, inches
 WIDTH = 88  # characters of a line of text on it
@@ -123,8 +123,12 @@ def _curves(runs: Sequence[dict]):
             epochs = [int(row["epoch"]) for row in history]
             (line,) = axes.plot(epochs, [float(r[name]) for r in history], lw=1, ls=":")
             axes.plot(
-                *(epochs, [float(r[validation]) for r in history]),
-                **{"lw": 1.2, "color": line.get_color(), "marker": ".", "label": f"run {number}"},
+                epochs,
+                [float(r[validation]) for r in history],
+                lw=1.2,
+                color=line.get_color(),
+                marker=".",
+                label=f"run {number}",
             )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="epoch", ylabel=label, title="solid: validation, dotted: training")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import h5py
 
-from cloudmask import files
 from cloudmask.errors import InputError
+from cloudmask.system import files
 
 # What a published scene file holds, at its root.
 CONTENTS = {
@@ -18,7 +18,7 @@ CONTENTS = {
     "bayes": "flag bits of the Bayesian cloud mask, the benchmark's truth: cloud where above 0",
     "summary": "summary cloud flag, 0 or 1",
 }
-# What a patch store holds; see cloudmask.store.
+# What a patch store holds; see cloudmask.patches.store.
 PATCHES = {
     "patches": "256 x 256 pixels of the nine bands, normalised",
     "labels": "1 where the Bayesian mask says cloud, 0 where it says clear",
@@ -68,13 +68,15 @@ def describe(
     sets = [
         _inline(
             mlc,
-            *("scenes", "every scene and the part of the benchmark it belongs to"),
+            "scenes",
+            "every scene and the part of the benchmark it belongs to",
             {"file": "path of the scene", "part": "training or inference"},
             [(str(place), place.parts[0] if place.parts[1:] else "") for place in places],
         ),
         _inline(
             mlc,
-            *("bands", "the nine bands, in the order of the network's input"),
+            "bands",
+            "the nine bands, in the order of the network's input",
             {
                 "band": "name",
                 "array": "array of a scene's file",

@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import yaml
 
-from cloudmask import files
-from cloudmask.config import unidentified
+from cloudmask.config.settings import unidentified
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.publication import contribution
 from cloudmask.record import provenance, result
 from cloudmask.record.compliance import findings
 from cloudmask.record.rules import TARGET
+from cloudmask.system import files
 
 APPLICATION = "cloudmask"
 SCENES = 100  # of the data set's inference part

@@ -18,9 +18,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloudmask.files import whole_lines
 from cloudmask.record.result import plain
 from cloudmask.record.rules import STATUSES, parse_events
+from cloudmask.system.files import whole_lines
 
 BENCHMARK = "cloudmask"
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cloudmask
-from cloudmask import files
 from cloudmask.errors import InputError
-from cloudmask.record.gpus import Gpus
+from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.result import plain
+from cloudmask.system import files
 
 NAME = "provenance.json"
 GIT_SECONDS = 10  # a shared file system that hangs must not stop a run
@@ -30,10 +30,20 @@ PACKAGES = {
 
 # What identifies a Slurm job. The rest of the environment may hold secrets and is never written.
 SLURM = (
-    *("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_JOB_PARTITION"),
-    *("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID"),
-    *("SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES", "SLURM_STEP_NUM_NODES", "SLURM_NTASKS"),
-    *("SLURM_CPUS_PER_TASK", "SLURM_GPUS_ON_NODE"),
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NAME",
+    "SLURM_JOB_PARTITION",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_STEP_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_NUM_NODES",
+    "SLURM_STEP_NUM_NODES",
+    "SLURM_NTASKS",
+    "SLURM_CPUS_PER_TASK",
+    "SLURM_GPUS_ON_NODE",
 )
 
 

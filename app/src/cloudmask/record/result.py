@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloudmask import files
 from cloudmask.errors import InputError
+from cloudmask.system import files
 
 NAME = "result.json"
 SCHEMA = 1

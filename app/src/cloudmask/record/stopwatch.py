@@ -15,12 +15,30 @@ from dataclasses import dataclass
 from cloudmask.record.provenance import user
 
 CSV_COLUMNS = (
-    *("timer", "status", "time", "sum", "start", "tag", "msg"),
-    *("uname.node", "user", "uname.system", "platform.version"),
+    "timer",
+    "status",
+    "time",
+    "sum",
+    "start",
+    "tag",
+    "msg",
+    "uname.node",
+    "user",
+    "uname.system",
+    "platform.version",
 )
 TABLE_COLUMNS = (
-    *("Name", "Status", "Time", "Sum", "Start", "tag", "msg"),
-    *("Node", "User", "OS", "Version"),
+    "Name",
+    "Status",
+    "Time",
+    "Sum",
+    "Start",
+    "tag",
+    "msg",
+    "Node",
+    "User",
+    "OS",
+    "Version",
 )
 VALUE_WIDTH = 69  # characters of the attribute table's second column, as in the published logs
 
@@ -94,8 +112,17 @@ class Stopwatch:
         start = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timer.start))
         msg = None if timer.msg is None else " ".join(timer.msg.split())
         return [
-            *(name, timer.status, f"{timer.seconds:.3f}", f"{timer.total:.3f}", start),
-            *(self.tag, msg, platform.node(), user(), platform.system(), platform.version()),
+            name,
+            timer.status,
+            f"{timer.seconds:.3f}",
+            f"{timer.total:.3f}",
+            start,
+            self.tag,
+            msg,
+            platform.node(),
+            user(),
+            platform.system(),
+            platform.version(),
         ]
 
 

@@ -18,13 +18,23 @@ from collections import defaultdict
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.files import whole_lines
+from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
-from cloudmask.record.gpus import Gpus
+from cloudmask.system.files import whole_lines
 
 COLUMNS = (
-    *("time", "attempt", "seconds", "device", "id", "utilisation_percent", "memory_bytes"),
-    *("process_memory_bytes", "power_watts", "temperature_celsius", "joules", "source"),
+    "time",
+    "attempt",
+    "seconds",
+    "device",
+    "id",
+    "utilisation_percent",
+    "memory_bytes",
+    "process_memory_bytes",
+    "power_watts",
+    "temperature_celsius",
+    "joules",
+    "source",
 )
 STOP_SECONDS = 10  # a driver that hangs must not keep a run from ending
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudmask import files
 from cloudmask.record import result
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import Run
+from cloudmask.system import files
 
 LEVELS = ("alarm", "warning", "note")
 SHOWN = 6  # names in one message; the tables have all

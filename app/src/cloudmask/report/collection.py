@@ -155,7 +155,10 @@ def _evaluated(found: Collection, evaluation: Run) -> Run | None:
     facts = (evaluation.settings, evaluation.seed, evaluation.val_loss, evaluation.epochs_run)
     for run in found.runs:
         if evaluation.val_loss is not None and facts == (
-            *(run.settings, run.seed, run.val_loss, run.epochs_run),
+            run.settings,
+            run.seed,
+            run.val_loss,
+            run.epochs_run,
         ):
             return run
     return None

@@ -6,36 +6,37 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cloudmask import __version__, files
+from cloudmask import __version__
 from cloudmask.errors import InputError
 from cloudmask.record.rules import TARGET
-from cloudmask.report import accuracies, curves, durations, tables
+from cloudmask.report import accuracy_figures, tables, timing_figures, training_figures
 from cloudmask.report.alarms import Alarm, alarms
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.pictures import Picture, pictures
 from cloudmask.report.table import Table
+from cloudmask.system import files
 
 PAGE = "index.html"
 # What a folder of reports holds; anything else in it is not ours to write beside.
 OWN = {PAGE, "report.md", "report.ipynb", "tables", "figures"}
 
 FIGURES: dict[str, Callable[[Collection], Drawing]] = {
-    "accuracy_by_group": accuracies.by_group,
-    "best_loss": partial(curves.best, kind="loss"),
-    "best_accuracy": partial(curves.best, kind="accuracy"),
-    "repeats_loss": partial(curves.repeats, curve="loss"),
-    "repeats_val_loss": partial(curves.repeats, curve="val_loss"),
-    "repeats_accuracy": partial(curves.repeats, curve="accuracy"),
-    "repeats_val_accuracy": partial(curves.repeats, curve="val_accuracy"),
-    "run_time": durations.run_time,
-    "epoch_time": durations.epoch_time,
-    "fixed_cost": durations.fixed_cost,
-    "time_to_accuracy": curves.time_to_accuracy,
-    "scaling": durations.scaling,
-    "accuracy_per_scene": accuracies.by_scene,
-    "calibration": accuracies.calibration,
-    "energy": accuracies.energy,
+    "accuracy_by_group": accuracy_figures.by_group,
+    "best_loss": partial(training_figures.best, kind="loss"),
+    "best_accuracy": partial(training_figures.best, kind="accuracy"),
+    "repeats_loss": partial(training_figures.repeats, curve="loss"),
+    "repeats_val_loss": partial(training_figures.repeats, curve="val_loss"),
+    "repeats_accuracy": partial(training_figures.repeats, curve="accuracy"),
+    "repeats_val_accuracy": partial(training_figures.repeats, curve="val_accuracy"),
+    "run_time": timing_figures.run_time,
+    "epoch_time": timing_figures.epoch_time,
+    "fixed_cost": timing_figures.fixed_cost,
+    "time_to_accuracy": training_figures.time_to_accuracy,
+    "scaling": timing_figures.scaling,
+    "accuracy_per_scene": accuracy_figures.by_scene,
+    "calibration": accuracy_figures.calibration,
+    "energy": accuracy_figures.energy,
 }
 
 

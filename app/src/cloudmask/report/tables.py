@@ -9,8 +9,8 @@ from cloudmask.report.comparison import comparisons
 from cloudmask.report.runs import Run
 from cloudmask.report.statistics import LEVEL
 from cloudmask.report.table import Column, Table
-from cloudmask.report.timetables import fits_table, scaling_table, targets_table, times_table
 from cloudmask.report.timing import PARTS
+from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
 
 # How often the bootstrap interval covers the true mean of so many normal values; measured.
 COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
@@ -204,9 +204,12 @@ def evaluations_table(found: Collection) -> Table:
                     row["seconds_per_scene"] = evaluation.seconds_per_scene
                 rows.append(row)
     columns = (
-        *(Column("run", "run"), Column("evaluation", "evaluation")),
-        *(Column("classifier", "classifier"), Column("tiling", "tiling")),
-        *(Column("scenes", "scenes", 0), Column("accuracy", "accuracy", 4)),
+        Column("run", "run"),
+        Column("evaluation", "evaluation"),
+        Column("classifier", "classifier"),
+        Column("tiling", "tiling"),
+        Column("scenes", "scenes", 0),
+        Column("accuracy", "accuracy", 4),
         *(Column(name, name.replace("_", " "), 4) for name in scores),
         Column("seconds_per_scene", "s/scene", 3),
     )
@@ -240,8 +243,11 @@ def scenes_table(found: Collection) -> Table:
     ]
     rows.sort(key=lambda row: row["mean"])
     columns = (
-        *(Column("scene", "scene"), Column("runs", "n", 0), Column("mean", "mean accuracy", 4)),
-        *(Column("lowest", "lowest", 4), Column("highest", "highest", 4)),
+        Column("scene", "scene"),
+        Column("runs", "n", 0),
+        Column("mean", "mean accuracy", 4),
+        Column("lowest", "lowest", 4),
+        Column("highest", "highest", 4),
     )
     shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
     note = "The five worst and the five best; the CSV file has all." if len(rows) > 10 else ""
@@ -249,6 +255,13 @@ def scenes_table(found: Collection) -> Table:
 
 
 BUILDERS = (
-    *(groups_table, comparisons_table, runs_table, evaluations_table, times_table, fits_table),
-    *(scaling_table, targets_table, scenes_table),
+    groups_table,
+    comparisons_table,
+    runs_table,
+    evaluations_table,
+    times_table,
+    fits_table,
+    scaling_table,
+    targets_table,
+    scenes_table,
 )

@@ -10,12 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from cloudmask.errors import Fault
-from cloudmask.files import replacing
+from cloudmask.system.files import replacing
 
 # What reading a damaged zip file of arrays raises.
 DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 KEPT = 2  # the last one and, should it be damaged, the one before

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudmask.config import Config
+from cloudmask.config.settings import Config
 from cloudmask.errors import CutOff, Fault, InputError
-from cloudmask.files import replacing
-from cloudmask.pipeline import Batches
+from cloudmask.hardware.devices import Devices
+from cloudmask.patches.batches import Batches
 from cloudmask.record.events import EventLog
+from cloudmask.system.files import replacing
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.devices import Devices
+from cloudmask.train.early_stopping import Stopper
 from cloudmask.train.step import Steps
-from cloudmask.train.stopping import Stopper
 
 FIGURES = 4  # that a step returns
 # After how many steps the workers look whether one of them was asked to stop.
@@ -26,8 +26,15 @@ AGREEMENT_STEPS = 2
 PROGRESS_SECONDS = 20.0  # between two lines within an epoch
 
 HISTORY = (
-    *("epoch", "loss", "accuracy", "val_loss", "val_accuracy"),
-    *("seconds", "train_seconds", "patches_per_second", "data_wait_fraction"),
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+    "train_seconds",
+    "patches_per_second",
+    "data_wait_fraction",
 )
 
 

@@ -8,22 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from cloudmask import __version__, files, store
-from cloudmask.config import Config
+from cloudmask import __version__
+from cloudmask.config.settings import Config
 from cloudmask.errors import CutOff, Fault, InputError
 from cloudmask.evaluate.evaluation import Options, evaluate
 from cloudmask.evaluate.inference import Predictor
-from cloudmask.files import replacing
-from cloudmask.lock import exclusive
-from cloudmask.pipeline import Batches
+from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices, place
+from cloudmask.patches import store
+from cloudmask.patches.batches import Batches
 from cloudmask.record import provenance, result, staged
 from cloudmask.record.events import EventLog
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
+from cloudmask.system import files
+from cloudmask.system.files import replacing
+from cloudmask.system.lock import exclusive
+from cloudmask.system.signals import stop_requests
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.devices import POLICIES, Devices, choose_precision, open_devices, place
 from cloudmask.train.loop import Loop
-from cloudmask.train.signals import stop_requests
 from cloudmask.train.step import Steps
 
 

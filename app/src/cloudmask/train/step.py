@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from cloudmask.config import Training
+from cloudmask.config.settings import Training
+from cloudmask.hardware.devices import POLICIES, Devices
 from cloudmask.model import unet
-from cloudmask.store import CLOUD, INVALID
-from cloudmask.train.devices import POLICIES, Devices
+from cloudmask.patches.store import CLOUD, INVALID
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
 

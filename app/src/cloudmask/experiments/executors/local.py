@@ -23,7 +23,7 @@ def devices() -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
-    from cloudmask.record.gpus import Gpus
+    from cloudmask.hardware.gpus import Gpus
 
     gpus = Gpus()
     gpus.close()

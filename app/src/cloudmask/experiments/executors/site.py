@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from cloudmask.config import Section, read_yaml
+from cloudmask.config.settings import Section, read_yaml
 from cloudmask.errors import InputError
 
 FOLDER = Path("slurm/sites")

@@ -9,11 +9,11 @@ from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask import files, lock
 from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
 from cloudmask.experiments import state, submissions
 from cloudmask.experiments.executors import Shape, Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
+from cloudmask.system import files, lock
 
 LOCAL = "local"
 WAIT_SECONDS = 0.2

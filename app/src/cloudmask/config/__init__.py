@@ -1,0 +1,1 @@
+"""What runs are told: settings, and how YAML files become checked objects."""

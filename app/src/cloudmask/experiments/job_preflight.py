@@ -1,0 +1,92 @@
+"""What a job is given, looked at before GPU time is lost: overlay, row of the plan, free space."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloudmask.errors import InputError
+from cloudmask.experiments import plan
+from cloudmask.experiments.experiment import load_experiment
+from cloudmask.hardware.preflight import Report
+from cloudmask.overlay import manifest, node_cache
+from cloudmask.overlay.ext3 import Ext3
+from cloudmask.overlay.extract import UPPER
+from cloudmask.record import result
+
+# Of the published network; it grows with the square of model.filters.
+PARAMETERS, FILTERS = 1_948_609, 32
+# Two checkpoints, a third while it is written, each with weights, Adam's two moments and the best
+# weights; the saved network; logs.
+RUN_BYTES_PER_PARAMETER = (3 * 4 + 3) * 4
+LOG_BYTES = 20_000_000
+
+
+def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
+    """Whether the image is whole and what its manifest says, and where its files would fit.
+
+    Headers only: staging compares every byte. Too little room on the node's disk is no problem of
+    the job, only a slow one.
+    """
+    try:
+        found = manifest.read(image)
+        with Ext3(image) as source:
+            for content in found.files:
+                size = source.file(UPPER + content.path).size
+                if size != content.size:
+                    raise InputError(
+                        f"{image}: {content.path} has {size} bytes, its manifest says "
+                        f"{content.size}; copy both again"
+                    )
+    except (InputError, OSError) as error:
+        report.problem(str(error), "make overlay makes one")
+        return
+    size = sum(content.size for content in found.files)
+    report.add("overlay", f"{image}: {len(found.files)} files, {size / 1e9:.2f} GB")
+    for place in local:
+        if not place.is_dir():
+            report.add("local", f"{place}: no such directory")
+            continue
+        kind, free = node_cache.file_system(place), shutil.disk_usage(place).free
+        note = "" if free > size else ", too little; another task may have the files there already"
+        if kind in node_cache.NETWORK:
+            note = ", no node's own: passed over"
+        elif kind in node_cache.MEMORY:
+            note += ", of the job's memory"
+        report.add("local", f"{place}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
+    if not local:
+        report.add("local", "no node-local directory: data is read from the shared file system")
+
+
+def check_row(report: Report, name: str, index: int, runs: Path) -> None:
+    """Whether the row is in the plan, its configuration is sound and its run can be written."""
+    try:
+        folder = Path(name)
+        planned = plan.load(folder) if folder.is_dir() else None
+        planned = planned or plan.preview(load_experiment(name), runs)
+        row = planned.row(index)
+        config = planned.config(row)
+    except InputError as error:
+        report.problem(str(error))
+        return
+    training = config.training
+    report.add(
+        "row",
+        f"{index} of {len(planned.rows)} of {planned.name}: at most {training.epochs} epochs, "
+        f"global batch {training.batch_size}, learning rate {training.learning_rate:g}",
+    )
+    run = planned.run(row)
+    state = "new"
+    if result.finished(run):
+        state = "finished already"
+    elif list((run / "checkpoints").glob("[0-9]*.npz")):
+        state = "goes on from its last checkpoint"
+    existing = next(place for place in (run, *run.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    report.add("run", f"{run}: {state}; {free / 1e9:.2f} GB free")
+    parameters = PARAMETERS * (config.model.filters / FILTERS) ** 2
+    need = parameters * RUN_BYTES_PER_PARAMETER + LOG_BYTES
+    if state == "new" and free < need:
+        report.problem(f"{run}: needs about {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
+    if not os.access(existing, os.W_OK):
+        report.problem(f"{existing}: cannot be written to")

@@ -1,0 +1,1 @@
+"""The machine: devices and precision, GPUs, base images for them, the preflight."""

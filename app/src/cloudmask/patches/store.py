@@ -1,0 +1,177 @@
+"""The patch store: one HDF5 file with contiguous data sets, read through a memory map.
+
+Data sets: `patches` (N, 256, 256, 9) float16 or float32, normalised; `labels` (N, 256, 256) uint8,
+bit 0 cloud, bit 1 not valid; `scenes`, a table that tells which rows came from which scene;
+`statistics` (4, 9) float64, per channel minimum, maximum, mean and standard deviation over valid
+pixels. Rows that no scene of the table claims (a scene found bad after its place was given) are
+not read.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cloudmask.errors import Fault, InputError
+from cloudmask.patches.geometry import PATCH
+
+FORMAT = "cloudmask-patches"
+VERSION = 1
+CHANNELS = 9
+CLOUD = 1  # bit of a label: the mask says cloud
+INVALID = 2  # bit of a label: no measurement, left out of loss and metrics
+STATISTICS = ("minimum", "maximum", "mean", "standard deviation")
+
+# Rounding to float16 moves a normalised value by at most half a unit in the last place: a relative
+# 2**-11, or 2**-25 below the smallest normal number. That is 0.02 K at 320 K and 0.0001 of
+# reflectance.
+FLOAT16_RELATIVE_ERROR = 2.0**-11
+
+SCENE_TABLE = np.dtype(
+    [
+        ("name", h5py.string_dtype()),
+        ("sha256", h5py.string_dtype()),
+        ("first", np.int64),
+        ("count", np.int64),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("cloud_pixels", np.int64),
+        ("invalid_pixels", np.int64),
+        ("channels", np.uint16),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the store for training and validation, and the scenes they come from."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    training_scenes: int
+    validation_scenes: int
+
+
+class PatchStore:
+    """A patch store opened for reading; raises InputError, naming the file, if it cannot be used.
+
+    patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
+    scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{path}: no such file; expected a patch store of cloudmask-prepare")
+        self._open = self.path.open("rb")
+        self._size = os.fstat(self._open.fileno()).st_size
+        try:
+            # Without locking: parallel file systems often refuse locks, and we only read.
+            with h5py.File(self.path, "r", locking=False) as file:
+                self._read(file)
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: damaged or not a patch store: {error}") from None
+
+    def check(self) -> None:
+        """Raise Fault if the file has shrunk or vanished since it was opened.
+
+        Touching the memory map of such a file ends the process by SIGBUS, without a word.
+        """
+        try:
+            size = os.fstat(self._open.fileno()).st_size
+        except OSError as error:
+            raise Fault(f"{self.path}: vanished while in use ({error.strerror})") from None
+        if size < self._size:
+            raise Fault(f"{self.path}: was truncated while in use; prepare it again")
+
+    def _read(self, file: h5py.File) -> None:
+        found = file.attrs.get("format"), file.attrs.get("version")
+        if found != (FORMAT, VERSION):
+            raise InputError(
+                f"{self.path}: format {found[0]} version {found[1]}; "
+                f"expected {FORMAT} version {VERSION}, made by cloudmask-prepare"
+            )
+        self.patches = self._map(file, "patches", (PATCH, PATCH, CHANNELS), ("f2", "f4"))
+        self.labels = self._map(file, "labels", (PATCH, PATCH), ("u1",))
+        self.scenes = self._table(file, "scenes", SCENE_TABLE.names, 1)
+        self.names = [name.decode() for name in self.scenes["name"]]
+        self.statistics = self._table(file, "statistics", None, 2)
+        self.checksum = str(file.attrs["checksum"])
+        ends = self.scenes["first"] + self.scenes["count"]
+        rows = len(self.patches)
+        if len(self.labels) != rows or (self.scenes["first"] < 0).any() or (ends > rows).any():
+            raise InputError(f"{self.path}: damaged: the scene table does not fit {rows} patches")
+        if not self.scenes["count"].sum():
+            raise InputError(f"{self.path}: holds no patches")
+
+    def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
+        data = file.get(name)
+        if not isinstance(data, h5py.Dataset):
+            raise InputError(f"{self.path}: damaged or not a patch store: no data set '{name}'")
+        return data
+
+    def _map(self, file: h5py.File, name: str, shape: tuple, types: tuple) -> np.ndarray:
+        data = self._dataset(file, name)
+        offset = data.id.get_offset()
+        if data.shape[1:] != shape or data.dtype.str[1:] not in types or offset is None:
+            raise InputError(
+                f"{self.path}: '{name}' is {data.dtype} {data.shape}; expected "
+                f"contiguous {' or '.join(types)} (N, {', '.join(map(str, shape))})"
+            )
+        if offset + data.size * data.dtype.itemsize > self.path.stat().st_size:
+            raise InputError(f"{self.path}: truncated: '{name}' ends beyond the file")
+        return np.memmap(self.path, data.dtype, "r", offset, data.shape)
+
+    def _table(
+        self, file: h5py.File, name: str, fields: tuple | None, dimensions: int
+    ) -> np.ndarray:
+        data = self._dataset(file, name)
+        # A scene has at least one patch, so a longer table is a damaged header.
+        if (
+            data.dtype.names != fields
+            or data.ndim != dimensions
+            or data.shape[0] > max(len(self.patches), len(STATISTICS))
+        ):
+            raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
+        return data[...]
+
+    @property
+    def missing_channels(self) -> int:
+        """How many scenes lack at least one channel (night, cut-down products)."""
+        return int(np.count_nonzero(self.scenes["channels"] != 2**CHANNELS - 1))
+
+    def rows(self, scenes: np.ndarray) -> np.ndarray:
+        """Row numbers of the patches of the given scenes (positions in the table), ascending."""
+        table = self.scenes[np.sort(scenes)]
+        return np.concatenate(
+            [np.arange(row["first"], row["first"] + row["count"]) for row in table]
+        ).astype(np.int64)
+
+    def split(self, share: float, seed: int, by: str = "scene") -> Split:
+        """Split by scene as the published code does (scikit-learn's train_test_split), or by patch.
+
+        The validation scenes (patches) are the first of a permutation by `seed`; the training ones,
+        `share` of all rounded down, follow. Raises InputError if one of both would be empty.
+        """
+        everything = self.rows(np.arange(len(self.scenes)))
+        units = self.scenes if by == "scene" else everything
+        count = len(units)
+        training = int(share * count)
+        if not 0 < training < count:
+            hint = " (or data.split_by: patch)" if by == "scene" else ""
+            raise InputError(
+                f"{self.path}: {count} {by}(s) cannot be split {share:g} to {1 - share:.2g}; "
+                f"expected at least one for training and one for validation{hint}"
+            )
+        order = np.random.RandomState(seed).permutation(count)
+        parts = order[count - training :], order[: count - training]
+        if by == "scene":
+            rows = [self.rows(part) for part in parts]
+            scenes = [len(part) for part in parts]
+        else:
+            rows = [np.sort(everything[part]) for part in parts]
+            ends = self.scenes["first"] + self.scenes["count"]
+            scenes = [len(set(np.searchsorted(ends, part, side="right"))) for part in rows]
+        return Split(*rows, *scenes)

@@ -1,0 +1,1 @@
+"""What tests share: machines, processes, clusters, inputs, expected messages."""

@@ -1,0 +1,356 @@
+"""Level-1 products written here, value by value, and damaged ones."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from support.errors import message
+
+from cloudmask import scenes
+from cloudmask.errors import SceneError
+from cloudmask.scenes import finding
+from cloudmask.scenes.formats import safe
+
+# The grid of the tests: 4 x 48 pixels with the track at column 24, tie points every 16 columns with
+# the track at the third of five.
+ROWS, COLUMNS, TIES = 4, 48, 5
+IMAGE = {"track_offset": 24, "resolution": "[ 1000 1000 ]"}
+TIE_GRID = {"track_offset": 2, "resolution": "[ 16000 1000 ]"}
+PACKED = {"scale_factor": 0.01, "add_offset": 283.73, "_FillValue": np.int16(-32768)}
+
+
+def write_netcdf(path: Path, attrs=IMAGE, **variables) -> None:
+    xarray = pytest.importorskip("xarray")
+    data = {}
+    for name, value in variables.items():
+        values, own = value if isinstance(value, tuple) else (value, {})
+        values = np.asarray(values)
+        dims = ("rows", "columns", "depth")[: values.ndim]
+        data[name] = xarray.Variable(dims, values, own)
+    xarray.Dataset(data, attrs=attrs).to_netcdf(path, engine="h5netcdf")
+
+
+def write_radiance(folder: Path, channel: str, radiance, irradiance=100.0) -> None:
+    """Radiance on the 500 m grid (NaN is stored as fill) and the quality file."""
+    full = np.broadcast_to(np.asarray(radiance, float), (2 * ROWS, 2 * COLUMNS))
+    raw = np.where(np.isnan(full), -32768, np.round(full * 100)).astype(np.int16)
+    packed = {"scale_factor": 0.01, "add_offset": 0.0, "_FillValue": np.int16(-32768)}
+    write_netcdf(folder / f"{channel}_radiance_an.nc", **{f"{channel}_radiance_an": (raw, packed)})
+    write_netcdf(
+        folder / f"{channel}_quality_an.nc",
+        **{f"{channel}_solar_irradiance_an": np.full(4, irradiance)},
+    )
+
+
+def write_sun(folder: Path, cosine) -> None:
+    zenith = np.degrees(np.arccos(np.broadcast_to(cosine, (ROWS, TIES))))
+    write_netcdf(folder / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
+
+
+@pytest.fixture
+def product(tmp_path) -> Path:
+    """S7 to S9 of 283.73 K, a clear sky, no other channel."""
+    folder = tmp_path / "S3A_SL_1_RBT____x.SEN3"
+    folder.mkdir()
+    for channel in safe.THERMAL:
+        raw = np.zeros((ROWS, COLUMNS), np.int16)
+        write_netcdf(folder / f"{channel}_BT_in.nc", **{f"{channel}_BT_in": (raw, PACKED)})
+    write_flags(folder)
+    return folder
+
+
+def write_flags(folder: Path, **flags) -> None:
+    clear = np.zeros((ROWS, COLUMNS))
+    flags = {"bayes_in": clear.astype(np.uint8), "confidence_in": clear.astype(np.uint16), **flags}
+    present = {name: value for name, value in flags.items() if value is not None}
+    write_netcdf(folder / "flags_in.nc", **present)
+
+
+def test_what_a_product_is(product, tmp_path):
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    assert finding.is_product(product)
+    assert not finding.is_product(renamed)
+    (renamed / "xfdumanifest.xml").touch()
+    assert finding.is_product(renamed)
+    assert not finding.is_product(tmp_path / "nowhere.SEN3")
+    (tmp_path / "file.SEN3").touch()
+    assert not finding.is_product(tmp_path / "file.SEN3")
+
+
+def test_temperature_is_unpacked_and_fill_is_not_valid(product):
+    raw = np.zeros((ROWS, COLUMNS), np.int16)
+    raw[1, 1], raw[2, 2] = -1373, -32768
+    write_netcdf(product / "S8_BT_in.nc", S8_BT_in=(raw, PACKED))
+    scene = scenes.read_scene(product)
+    assert scenes.check_scene(product) == (ROWS, COLUMNS)
+    assert scene.name == "S3A_SL_1_RBT____x"
+    assert scene.image[0, 0, 7] == pytest.approx((283.73 - 270) / 22, abs=1e-6)
+    assert scene.image[1, 1, 7] == pytest.approx(0, abs=2e-6)
+    assert np.argwhere(~scene.valid[..., 0]).tolist() == [[2, 2]]
+
+
+def test_flags_become_the_mask(product):
+    bayes = np.zeros((ROWS, COLUMNS), np.uint8)
+    confidence = np.full((ROWS, COLUMNS), 1 | 1024, np.uint16)
+    bayes[0, :5] = (1, 2, 4, 8, 255)
+    confidence[1, 0] = 16384
+    confidence[2, 0] = 16384 | 32  # unfilled: the flag means nothing
+    bayes[2, 1], confidence[2, 1] = 2, 32
+    confidence[3, 0] = 256  # cosmetic fill is a measurement of the neighbour
+    write_flags(product, bayes_in=bayes, confidence_in=confidence)
+
+    mask = safe.read_product(product).mask
+    assert mask.dtype == np.int8
+    assert mask[0, :6].tolist() == [1, 1, 1, 1, -1, 0]
+    assert mask[2, :3].tolist() == [-1, -1, 0]
+    assert mask[1, 0] == mask[3, 0] == 0
+
+    summary = safe.read_product(product, "summary").mask
+    assert np.argwhere(summary == 1).tolist() == [[1, 0]]
+    assert np.argwhere(summary < 0).tolist() == [[2, 0], [2, 1]]
+
+
+@pytest.mark.parametrize("bayes", [None, np.full((ROWS, COLUMNS), 255, np.uint8)])
+def test_product_without_bayesian_mask_says_what_to_do(product, bayes):
+    write_flags(product, bayes_in=bayes)
+    said = message(scenes.read_scene, product)
+    assert "flags_in.nc" in said and "--truth summary" in said
+    assert scenes.read_scene(product, truth="summary").valid.all()
+
+
+def test_missing_channels_are_zero_and_noted(product):
+    write_sun(product, 0.5)
+    write_radiance(product, "S3", 10.0)
+    raw = safe.read_product(product)
+    assert raw.channels.tolist() == [False, False, True, False, False, False, True, True, True]
+    assert raw.notes == ("no radiance file of S1, S2, S4, S5, S6: reflectance 0 there",)
+    assert (raw.reflectance[..., [0, 1, 3, 4, 5]] == 0).all()
+    assert raw.reflectance[..., 2] == pytest.approx(np.pi * 10 / (100 * 0.5), rel=1e-6)
+    assert scenes.read_scene(product).valid.all()
+
+
+def test_reflectance_is_the_mean_of_2_x_2_and_each_channel_has_its_own_sun(product):
+    write_sun(product, 0.5)
+    radiance = np.full((2 * ROWS, 2 * COLUMNS), 4.0)
+    radiance[0:2, 0:2] = [[1, 2], [3, 6]]
+    radiance[2:4, 4:6] = [[np.nan, 2], [np.nan, np.nan]]
+    radiance[4:6, 8:10] = np.nan
+    for number, channel in enumerate(safe.VISIBLE, 1):
+        write_radiance(product, channel, radiance, irradiance=100.0 * number)
+    raw = safe.read_product(product)
+    assert raw.channels.all() and raw.notes == ()
+    for number in range(1, 7):
+        band = raw.reflectance[..., number - 1] * (100 * number * 0.5) / np.pi
+        assert band[0, 0] == pytest.approx(3, rel=1e-6)
+        assert band[1, 2] == pytest.approx(2, rel=1e-6)
+        assert band[3, 3] == pytest.approx(4, rel=1e-6)
+    assert np.argwhere(np.isnan(raw.reflectance[..., 5])).tolist() == [[2, 4]]
+    assert np.argwhere(~scenes.read_scene(product).valid[..., 0]).tolist() == [[2, 4]]
+
+
+def test_sun_between_tie_points(product):
+    """Pixel c has its centre at tie point 2 + (c + 0.5 - 24) / 16."""
+    write_sun(product, [0.2, 0.4, 0.6, 0.8, 1.0])
+    cosine = safe.sun_cosine(product, (ROWS, COLUMNS))
+    expected = 0.2 + 0.2 * (2 + (np.arange(COLUMNS) + 0.5 - 24) / 16)
+    assert cosine.shape == (ROWS, COLUMNS)
+    assert cosine == pytest.approx(np.tile(expected, (ROWS, 1)), abs=1e-6)
+    assert (cosine[0, 23] + cosine[0, 24]) / 2 == pytest.approx(0.6, abs=1e-6)
+
+
+def test_rows_have_their_own_sun_and_its_gaps_are_not_valid(product):
+    zenith = np.full((ROWS, TIES), 60.0)
+    zenith[1], zenith[2, 3] = 0.0, np.nan
+    write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
+    write_radiance(product, "S1", 10.0)
+    raw = safe.read_product(product)
+    assert raw.reflectance[0, 0, 0] == pytest.approx(np.pi * 10 / (100 * 0.5), rel=1e-6)
+    assert raw.reflectance[1, 0, 0] == pytest.approx(np.pi * 10 / 100, rel=1e-6)
+    assert not np.isnan(raw.reflectance[2, :24]).any()
+    assert np.isnan(raw.reflectance[2, 24:, 0]).all()
+
+
+def test_outside_the_tie_points_the_sun_is_not_known(product):
+    write_netcdf(
+        product / "geometry_tn.nc",
+        {**TIE_GRID, "track_offset": 0},
+        solar_zenith_tn=np.full((ROWS, TIES), 60.0),
+    )
+    cosine = safe.sun_cosine(product, (ROWS, COLUMNS))
+    assert np.isnan(cosine[:, :24]).all()
+    assert cosine[:, 24:] == pytest.approx(0.5)
+
+
+def test_night_is_zero_and_valid(product):
+    zenith = np.full((ROWS, TIES), 60.0)
+    zenith[0], zenith[1] = 88.0, 110.0  # the limit is 87.1
+    write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
+    radiance = np.full((2 * ROWS, 2 * COLUMNS), 4.0)
+    radiance[2:4] = np.nan  # nothing is measured at night
+    write_radiance(product, "S2", radiance)
+    scene = scenes.read_scene(product)
+    assert scene.valid.all()
+    assert (scene.image[:2, :, 1] == -0.5).all()
+    assert (scene.image[2:, :, 1] > -0.5).all()
+    assert "night in 50.0% of the pixels" in scene.notes[0]
+
+
+def test_irradiance_is_the_mean_over_detectors(product):
+    write_netcdf(
+        product / "S1_quality_an.nc", S1_solar_irradiance_an=np.array([99.0, 101, np.nan, 0])
+    )
+    assert safe.solar_irradiance(product, "S1") == 100.0
+
+
+def test_halve():
+    image = np.arange(2 * 4 * 2, dtype=np.float32).reshape(2, 4, 2)
+    image[0, 2:, 1] = np.nan
+    image[:, 2:, 0] = np.nan
+    halved = safe.halve(image)
+    assert halved.dtype == np.float32 and halved.shape == (1, 2, 2)
+    assert halved[0, 0].tolist() == [5.0, 6.0]
+    assert np.isnan(halved[0, 1, 0]) and halved[0, 1, 1] == 14.0
+
+
+SMALL = np.zeros((ROWS, 7), np.int16)
+TEXT = np.full((ROWS, COLUMNS), "cold", dtype=object)
+DOUBLE = (2 * ROWS, 2 * COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "file, variables, words",
+    [
+        (
+            "S7_BT_in.nc",
+            {"S8_BT_in": SMALL},
+            "no variable 'S7_BT_in'; found rows, columns, S8_BT_in",
+        ),
+        ("S8_BT_in.nc", {"S8_BT_in": SMALL}, "has shape (4, 7); expected (4, 48)"),
+        ("S9_BT_in.nc", {"S9_BT_in": TEXT}, "expected numbers"),
+        ("S7_BT_in.nc", {"S7_BT_in": np.float32(280)}, "has shape (); expected 2 sides"),
+        ("S7_BT_in.nc", {}, "no variable 'S7_BT_in'; found nothing"),
+        ("flags_in.nc", {"bayes_in": SMALL}, "no variable 'confidence_in'"),
+        ("flags_in.nc", {"confidence_in": SMALL}, "has shape (4, 7); expected (4, 48)"),
+        ("flags_in.nc", {"confidence_in": TEXT}, "expected numbers"),
+        ("S1_radiance_an.nc", {"S1_radiance_an": SMALL}, "has shape (4, 7); expected (8, 96)"),
+        ("S1_radiance_an.nc", {"S1_radiance_in": SMALL}, "no variable 'S1_radiance_an'"),
+    ],
+)
+def test_faults_in_headers(product, file, variables, words):
+    write_sun(product, 0.5)
+    write_radiance(product, "S1", 10.0)
+    write_netcdf(product / file, **variables)
+    for call in (scenes.read_scene, scenes.check_scene):
+        said = message(call, product)
+        assert said.startswith(f"{product / file}: ") and words in said
+
+
+@pytest.mark.parametrize(
+    "file, attrs, variables, words",
+    [
+        ("geometry_tn.nc", TIE_GRID, {"sat_zenith_tn": SMALL}, "no variable 'solar_zenith_tn'"),
+        ("geometry_tn.nc", TIE_GRID, {"solar_zenith_tn": SMALL[:3]}, "has shape (3, 7)"),
+        ("geometry_tn.nc", TIE_GRID, {"solar_zenith_tn": SMALL[:, :1]}, "has shape (4, 1)"),
+        ("geometry_tn.nc", {}, {"solar_zenith_tn": SMALL}, "do not place the grid"),
+        (
+            "geometry_tn.nc",
+            {"track_offset": "left", "resolution": "fine"},
+            {"solar_zenith_tn": SMALL},
+            "do not place the grid",
+        ),
+        ("S1_quality_an.nc", {}, {"E0": np.ones(4)}, "no variable 'S1_solar_irradiance_an'"),
+        (
+            "S1_quality_an.nc",
+            {},
+            {"S1_solar_irradiance_an": np.full(4, np.nan)},
+            "'S1_solar_irradiance_an' holds no value",
+        ),
+        ("S1_quality_an.nc", {}, {"S1_solar_irradiance_an": SMALL}, "expected 1 sides"),
+        ("S1_radiance_an.nc", {}, {"S1_radiance_an": np.full(DOUBLE, np.nan)}, "channel S1 holds"),
+    ],
+)
+def test_faults_beside_the_radiances(product, file, attrs, variables, words):
+    write_sun(product, 0.5)
+    write_radiance(product, "S1", 10.0)
+    write_netcdf(product / file, attrs, **variables)
+    said = message(scenes.read_scene, product)
+    assert str(product) in said and words in said
+
+
+@pytest.mark.parametrize("file", ["S7_BT_in.nc", "S9_BT_in.nc", "flags_in.nc"])
+def test_missing_files(product, file):
+    (product / file).unlink()
+    for call in (scenes.read_scene, scenes.check_scene):
+        assert f"{product / file}: cannot be opened (No such file" in message(call, product)
+
+
+@pytest.mark.parametrize("file", ["geometry_tn.nc", "S1_quality_an.nc"])
+def test_radiances_alone_are_not_enough(product, file):
+    write_sun(product, 0.5)
+    write_radiance(product, "S1", 10.0)
+    (product / file).unlink()
+    assert f"{product / file}: cannot be opened" in message(scenes.read_scene, product)
+
+
+@pytest.mark.parametrize("file", ["S7_BT_in.nc", "flags_in.nc", "S1_radiance_an.nc"])
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.6, 0.9, 0.999])
+def test_truncated_netcdf(product, file, share):
+    write_sun(product, 0.5)
+    write_radiance(product, "S1", 10.0)
+    size = (product / file).stat().st_size
+    os.truncate(product / file, int(share * size))
+    for call in (scenes.read_scene, scenes.check_scene):
+        assert f"{product / file}: not a readable netCDF file" in message(call, product)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_netcdf_headers_end_in_one_line_or_do_no_harm(product):
+    """Nor may a library print a traceback while it gives up a file (pytest's warning above)."""
+    file = product / "S8_BT_in.nc"
+    content = file.read_bytes()
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(40):
+        damaged = bytearray(content)
+        for place in rng.integers(1500, size=4):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            scenes.check_scene(product)
+        except SceneError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 5
+
+
+def test_damaged_netcdf_content(product):
+    file = product / "S8_BT_in.nc"
+    with h5py.File(file, "w") as handle:
+        raw = np.zeros((ROWS, COLUMNS), np.int16)
+        data = handle.create_dataset("S8_BT_in", data=raw, chunks=raw.shape, fletcher32=True)
+        for axis, name in enumerate(("rows", "columns")):
+            handle[name] = np.zeros(raw.shape[axis], np.float32)
+            handle[name].make_scale(name)
+            data.dims[axis].attach_scale(handle[name])
+        offset = data.id.get_chunk_info(0).byte_offset
+    with file.open("r+b") as handle:
+        handle.seek(offset)
+        handle.write(b"\xff\xff")
+    assert scenes.check_scene(product) == (ROWS, COLUMNS)
+    said = message(scenes.read_scene, product)
+    assert f"{file}: 'S8_BT_in' cannot be read" in said
+
+
+@pytest.mark.parametrize("side", [6001, 10**12])
+def test_huge_declared_netcdf_is_refused_before_anything_is_allocated(product, side):
+    file = product / "S7_BT_in.nc"
+    with h5py.File(file, "w") as handle:
+        data = handle.create_dataset("S7_BT_in", (side, side), "i2", chunks=(64, 64))
+        for axis, name in enumerate(("rows", "columns")):
+            handle.create_dataset(name, (side,), "f4", chunks=(64,)).make_scale(name)
+            data.dims[axis].attach_scale(handle[name])
+    for call in (scenes.read_scene, scenes.check_scene):
+        assert f"{file}: 'S7_BT_in' has shape ({side}, {side})" in message(call, product)
