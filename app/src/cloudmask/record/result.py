@@ -1,16 +1,199 @@
-"""`result.json`: written last and atomically, so that it exists if and only if the run finished."""
+"""`result.json` as a type: what a finished run or an evaluation found, checked once when read.
+
+It is written last and atomically, so that it exists if and only if the run finished. The classes
+are its schema, number 1; `make docs` writes it out in docs/formats.md.
+"""
 
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
 from cloudmask.system import files
 
 NAME = "result.json"
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 SECTIONS = ("experiment", "training", "inference", "system", "energy")
+
+
+def _finite(value: Any) -> Any:
+    """None for NaN and infinity, which JSON does not have; a NumPy scalar as Python's number."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class Section(BaseModel):
+    """Fields beyond those named here are kept, so that a newer program's result stays readable."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class Scores(Section):
+    """Agreement of a classifier with a mask; fractions between 0 and 1, None where not defined."""
+
+    accuracy: Number = Field(description="fraction of valid pixels labeled as the mask labels them")
+    iou: Number = Field(None, description="intersection over union of the class cloud")
+    precision: Number = Field(None, description="fraction of predicted cloud that is cloud")
+    recall: Number = Field(None, description="fraction of cloud that is predicted: the hit rate")
+    f1: Number = Field(None, description="harmonic mean of precision and recall")
+    skill: Number = Field(
+        None,
+        description="Hanssen-Kuipers discriminant (true skill statistic, TSS): hit rate minus "
+        "false alarm rate",
+    )
+    brier: Number = Field(None, description="mean squared difference of probability and mask")
+    calibration_error: Number = Field(
+        None,
+        description="mean distance of probability and frequency of cloud over probability bins",
+    )
+
+
+class ClassifierScores(Scores):
+    """A classifier's scores against the mask and, for synthetic scenes, the simulated clouds."""
+
+    true_field: Scores | None = Field(None, description="against the cloud truth, where simulated")
+
+
+class Confusion(Section):
+    """Contingency table over the valid pixels of all scenes."""
+
+    hits: int = Field(description="cloud in both")
+    false_alarms: int = Field(description="cloud predicted only")
+    misses: int = Field(description="cloud in the mask only")
+    rejections: int = Field(description="clear in both: correct negatives")
+
+
+class CalibrationBin(Section):
+    """One bin of the predicted probability."""
+
+    probability: float = Field(description="mean predicted probability")
+    cloud: float = Field(description="fraction of the pixels that are cloud")
+    pixels: int = Field(description="pixels in the bin")
+
+
+class Inference(ClassifierScores):
+    """Whole scenes classified: scores are means over scenes, `pooled` those over all pixels."""
+
+    tiling: str | None = Field(None, description="whole or published (63 tiles)")
+    computed_in: str | None = Field(None, description="precision of the computation")
+    scenes: int = Field(description="scenes judged")
+    accuracy_per_scene: dict[str, Number] = Field({}, description="accuracy by the scene's name")
+    pooled: Scores | None = Field(None, description="scores over all pixels together")
+    confusion: Confusion | None = Field(None, description="contingency table, all scenes together")
+    calibration: tuple[CalibrationBin, ...] = Field((), description="by bins of probability")
+    threshold: Number = Field(None, description="a pixel is cloud above this probability")
+    truth: str | None = Field(None, description="label source: bayes or summary")
+    nan: str | None = Field(None, description="policy for pixels without measurement")
+    invalid_pixels: int = Field(0, description="pixels that hold no measurement")
+    seconds_per_scene: Number = Field(None, description="in the network alone, seconds")
+    scenes_per_second: Number = Field(None, description="the same as a rate")
+    seconds_per_scene_all: Number = Field(None, description="with reading and writing, seconds")
+    tracing_seconds: Number = Field(None, description="tracing the network, seconds")
+    left_out: tuple[str, ...] = Field((), description="scenes that could not be used, and why")
+    notes: tuple[str, ...] = Field((), description="what was noticed about the scenes")
+    baselines: dict[str, ClassifierScores] = Field({}, description="reference classifiers")
+
+
+class Training(Section):
+    """A training: figures of the weights that were kept, times over the epochs that ran."""
+
+    epochs_run: int = Field(description="epochs that ran")
+    best_epoch: int = Field(description="the epoch, from 1, whose weights were kept")
+    stopped_early: bool = Field(False, description="whether patience ended it")
+    accuracy: Number = Field(None, description="of the training patches, in the kept epoch")
+    loss: Number = Field(None, description="of the training patches, in the kept epoch")
+    val_accuracy: Number = Field(None, description="of the validation patches")
+    val_loss: Number = Field(None, description="of the validation patches")
+    seconds: Number = Field(None, description="in epochs, all attempts together, seconds")
+    seconds_per_epoch: Number = Field(None, description="mean over the epochs that ran, seconds")
+    first_epoch_seconds: Number = Field(None, description="the first epoch, seconds")
+    tracing_seconds: Number = Field(None, description="tracing the training step, seconds")
+    patches_per_second: Number = Field(None, description="while training")
+    data_wait_fraction: Number = Field(None, description="fraction of the time waiting for data")
+    staging_seconds: Number = Field(None, description="copying data to the node, seconds")
+    attempts: int = Field(1, description="processes that worked at it, interrupted ones included")
+
+
+class System(Section):
+    """The machine; further keys name the versions of software packages."""
+
+    host: str | None = Field(None, description="name of the node")
+    cpu: str | None = Field(None, description="model of the processor")
+    gpu: str | None = Field(None, description="model of the GPU, null on a CPU")
+    gpus: int = Field(0, description="GPUs, over all nodes")
+    nodes: int = Field(1, description="nodes")
+    replicas: int | None = Field(None, description="devices that train together")
+    precision: str | None = Field(None, description="precision of the computation")
+    tensorflow: str | None = Field(None, description="version of TensorFlow")
+
+
+class Energy(Section):
+    """What telemetry measured; null where nothing was measured."""
+
+    joules: Number = Field(None, description="of GPUs and CPUs together, as far as measured")
+
+
+class Result(BaseModel):
+    """Everything a run found. Sections that a run does not have are left out of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_number: Literal[1] = Field(SCHEMA, alias="schema", description="number of this schema")
+    status: str = Field(description="success")
+    experiment: dict[str, Any] = Field(
+        {}, description="all settings (docs/configuration.md), config_sha256 and precision"
+    )
+    training: Training | None = None
+    inference: Inference | None = None
+    system: System | None = None
+    energy: Energy | None = None
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Result":
+        """Read the file `path`; raises InputError that names it if it is missing or damaged."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; only a finished run has a {NAME}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read: {error}") from None
+        try:
+            found = cls.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(f"{path}: {_explain(error)}") from None
+        if "schema_number" not in found.model_fields_set:
+            raise InputError(f"{path}: no 'schema'; this version reads {SCHEMA}")
+        return found
+
+    def write(self, path: Path | str) -> None:
+        """Write the file `path` atomically."""
+        content = self.model_dump(exclude_unset=True, exclude={"schema_number"})
+        content = {"schema": SCHEMA} | {k: v for k, v in content.items() if v is not None}
+        files.write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first of what is wrong with a file, in words."""
+    item = error.errors()[0]
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"no '{key}'; the file is damaged, or of another program"
+    if item["type"] == "json_invalid":
+        return f"not valid JSON ({item['ctx']['error']}); the file is damaged"
+    if not key:
+        return "holds no JSON object; expected the result of a run"
+    if key == "schema":
+        return f"schema {item['input']!r}; this version reads {SCHEMA}"
+    return f"'{key}': {item['msg']}, found {item['input']!r:.80}"
 
 
 def plain(value):

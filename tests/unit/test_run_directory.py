@@ -1,0 +1,63 @@
+"""A run's directory: its files by name, and who may work in it."""
+
+import pytest
+
+from cloudmask.errors import InputError
+from cloudmask.record.result import Result
+from cloudmask.record.run_directory import RunDirectory, finished_runs
+
+CONFIG = "name: one\n"
+
+
+def test_a_directory_is_claimed_once(tmp_path):
+    run = RunDirectory(tmp_path / "runs" / "one")
+    with run.claimed(CONFIG):
+        assert run.config.read_text() == CONFIG
+        with pytest.raises(InputError, match="in use by process"), run.claimed(CONFIG):
+            pass
+    assert not run.lock.exists()
+
+
+def test_a_claim_removes_what_a_killed_process_left(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.config.write_text(CONFIG)
+    run.checkpoints.mkdir()
+    left = run.checkpoints / ".000001-000000.123.tmp.npz"
+    left.touch()
+    with run.claimed(CONFIG):
+        assert not left.exists()
+
+
+def test_what_is_no_place_for_a_run_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(InputError, match="is a file"):
+        RunDirectory(file).check_free(CONFIG)
+    with pytest.raises(InputError, match="holds files but no run"):
+        RunDirectory(tmp_path).check_free(CONFIG)
+    run = RunDirectory(tmp_path / "run")
+    with run.claimed(CONFIG):
+        pass
+    with pytest.raises(InputError, match="another configuration"):
+        run.check_free("name: two\n")
+    Result(status="success").write(run.result)
+    assert run.finished and run.read_result().status == "success"
+    with pytest.raises(InputError, match="finished"):
+        run.check_free(CONFIG)
+
+
+def test_evaluations_are_numbered(tmp_path):
+    run = RunDirectory(tmp_path)
+    made = [run.new_evaluation() for _ in range(2)]
+    assert made == run.evaluations()
+    assert [folder.path.name for folder in made] == ["evaluation", "evaluation-2"]
+
+
+def test_finished_runs_are_found_through_links(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "one"
+    elsewhere.mkdir(parents=True)
+    Result(status="success").write(RunDirectory(elsewhere).result)
+    folder = tmp_path / "runs"
+    (folder / "set").mkdir(parents=True)
+    (folder / "set" / "linked").symlink_to(elsewhere)
+    assert finished_runs(folder) == [RunDirectory(folder / "set" / "linked")]
