@@ -241,7 +241,7 @@ def test_a_server_that_is_away(fetch):
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     done = fetch("--retries", "1", endpoint=url)
     assert done.returncode == 75
-    assert done.stderr.startswith(f"cut off: {url} does not answer (")
+    assert done.stderr.startswith(f"interrupted: {url} does not answer (")
     assert "try again later" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

@@ -191,7 +191,7 @@ def test_asked_to_stop_the_rows_save(grid, tmp_path, store_path):
     assert words(done) == {"running": {1}, "queued": {2}}
     executor.send_signal(signal.SIGTERM)
     _, errors = executor.communicate(timeout=60)
-    assert executor.returncode == 75 and "cut off: runs/e" in errors
+    assert executor.returncode == 75 and "interrupted: runs/e" in errors
     done = grid("status", "e.yaml")
     assert words(done) == {"cut off": {1}, "lost": {2}}
     assert "epochs done" in done.stdout

@@ -122,7 +122,7 @@ def test_signals_at_random_moments(arguments, whole, tmp_path, number):
         assert code in (0, 75), command.errors
         if code == 75:
             cut_off += 1
-            assert command.errors.count("cut off: ") == 1
+            assert command.errors.count("interrupted: ") == 1
             assert "the same command continues" in command.errors
         else:
             finished += 1
@@ -188,7 +188,7 @@ def test_what_tensorflows_errors_mean(tmp_path):
     """Made up: neither a full GPU nor a node that dies can be had on one machine."""
     tf = pytest.importorskip("tensorflow")
     from cloudmask.config.settings import Config
-    from cloudmask.errors import CutOff, Fault
+    from cloudmask.errors import Fault, Interrupted
     from cloudmask.hardware.devices import Devices
     from cloudmask.train.run import _explained
 
@@ -200,7 +200,7 @@ def test_what_tensorflows_errors_mean(tmp_path):
 
     with pytest.raises(Fault, match=r"out of memory with training\.batch_size 32; try 16"):
         meets(tf.errors.ResourceExhaustedError, one)
-    with pytest.raises(CutOff, match=r"another worker died \(told by TensorFlow\)"):
+    with pytest.raises(Interrupted, match=r"another worker died \(told by TensorFlow\)"):
         meets(tf.errors.UnavailableError, two)
     with pytest.raises(tf.errors.UnavailableError):
         meets(tf.errors.UnavailableError, one)

@@ -2,7 +2,7 @@
 
 EXIT_FAULT = 1
 EXIT_INPUT = 2
-EXIT_CUT_OFF = 75  # EX_TEMPFAIL of sysexits.h: trying again continues the work
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command continues the work
 
 
 class InputError(Exception):
@@ -20,8 +20,8 @@ class SceneError(InputError):
     """A scene cannot be used; `--skip-bad` leaves such scenes out."""
 
 
-class CutOff(Exception):
-    """The work was cut off after its state was saved; the same command continues it (exit 75)."""
+class Interrupted(Exception):
+    """The work ended early, with its state saved; the same command continues it (exit code 75)."""
 
 
 class Fault(Exception):

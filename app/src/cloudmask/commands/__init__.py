@@ -5,7 +5,15 @@ import signal
 import sys
 from collections.abc import Callable
 
-from cloudmask.errors import EXIT_CUT_OFF, EXIT_FAULT, EXIT_INPUT, CutOff, Fault, InputError, InUse
+from cloudmask.errors import (
+    EXIT_FAULT,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    Fault,
+    InputError,
+    Interrupted,
+    InUse,
+)
 
 
 def run(command: Callable[[], None]) -> int:
@@ -19,10 +27,10 @@ def run(command: Callable[[], None]) -> int:
         # A job that Slurm has queued again meets itself: a node that it lost may live on for a
         # while, and file servers keep the locks of dead ones. Trying again later helps.
         again = isinstance(error, InUse) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-        return EXIT_CUT_OFF if again else EXIT_INPUT
-    except CutOff as error:
-        print(f"cut off: {error}", file=sys.stderr)
-        return EXIT_CUT_OFF
+        return EXIT_INTERRUPTED if again else EXIT_INPUT
+    except Interrupted as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAULT

@@ -64,7 +64,7 @@ def main() -> int:
 def _fetch(arguments: argparse.Namespace) -> None:
     import shutil
 
-    from cloudmask.errors import CutOff
+    from cloudmask.errors import Interrupted
     from cloudmask.scenes import download
 
     store = download.Store(
@@ -76,8 +76,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
     )
     try:
         found = store.scenes()
-    except download.Interrupted as error:
-        raise CutOff(
+    except download.Unavailable as error:
+        raise Interrupted(
             f"{store.endpoint} does not answer ({error}); it has been away for days before: "
             "try again later, nothing that is here is lost"
         ) from None

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from cloudmask.commands import run
-from cloudmask.errors import CutOff
+from cloudmask.errors import Interrupted
 
 EPILOG = """\
 examples:
@@ -71,7 +71,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from cloudmask.scenes.finding import find_scenes
 
     def cut_off(*_) -> None:
-        raise CutOff(f"{arguments.out}: the same command continues")
+        raise Interrupted(f"{arguments.out}: the same command continues")
 
     signal.signal(signal.SIGTERM, cut_off)
     scenes = find_scenes(arguments.scenes, role="training")

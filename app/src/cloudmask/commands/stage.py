@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
-from cloudmask.errors import CutOff
+from cloudmask.errors import Interrupted
 
 EPILOG = """\
 examples:
@@ -121,7 +121,7 @@ def _share(arguments: argparse.Namespace) -> None:
         print(_sentence(staged), file=sys.stderr, flush=True)
         told = sys.stdin.read()
     except Asked:
-        raise CutOff(f"{arguments.image}: asked to stop; the copy is given back") from None
+        raise Interrupted(f"{arguments.image}: asked to stop; the copy is given back") from None
     finally:
         # Another signal must not keep this from tidying up.
         _handle(signal.SIG_IGN)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cloudmask
-from cloudmask.errors import CutOff, InputError
+from cloudmask.errors import InputError, Interrupted
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.record import provenance, result
 from cloudmask.system import files, lock
@@ -83,7 +83,7 @@ def _recorded(run: Path) -> Iterator[None]:
         (run / FAILURE).unlink(missing_ok=True)
     try:
         yield
-    except CutOff:
+    except Interrupted:
         raise
     except BaseException as error:
         if not lock.held(run / LOCK) and not result.finished(run):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from cloudmask.errors import CutOff, Fault, InputError
+from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.system.progress import track
 
 ENDPOINT = "https://s3.echo.stfc.ac.uk"
@@ -37,7 +37,7 @@ TIMEOUT = 30  # seconds to connect, and without a byte
 T = TypeVar("T")
 
 
-class Interrupted(Exception):
+class Unavailable(Exception):
     """The connection failed or the server answered with an error of its own; worth a retry."""
 
 
@@ -102,7 +102,7 @@ class Store:
     def scenes(self) -> list[Item]:
         """All scenes (`S3A*.hdf`, also in sub-folders) in the folders of the data set.
 
-        Raises InputError if there are none, Interrupted if the server is away.
+        Raises InputError if there are none, Unavailable if the server is away.
         """
         found, others = [], set()
         for entry in self.persist(lambda: self.ask(self._list), lambda: 0):
@@ -128,7 +128,7 @@ class Store:
         return [entry for page in asked for entry in page.get("Contents", ())]
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Run a call of the client; its exceptions become Interrupted, InputError or Fault."""
+        """Run a call of the client; its exceptions become Unavailable, InputError or Fault."""
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 
@@ -138,22 +138,22 @@ class Store:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = error.response.get("Error", {}).get("Code", "unknown")
             if status >= 500 or status in (0, 408, 429):
-                raise Interrupted(f"it answers {status} {code}") from None
+                raise Unavailable(f"it answers {status} {code}") from None
             if status == 412:
                 raise Fault("changed on the server meanwhile") from None
             raise InputError(
                 f"{self.endpoint}: refuses {self.bucket}/{self.prefix} ({status} {code})"
             ) from None
         except (BotoCoreError, HTTPError, OSError) as error:
-            raise Interrupted(" ".join(str(error).split())[:200]) from None
+            raise Unavailable(" ".join(str(error).split())[:200]) from None
 
     def persist(self, work: Callable[[], T], progress: Callable[[], int]) -> T:
-        """Repeat `work` while it is Interrupted; bytes that arrived count as a success."""
+        """Repeat `work` while it is Unavailable; bytes that arrived count as a success."""
         failures, before = 0, progress()
         while True:
             try:
                 return work()
-            except Interrupted:
+            except Unavailable:
                 arrived = progress()
                 failures = 1 if arrived > before else failures + 1
                 before = arrived
@@ -178,9 +178,9 @@ class Store:
             while data := self.ask(lambda: body.read(READ)):
                 file.write(data)
                 if self.stop.is_set():
-                    raise Interrupted("stopped")
+                    raise Unavailable("stopped")
         if part.stat().st_size < item.size:
-            raise Interrupted("the connection ended early")
+            raise Unavailable("the connection ended early")
 
     def part_size(self, item: Item) -> int | None:
         """Bytes of the first part of a multipart upload, if the server tells."""
@@ -188,7 +188,7 @@ class Store:
         def head() -> dict[str, Any]:
             return self.client.head_object(Bucket=self.bucket, Key=item.key, PartNumber=1)
 
-        with contextlib.suppress(Interrupted, InputError, Fault):
+        with contextlib.suppress(Unavailable, InputError, Fault):
             answer = self.ask(head)
             if answer.get("PartsCount") == int(item.etag.partition("-")[2]):
                 return answer["ContentLength"]
@@ -216,8 +216,8 @@ def missing(items: Sequence[Item], out: Path) -> tuple[list[Item], int]:
 def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Summary:
     """Bring the scenes into `out`, `workers` at a time.
 
-    Raises InputError if there is too little space or another process downloads there; CutOff if
-    the server went away, Fault for the first scene whose checksum is wrong twice.
+    Raises InputError if there is too little space or another process downloads there; Interrupted
+    if the server went away, Fault for the first scene whose checksum is wrong twice.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -238,9 +238,9 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Summa
                 try:
                     if not job.result():
                         summary.by_size.append(str(item.path))
-                except Interrupted as error:
+                except Unavailable as error:
                     done = summary.present + summary.fetched
-                    raise CutOff(
+                    raise Interrupted(
                         f"{store.endpoint} went away or does not answer ({error}); {done} of "
                         f"{len(items)} scenes are complete, the same command continues"
                     ) from None

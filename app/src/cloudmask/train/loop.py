@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cloudmask.config.settings import Config
-from cloudmask.errors import CutOff, Fault, InputError
+from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.hardware.devices import Devices
 from cloudmask.patches.batches import Batches
 from cloudmask.record.events import EventLog
@@ -128,7 +128,7 @@ class Loop:
         return [*messages, f"continues after epoch {self.state.epoch}, step {self.state.step}"]
 
     def fit(self) -> None:
-        """Train to the end; raises CutOff after saving if asked to stop, Fault on a NaN loss."""
+        """Train to the end; raises Interrupted, after saving, if asked, Fault on a NaN loss."""
         epochs = self._config.training.epochs
         while self.state.epoch < epochs and not self._stopper.stop_after(self.state.epoch):
             began = time.perf_counter()
@@ -252,7 +252,7 @@ class Loop:
     def _stop_here(self) -> None:
         self._save()
         self._log.cut_off(self.state.epoch)
-        raise CutOff(
+        raise Interrupted(
             f"{self._run}: saved after epoch {self.state.epoch}, step {self.state.step}; "
             "the same command continues"
         )

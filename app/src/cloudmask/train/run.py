@@ -10,7 +10,7 @@ import numpy as np
 
 from cloudmask import __version__
 from cloudmask.config.settings import Config
-from cloudmask.errors import CutOff, Fault, InputError
+from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.evaluate.evaluation import Options, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices, place
@@ -40,8 +40,8 @@ def train(
     """Train on the patch store `data`, evaluate on `scenes` if any, and return the result.
 
     `run` is created, or continued if it was cut off; with `force` a finished one is moved aside.
-    Raises InputError if it is finished, belongs to another configuration or is in use; CutOff if a
-    signal or the death of another worker ended it; Fault if the work cannot go on.
+    Raises InputError if it is finished, belongs to another configuration or is in use; Interrupted
+    if a signal or the death of another worker ended it; Fault if the work cannot go on.
     """
     # Before TensorFlow is loaded, which takes a while in which the batch system may end us.
     with stop_requests() as cut_off:
@@ -183,7 +183,7 @@ def _explained(config: Config, run: Path, devices: Devices) -> Iterator[None]:
         if devices.workers == 1:
             raise
         reason = str(error).strip().split("\n")[0]
-        raise CutOff(
+        raise Interrupted(
             f"{run}: another worker died ({reason}); the same command continues from the last "
             "checkpoint"
         ) from None
@@ -329,7 +329,7 @@ def _evaluate(
 
     def predict_unless_cut_off(image: np.ndarray) -> np.ndarray:
         if cut_off.is_set():
-            raise CutOff(f"{run}: trained, inference not finished; the same command continues")
+            raise Interrupted(f"{run}: trained, inference not finished; the same command continues")
         return predict(image)
 
     options = Options(threshold=config.evaluation.threshold)

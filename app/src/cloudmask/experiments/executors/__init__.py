@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask.errors import EXIT_CUT_OFF
+from cloudmask.errors import EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,4 @@ def word(code: int) -> str:
     """An exit code of cloudmask-grid run in words."""
     if code == 0:
         return "finished"
-    return "cut off, can be continued" if code == EXIT_CUT_OFF else f"failed (exit code {code})"
+    return "cut off, can be continued" if code == EXIT_INTERRUPTED else f"failed (exit code {code})"

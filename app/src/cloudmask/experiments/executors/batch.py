@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cloudmask.errors import EXIT_CUT_OFF, Fault, InputError
+from cloudmask.errors import EXIT_INTERRUPTED, Fault, InputError
 from cloudmask.experiments import submissions
 from cloudmask.experiments.executors import Work, shown
 from cloudmask.experiments.executors.site import LsfSite
@@ -54,7 +54,7 @@ def bsub(plan: Plan, rows: Sequence[Row], site: LsfSite, gpu: str, work: Work) -
     """
     name = f"{plan.name}[{ranges([row.index for row in rows])}]"
     words = ["bsub", "-J", name, "-W", site.time]
-    words += ["-wa", "USR1", "-wt", str(site.warn_minutes), "-Q", str(EXIT_CUT_OFF)]
+    words += ["-wa", "USR1", "-wt", str(site.warn_minutes), "-Q", str(EXIT_INTERRUPTED)]
     words += ["-q", site.queue] if site.queue else []
     words += ["-P", site.project] if site.project else []
     if gpu:

@@ -9,7 +9,7 @@ from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask.errors import EXIT_CUT_OFF, CutOff, Fault, InputError
+from cloudmask.errors import EXIT_INTERRUPTED, Fault, InputError, Interrupted
 from cloudmask.experiments import state, submissions
 from cloudmask.experiments.executors import Shape, Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
@@ -69,7 +69,7 @@ class HandOver:
     def start(self, plan: Plan) -> None:
         """Submit to the batch systems, then execute the other rows, the sites side by side.
 
-        Raises Fault if rows failed, CutOff if a signal ended it: the running ones save their state.
+        Raises Fault if rows failed; Interrupted if a signal ended it, and running ones saved.
         """
         for where, rows, command in self.batches:
             batch.hand_over(plan, rows, command, where)
@@ -133,12 +133,14 @@ def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | 
         f"{plan.name}: {sum(code == 0 for code in codes.values())} of {len(wanted)} rows finished"
     )
     if asked:
-        raise CutOff(f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on")
-    failed = [index for index in wanted if codes.get(index) not in (0, EXIT_CUT_OFF)]
+        raise Interrupted(
+            f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on"
+        )
+    failed = [index for index in wanted if codes.get(index) not in (0, EXIT_INTERRUPTED)]
     if failed:
         raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
-    if EXIT_CUT_OFF in codes.values():
-        raise CutOff(f"{plan.folder}: rows were cut off; cloudmask-grid rerun goes on")
+    if EXIT_INTERRUPTED in codes.values():
+        raise Interrupted(f"{plan.folder}: rows were interrupted; cloudmask-grid rerun goes on")
 
 
 @contextlib.contextmanager
