@@ -154,7 +154,7 @@ class Cluster:
         logs = [p for job in jobs for p in sorted(self.tree.glob(f"slurm/logs/*-{job}[_.]*"))]
         return self.queued(*jobs) + "".join(f"\n== {p.name}\n{p.read_text()[-1500:]}" for p in logs)
 
-    def until(self, condition, what: str, seconds: float = 60, every: float = 0.02):
+    def until(self, condition, what: str, seconds: float = 180, every: float = 0.02):
         """Wait for something to become true; returns it."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
