@@ -135,3 +135,29 @@ def test_of_many_one_wins(tmp_path):
     alive[0].kill()
     outputs = [p.communicate() for p in processes]
     assert sum("in use by" in error for _, error in outputs) == 9
+
+
+def test_a_kernel_lock_waits_or_does_not(tmp_path):
+    path = tmp_path / "lock"
+    with lock.KernelLock(path) as first, lock.KernelLock(path) as second:
+        assert not lock.is_locked(path)
+        assert first.try_acquire() and lock.is_locked(path)
+        assert not second.try_acquire()
+        first.write_note("mine")
+        assert second.note == "mine" == path.read_text()
+        threading.Timer(0.2, first.close).start()
+        began = time.monotonic()
+        second.acquire()
+        assert time.monotonic() - began > 0.1
+        path.unlink()
+        assert not second.in_place and not lock.is_locked(path)
+
+
+def test_a_kernel_lock_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with lock.KernelLock(tmp_path / "lock") as mine:
+        with pytest.raises(lock.NoLocks):
+            mine.try_acquire()
+        with pytest.raises(lock.NoLocks):
+            mine.acquire()
+    assert lock.is_locked(tmp_path / "lock"), "whoever cannot tell must not remove anything"

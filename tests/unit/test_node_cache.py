@@ -244,7 +244,7 @@ def test_a_disk_that_fails_is_passed_over(tmp_path, image, monkeypatch):
     def broken(*_):
         raise OSError(errno.EIO, "Input/output error", "disk")
 
-    monkeypatch.setattr(node_cache.staging, "extract", broken)
+    monkeypatch.setattr(node_cache.extract, "extract", broken)
     staged = node_cache.Share(image, [tmp_path], 1).open()
     assert (staged.method, "Input/output error" in staged.reason) == (node_cache.SHARED, True)
     assert not list(tmp_path.glob("cloudmask-*"))

@@ -6,8 +6,6 @@ against the checksums of its sources, checked by `e2fsck`, made read-only and re
 """
 
 import contextlib
-import errno
-import fcntl
 import getpass
 import os
 import shutil
@@ -26,6 +24,7 @@ from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3, Inode
 from cloudmask.overlay.manifest import Manifest
 from cloudmask.system.files import sha256, write_text
+from cloudmask.system.lock import KernelLock, NoLocks
 
 UPPER = "/upper"  # Apptainer and Singularity show what lies below as the container's root
 BLOCK = 4096  # bytes
@@ -38,7 +37,6 @@ RESERVE = "0.1"  # percent of the blocks; where it is 0, fuse2fs keeps a tenth f
 RESERVED_INODES = 11
 # Named one by one: a site's mke2fs.conf may add others, and the runtimes refuse unknown ones.
 FEATURES = "none,has_journal,ext_attr,dir_index,filetype,sparse_super,large_file"
-UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -287,27 +285,22 @@ def _lock(image: Path) -> Iterator[None]:
     and the later one's image stays.
     """
     path = image.with_name(f".{image.name}.lock")
-    with path.open("a+", encoding="utf-8") as handle:
+    with KernelLock(path) as lock:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                handle.seek(0)
-                holder = handle.read().strip() or "another process"
-                raise InputError(f"{image}: {holder} is building it; wait for it") from None
+            if not lock.try_acquire():
+                holder = lock.note.strip() or "another process"
+                raise InputError(f"{image}: {holder} is building it; wait for it")
+        except NoLocks:
+            pass
         else:
-            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+            if not lock.in_place:
                 raise InputError(f"{image}: another process has just built it; try again")
             # Whoever left such a folder behind was killed: its lock is free.
             for left in image.parent.glob(f".{image.name}.*.building"):
                 shutil.rmtree(left, ignore_errors=True)
         since = time.strftime("%H:%M:%S")
-        handle.truncate(0)
-        handle.write(
-            f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}, "
-            f"since {since},"
-        )
-        handle.flush()
+        host = socket.gethostname()
+        lock.write_note(f"process {os.getpid()} of {getpass.getuser()} on {host}, since {since},")
         try:
             yield
         finally:

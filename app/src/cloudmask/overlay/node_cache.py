@@ -17,7 +17,6 @@ and that are not kept for one to come.
 """
 
 import contextlib
-import fcntl
 import os
 import platform
 import pwd
@@ -26,11 +25,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.overlay import extract, manifest
 from cloudmask.system import files
+from cloudmask.system.lock import KernelLock, is_locked
 
 COPIED, WAITED, FOUND = "copied", "waited for another task's copy", "found another task's copy"
 SHARED = "read from the shared file system"
@@ -107,7 +106,7 @@ class Share:
         self._places = places
         self._workers = workers
         self._manifest = manifest.read(image)
-        self._holder: TextIO | None = None
+        self._holder: KernelLock | None = None
         self._folder: Path | None = None
 
     def open(self) -> Staged:
@@ -142,7 +141,7 @@ class Share:
                 mark.touch()
             else:
                 mark.unlink(missing_ok=True)
-            shutil.rmtree(Path(holder.name).parent, ignore_errors=True)
+            shutil.rmtree(holder.path.parent, ignore_errors=True)
             holder.close()
 
     def _try(self, place: Path) -> str:
@@ -158,8 +157,8 @@ class Share:
                 (home / "tmp").mkdir(parents=True)
                 (home / "content").write_text(self._manifest.id, encoding="utf-8")
                 self._content.mkdir(exist_ok=True)
-                self._holder = (home / "lock").open("w", encoding="utf-8")
-                fcntl.flock(self._holder, fcntl.LOCK_EX)
+                self._holder = KernelLock(home / "lock")
+                self._holder.acquire()
         except OSError as error:
             return f"{place}: {error.strerror}"
         return ""
@@ -169,9 +168,10 @@ class Share:
         wanted = [
             (content, self._content / content.path.lstrip("/")) for content in self._manifest.files
         ]
-        with (self._content / ".copying").open("w", encoding="utf-8") as lock:
-            waited = _locked_by_another(lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with KernelLock(self._content / ".copying") as lock:
+            waited = not lock.try_acquire()
+            if waited:
+                lock.acquire()
             missing = [(content, out) for content, out in wanted if not out.exists()]
             if not missing:
                 return (WAITED if waited else FOUND), 0
@@ -196,7 +196,7 @@ class Share:
         data = tmp = ""
         if self._holder is not None:
             data = str(self._content / manifest.FOLDER.lstrip("/"))
-            tmp = str(Path(self._holder.name).parent / "tmp")
+            tmp = str(self._holder.path.parent / "tmp")
         image = str(self._image)
         return Staged(method, data, tmp, begin, time.time(), count, platform.node(), image, reason)
 
@@ -246,7 +246,7 @@ def _tidying(folder: Path) -> Iterator[None]:
 def _tidy(folder: Path) -> None:
     used = set()
     for home in (folder / "holders").glob("*"):
-        if _lives(home):
+        if is_locked(home / "lock"):
             used.add((home / "content").read_text(encoding="utf-8"))
         else:
             shutil.rmtree(home, ignore_errors=True)
@@ -260,40 +260,20 @@ def _tidy(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lock_of(folder: Path) -> TextIO:
-    """The folder's lock file, locked; closing it unlocks."""
+def _lock_of(folder: Path) -> KernelLock:
+    """The folder's lock, taken; closing it gives it back."""
     while True:
         # What one user stages is of no concern to others on the node.
         folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            lock = (folder / ".lock").open("w", encoding="utf-8")
+            lock = KernelLock(folder / ".lock")
         except FileNotFoundError:
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.acquire()
         # The last task may have removed the folder between our opening and locking the file.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), (folder / ".lock").stat()):
-                return lock
+        if lock.in_place:
+            return lock
         lock.close()
-
-
-def _lives(home: Path) -> bool:
-    try:
-        with (home / "lock").open() as lock:
-            return _locked_by_another(lock)
-    except FileNotFoundError:
-        return False
-    except OSError:  # who cannot tell must not remove anything
-        return True
-
-
-def _locked_by_another(file: TextIO) -> bool:
-    """Whether another process holds the file's lock; if not, this one does now."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _room(content: Path, folders: Sequence[Path]) -> int:

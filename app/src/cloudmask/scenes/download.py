@@ -6,7 +6,6 @@ whether a part belongs to the object that the server offers now.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import shutil
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
+from cloudmask.system.lock import KernelLock, NoLocks
 from cloudmask.system.progress import track
 
 ENDPOINT = "https://s3.echo.stfc.ac.uk"
@@ -323,11 +323,9 @@ def _has(path: Path, size: int) -> bool:
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Keep a second download into the same folder out; the lock dies with its holder."""
-    with (out / ".download.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another process is downloading into it") from None
-        except OSError:
-            pass  # a file system without locks: two downloads would only do the work twice
+    with KernelLock(out / ".download.lock") as lock:
+        # A file system may know no locks: two downloads would only do the work twice there.
+        with contextlib.suppress(NoLocks):
+            if not lock.try_acquire():
+                raise InputError(f"{out}: another process is downloading into it")
         yield
