@@ -171,7 +171,7 @@ def test_a_copier_that_is_asked_to_stop_tidies_up(task, local, number):
     copying(local)
     one.process.send_signal(number)
     assert one.process.wait(20) == 75
-    assert "asked to stop" in one.process.stderr.read()
+    assert "stop requested" in one.process.stderr.read()
 
 
 def test_a_waiter_that_is_asked_to_stop_leaves(task, local):

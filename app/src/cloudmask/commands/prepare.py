@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from cloudmask.commands import run
-from cloudmask.errors import Interrupted
+from cloudmask.system import signals
 
 EPILOG = """\
 examples:
@@ -70,14 +70,13 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from cloudmask.patches.prepare import Options, prepare
     from cloudmask.scenes.finding import find_scenes
 
-    def cut_off(*_) -> None:
-        raise Interrupted(f"{arguments.out}: the same command continues")
-
-    signal.signal(signal.SIGTERM, cut_off)
-    scenes = find_scenes(arguments.scenes, role="training")
-    print(f"{len(scenes)} scenes found")
-    options = Options(arguments.dtype, arguments.truth, arguments.nan)
-    summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)
+    with signals.interrupted_by(
+        signal.SIGTERM, message=f"{arguments.out}: the same command continues"
+    ):
+        scenes = find_scenes(arguments.scenes, role="training")
+        print(f"{len(scenes)} scenes found")
+        options = Options(arguments.dtype, arguments.truth, arguments.nan)
+        summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)
     for note in summary.notes:
         print(note)
     if summary.resumed:

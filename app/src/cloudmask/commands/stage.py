@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
-from cloudmask.errors import Interrupted
+from cloudmask.system import signals
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 EPILOG = """\
 examples:
@@ -26,10 +28,6 @@ overlay; the task's folder for temporary files; a record in JSON) and keeps the 
 standard input ends or it gets SIGTERM; the last task on the node removes it, unless it was told
 "keep" on its standard input, since another task is to come.
 """
-
-
-class Asked(BaseException):
-    """A signal asked to give the copy back."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,30 +105,20 @@ def _extract(arguments: argparse.Namespace) -> None:
 def _share(arguments: argparse.Namespace) -> None:
     from cloudmask.overlay.node_cache import Share
 
-    def stop(*_) -> None:
-        raise Asked
-
-    _handle(stop)
-    # The warning before a time limit is the training's; some batch systems send it to everyone.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # The warning before a time limit is meant for the training; some batch systems send it to all.
+    # The other signals count while the copy is made and used, and must not disturb its removal.
+    signals.ignore(signal.SIGUSR1, *STOP_SIGNALS)
     share = Share(arguments.image, arguments.local, arguments.workers)
-    told = ""
+    message = f"{arguments.image}: stop requested; the copy is given back"
+    last_words = ""
     try:
-        staged = share.open()
-        print(f"{staged.data}\n{staged.tmp}\n{json.dumps(staged.as_json())}", flush=True)
-        print(_sentence(staged), file=sys.stderr, flush=True)
-        told = sys.stdin.read()
-    except Asked:
-        raise Interrupted(f"{arguments.image}: asked to stop; the copy is given back") from None
+        with signals.interrupted_by(*STOP_SIGNALS, message=message):
+            staged = share.open()
+            print(f"{staged.data}\n{staged.tmp}\n{json.dumps(staged.as_json())}", flush=True)
+            print(_sentence(staged), file=sys.stderr, flush=True)
+            last_words = sys.stdin.read()
     finally:
-        # Another signal must not keep this from tidying up.
-        _handle(signal.SIG_IGN)
-        share.close(keep=told == "keep\n")
-
-
-def _handle(handler) -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, handler)
+        share.close(keep=last_words == "keep\n")
 
 
 def _sentence(staged) -> str:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from cloudmask.errors import EXIT_FAULT
+from cloudmask.system import signals
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
 
@@ -30,8 +31,7 @@ def _begin(parent: int) -> None:
         os._exit(EXIT_FAULT)
 
     # The parent alone decides what a signal to the whole group means.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore(signal.SIGINT, signal.SIGTERM)
     threading.Thread(target=watch, name="parent", daemon=True).start()
     _keep_memory()
 

@@ -1,7 +1,6 @@
 """One run, from an empty run directory to `result.json`."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from cloudmask.record.telemetry import Telemetry
 from cloudmask.system import files
 from cloudmask.system.files import replacing
 from cloudmask.system.lock import exclusive
-from cloudmask.system.signals import stop_requests
+from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.checkpoint import Checkpoints
 from cloudmask.train.loop import Loop
 from cloudmask.train.step import Steps
@@ -44,8 +43,8 @@ def train(
     if a signal or the death of another worker ended it; Fault if the work cannot go on.
     """
     # Before TensorFlow is loaded, which takes a while in which the batch system may end us.
-    with stop_requests() as cut_off:
-        return _train_alone(config, data, run, scenes, command, force, cut_off)
+    with stop_requests() as stop:
+        return _train_alone(config, data, run, scenes, command, force, stop)
 
 
 def _train_alone(
@@ -55,14 +54,14 @@ def _train_alone(
     scenes: Sequence[Path],
     command: list[str],
     force: bool,
-    cut_off: threading.Event,
+    stop: StopRequest,
 ) -> dict:
     """Hold the run directory while training in it; of several workers the chief does."""
     patches = store.PatchStore(data)
     split = patches.split(config.data.split, config.data.split_seed, config.data.split_by)
     worker, _ = place()
     if worker:
-        return _train(config, data, run, scenes, command, patches, split, cut_off)
+        return _train(config, data, run, scenes, command, patches, split, stop)
     if force and result.finished(run):
         print(f"{run}: finished; moved to {files.move_aside(run)}")
     _check_run(config, run)
@@ -72,7 +71,7 @@ def _train_alone(
         files.remove_temporary(run, run / "checkpoints")
         if not (run / "config.yaml").exists():
             files.write_text(run / "config.yaml", config.to_yaml())
-        return _train(config, data, run, scenes, command, patches, split, cut_off)
+        return _train(config, data, run, scenes, command, patches, split, stop)
 
 
 def _train(
@@ -83,7 +82,7 @@ def _train(
     command: list[str],
     patches: store.PatchStore,
     split: store.Split,
-    cut_off: threading.Event,
+    stop: StopRequest,
 ) -> dict:
     begun = time.time()
     devices = open_devices(config.training.threads, config.training.deterministic)
@@ -105,7 +104,9 @@ def _train(
             _log_settings(log, config, facts, system, training, validation, precision)
             if devices.chief:
                 provenance.write(run, facts)
-            loop = Loop(config, steps, training, validation, run, log, devices, cut_off.is_set)
+            loop = Loop(
+                config, steps, training, validation, run, log, devices, lambda: stop.requested
+            )
             messages = loop.resume(patches.checksum, precision)
             with watch.timer("tracing"), _explained(config, run, devices):
                 steps.warm_up(training.shape, patches.patches.dtype)
@@ -126,7 +127,7 @@ def _train(
             steps.published().save(path)
         if scenes:
             with watch.timer("inference"):
-                outcome["inference"] = _evaluate(config, run, steps, precision, scenes, cut_off)
+                outcome["inference"] = _evaluate(config, run, steps, precision, scenes, stop)
         log.run_stop("success")
         log.result(_scientific_result(outcome, loop))
     outcome["energy"] = telemetry.summary()
@@ -322,18 +323,18 @@ def _evaluate(
     steps: Steps,
     precision: str,
     scenes: Sequence[Path],
-    cut_off: threading.Event,
+    stop: StopRequest,
 ) -> dict:
     tiling = config.evaluation.tiling
     predict = Predictor(steps.model, POLICIES[precision], tiling)
 
-    def predict_unless_cut_off(image: np.ndarray) -> np.ndarray:
-        if cut_off.is_set():
+    def predict_unless_stopped(image: np.ndarray) -> np.ndarray:
+        if stop.requested:
             raise Interrupted(f"{run}: trained, inference not finished; the same command continues")
         return predict(image)
 
     options = Options(threshold=config.evaluation.threshold)
-    inference = evaluate(predict_unless_cut_off, scenes, options)
+    inference = evaluate(predict_unless_stopped, scenes, options)
     return {"tiling": tiling, "computed_in": precision, **inference}
 
 

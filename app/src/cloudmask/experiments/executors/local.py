@@ -13,6 +13,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.experiments.executors import Work, word
 from cloudmask.experiments.plan import Plan, Row
+from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
@@ -49,10 +50,10 @@ class Local:
         program = [sys.executable, "-m", "cloudmask.commands.grid", "run", str(plan.folder)]
         return [*program, "--index", str(row.index), *self.work.arguments()]
 
-    def execute(self, plan: Plan, rows: Sequence[Row], asked: list[int]) -> dict[int, int]:
+    def execute(self, plan: Plan, rows: Sequence[Row], stop: StopRequest) -> dict[int, int]:
         """Run the rows; returns their exit codes.
 
-        Once `asked` holds something the running rows save their state and no other is started.
+        Once a stop is requested the running rows save their state and no other is started.
         Should this process be killed, its rows are told to save by the kernel.
         """
         cards = devices()
@@ -64,13 +65,13 @@ class Local:
         running: dict[int, tuple[subprocess.Popen, str | None]] = {}
         codes: dict[int, int] = {}
         told = False
-        while running or (waiting and not asked):
-            while waiting and free and not asked:
+        while running or (waiting and not stop.requested):
+            while waiting and free and not stop.requested:
                 row, card = waiting.pop(0), free.pop(0)
                 log = logs / f"{row.index:04d}.log"
                 running[row.index] = (_start(self.command(plan, row), card, log), card)
                 print(f"row {row.index}: started{f' on {card}' if card else ''}", flush=True)
-            if asked and not told:
+            if stop.requested and not told:
                 told = True
                 for process, _ in running.values():
                     process.send_signal(signal.SIGTERM)

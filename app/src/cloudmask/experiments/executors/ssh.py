@@ -17,6 +17,7 @@ from cloudmask.errors import Fault, InputError
 from cloudmask.experiments.executors import Work, shown, word
 from cloudmask.experiments.executors.site import Host, SshSite, find, read
 from cloudmask.experiments.plan import NAME, Plan, Row
+from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.2
 FETCH_SECONDS = 20.0  # between two looks at a running row, for status
@@ -54,10 +55,10 @@ class Ssh:
         host = next(host for host in self._site.hosts if _fits(host, row))
         return ["ssh", *self._site.options, host.host, _script(plan, row, host).strip()]
 
-    def execute(self, plan: Plan, rows: Sequence[Row], asked: list[int]) -> dict[int, int]:
+    def execute(self, plan: Plan, rows: Sequence[Row], stop: StopRequest) -> dict[int, int]:
         """Run the rows and fetch them; returns exit codes of those that could be run.
 
-        Once `asked` holds something the running rows save their state and no other is started.
+        Once a stop is requested the running rows save their state and no other is started.
         Prints which hosts could not be used.
         """
         left = list(rows)
@@ -68,7 +69,7 @@ class Ssh:
 
         def take(host: Host) -> Row | None:
             with changed:
-                while not asked:
+                while not stop.requested:
                     row = next((row for row in left if _fits(host, row)), None)
                     if row:
                         left.remove(row)
@@ -84,7 +85,7 @@ class Ssh:
             while row := take(host):
                 print(f"row {row.index}: started on {host.host}", flush=True)
                 try:
-                    codes[row.index] = _Remote(self._site, host, device, plan, row).run(asked)
+                    codes[row.index] = _Remote(self._site, host, device, plan, row).run(stop)
                     print(f"row {row.index}: {word(codes[row.index])}", flush=True)
                 except (OSError, subprocess.SubprocessError, Fault, tarfile.TarError) as error:
                     troubles.append(f"{host.host}: {error}; its rows are left to the other hosts")
@@ -122,7 +123,7 @@ class _Remote:
         # No questions: a host that wants a password must fail at once.
         self._ssh = ["ssh", "-o", "BatchMode=yes", *site.options, host.host]
 
-    def run(self, asked: list[int]) -> int:
+    def run(self, stop: StopRequest) -> int:
         """Execute to its end, fetching what it leaves; returns its exit code."""
         self._send()
         logs = self._plan.folder / "logs"
@@ -138,7 +139,7 @@ class _Remote:
             )
             waited = 0.0
             while process.poll() is None:
-                if asked and process.stdin and not process.stdin.closed:
+                if stop.requested and process.stdin and not process.stdin.closed:
                     process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_SECONDS)

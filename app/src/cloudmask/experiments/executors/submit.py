@@ -1,10 +1,9 @@
 """Rows to executors: by the site and GPU that a row names, or that the command line gives."""
 
-import contextlib
 import os
 import platform
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ from cloudmask.experiments import state, submissions
 from cloudmask.experiments.executors import Shape, Work, batch, local, shown, site, ssh
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 from cloudmask.system import files, lock
+from cloudmask.system.signals import stop_requests
 
 LOCAL = "local"
 WAIT_SECONDS = 0.2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def choose(plan: Plan, words: Sequence[str], index: str | None) -> list[Row]:
@@ -118,12 +119,12 @@ def prepare(
 
 def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | ssh.Ssh]]) -> None:
     name = f".executor-{platform.node()}-{os.getpid()}"
-    with lock.exclusive(plan.folder / name, str(plan.folder)), _signals() as asked:
+    with lock.exclusive(plan.folder / name, str(plan.folder)), stop_requests(*STOP_SIGNALS) as stop:
         for where, group, _ in parts:
             numbers = [row.index for row in group]
             submissions.record(plan, where, str(os.getpid()), numbers, name)
         with futures.ThreadPoolExecutor(len(parts)) as pool:
-            working = [pool.submit(e.execute, plan, group, asked) for _, group, e in parts]
+            working = [pool.submit(e.execute, plan, group, stop) for _, group, e in parts]
             # A wait without limit would keep signals from being handled.
             while futures.wait(working, WAIT_SECONDS).not_done:
                 pass
@@ -132,7 +133,7 @@ def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | 
     print(
         f"{plan.name}: {sum(code == 0 for code in codes.values())} of {len(wanted)} rows finished"
     )
-    if asked:
+    if stop.requested:
         raise Interrupted(
             f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on"
         )
@@ -141,19 +142,6 @@ def _attend(plan: Plan, parts: Sequence[tuple[str, Sequence[Row], local.Local | 
         raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
     if EXIT_INTERRUPTED in codes.values():
         raise Interrupted(f"{plan.folder}: rows were interrupted; cloudmask-grid rerun goes on")
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that asked to stop, so far."""
-    asked: list[int] = []
-    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.signal(number, lambda given, _: asked.append(given)) for number in wanted]
-    try:
-        yield asked
-    finally:
-        for number, handler in zip(wanted, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _kind(where: str) -> str:
