@@ -14,6 +14,9 @@ EXPERIMENT ?= paper
 SITE ?= generic
 DRY_RUN ?=
 
+# make locks: anything here asks for the newest versions.
+UPGRADE ?=
+
 # Images: make image [GPU=k80 | BASE=cpu]; containers/base_images.yaml lists both. Where the machine needs
 # them: CA_BUNDLE=, PROXY=, MIRROR= (Debian), TMP=, CACHE=; BUILD_ARGS= takes more of build.py.
 GPU ?=
@@ -78,26 +81,34 @@ bench: $(VENV)/cpu.stamp ## all speeds against their baselines; leave the machin
 fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 	$(BIN)/python tests/fuzz.py $(or $(N),10000)
 
+SHELL_FILES = git ls-files -z '*.sh' '*.sbatch' .ci/run tests/stand-ins/scontrol | xargs -0
+SHFMT = $(SHELL_FILES) $(BIN)/shfmt -i 2 -ci -bn
+
 .PHONY: lint
-lint: $(VENV)/dev.stamp ## ruff and shellcheck
+lint: $(VENV)/dev.stamp ## ruff, shellcheck and shfmt; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files '*.sh' '*.sbatch' .ci/run | xargs $(BIN)/shellcheck
+	$(SHELL_FILES) $(BIN)/shellcheck
+	$(SHFMT) -d
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(SHFMT) -w
 
 # The largest set is resolved first and binds the others: they are installed one over the other.
-COMPILE = ../$(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
-  --custom-compile-command 'make locks' pyproject.toml
+COMPILE = $(abspath $(BIN))/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make locks' $(if $(UPGRADE),--upgrade)
 .PHONY: locks
-locks: $(VENV)/dev.stamp ## pin the newest dependencies, with checksums, in app/locks/
+locks: $(VENV)/dev.stamp ## pin what the app asks for, with checksums, in app/locks/; UPGRADE=1 the newest of all
 	$(PIP) install uv
-	cd app && $(COMPILE) --upgrade --extra cpu --extra data --extra check --extra fair \
+	cd app && $(COMPILE) pyproject.toml --extra cpu --extra data --extra check --extra fair \
 	  --extra test --extra lint -o locks/dev.txt
-	cd app && $(COMPILE) -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
-	cd app && $(COMPILE) -c locks/dev.txt --extra cpu -o locks/cpu.txt
-	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 \
-	  --generate-hashes --custom-compile-command 'make locks' \
-	  containers/requirements.in -o containers/requirements.txt
-	bash app/locks/images.sh $(abspath $(BIN))/uv
+	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
+	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu -o locks/cpu.txt
+	$(COMPILE) containers/requirements.in -o containers/requirements.txt
+	bash app/locks/images.sh $(abspath $(BIN))/uv $(if $(UPGRADE),--upgrade)
 
 .PHONY: wheels
 wheels: $(WHEELS)/app.txt ## the image's Python packages, downloaded and checked; GPU=, BASE= as for image

@@ -6,15 +6,17 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly UV=${1:?path of uv}
+readonly OPTIONS=("${@:2}") # of uv pip compile, such as --upgrade
 
 compile() {
-  "$UV" pip compile -q --generate-hashes --custom-compile-command 'make locks' \
-    --python-platform x86_64-manylinux_2_28 "$@"
+  "$UV" pip compile -q --generate-hashes --no-emit-index-url \
+    --custom-compile-command 'make locks' --python-platform x86_64-manylinux_2_28 \
+    ${OPTIONS[@]+"${OPTIONS[@]}"} "$@"
 }
 
 for version in 3.10 3.11 3.12; do
   name=py${version/./}
-  compile --upgrade --python-version "$version" -c "base-$name.in" \
+  compile --python-version "$version" -c "base-$name.in" \
     --no-emit-package numpy --no-emit-package h5py --no-emit-package scipy \
     --no-emit-package pandas --no-emit-package pytz --no-emit-package tzdata \
     --extra image ../pyproject.toml -o "image-$name.txt"

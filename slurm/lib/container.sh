@@ -27,13 +27,13 @@ container::runtime() {
 # Whether this node has a GPU whose driver works.
 container::has_gpu() {
   case ${CLOUDMASK_GPU:-auto} in
-  yes) return 0 ;;
-  no) return 1 ;;
-  auto) [[ -n $(nvidia-smi --list-gpus 2>/dev/null) ]] ;;
-  *)
-    echo "error: CLOUDMASK_GPU=$CLOUDMASK_GPU; expected auto, yes or no" >&2
-    exit 2
-    ;;
+    yes) return 0 ;;
+    no) return 1 ;;
+    auto) [[ -n $(nvidia-smi --list-gpus 2>/dev/null) ]] ;;
+    *)
+      echo "error: CLOUDMASK_GPU=$CLOUDMASK_GPU; expected auto, yes or no" >&2
+      exit 2
+      ;;
   esac
 }
 
@@ -63,10 +63,10 @@ container::command() {
   mapfile -d '' -t CONTAINER_VARIABLES < <(container::passed)
   while (($#)); do
     case $1 in
-    --bind) CONTAINER_COMMAND+=(--bind "${2:?--bind SRC}") ;;
-    --env) CONTAINER_VARIABLES+=("${2:?--env NAME=VALUE}") ;;
-    --option) CONTAINER_COMMAND+=("${2:?--option OPT}") ;;
-    *) break ;;
+      --bind) CONTAINER_COMMAND+=(--bind "${2:?--bind SRC}") ;;
+      --env) CONTAINER_VARIABLES+=("${2:?--env NAME=VALUE}") ;;
+      --option) CONTAINER_COMMAND+=("${2:?--option OPT}") ;;
+      *) break ;;
     esac
     shift 2
   done

@@ -140,12 +140,12 @@ environment::bind() {
   local path
   path=$(realpath -m "$1")
   case $path/ in
-  "$PWD"/*) ;;
-  *)
-    # Twice the same makes the runtime warn.
-    if [[ -e $path && " ${ENVIRONMENT_BINDS[*]-} " != *" $path "* ]]; then
-      ENVIRONMENT_BINDS+=(--bind "$path")
-    fi
-    ;;
+    "$PWD"/*) ;;
+    *)
+      # Twice the same makes the runtime warn.
+      if [[ -e $path && " ${ENVIRONMENT_BINDS[*]-} " != *" $path "* ]]; then
+        ENVIRONMENT_BINDS+=(--bind "$path")
+      fi
+      ;;
   esac
 }

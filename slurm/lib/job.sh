@@ -36,8 +36,8 @@ job::preflight() {
   local options=(--overlay "$CLOUDMASK_OVERLAY" "${ENVIRONMENT_LOCAL[@]/#/--local=}")
   [[ $CLOUDMASK_DEVICE != cpu ]] || options+=(--cpu)
   [[ -z ${JOB_EXPERIMENT:-} ]] || options+=(--experiment "$JOB_EXPERIMENT" --index "$JOB_INDEX")
-  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 ||
-    signals::end "$?"
+  environment::run cloudmask-preflight "${options[@]}" --runs "$CLOUDMASK_RUNS" >&2 \
+    || signals::end "$?"
 }
 
 # The scenes to evaluate on as the array JOB_SCENES: those that are named, or those in the overlay.
@@ -86,8 +86,8 @@ job::overlay() {
   fi
   # NVIDIA's images bring mkfs.ext3, a small Debian may not; almost every node does.
   local command=(job::in_image cloudmask-overlay)
-  environment::run env PATH=/usr/sbin:/sbin:/usr/bin:/bin mkfs.ext3 -V &>/dev/null ||
-    command=(overlays/make-overlay)
+  environment::run env PATH=/usr/sbin:/sbin:/usr/bin:/bin mkfs.ext3 -V &>/dev/null \
+    || command=(overlays/make-overlay)
   job::run "${command[@]}" "$JOB_PATCHES" --out "$CLOUDMASK_OVERLAY" "${scenes[@]}"
 }
 

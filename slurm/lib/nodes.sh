@@ -54,8 +54,8 @@ nodes::leave() {
 # TensorFlow's description of the workers, one on each node of this step.
 nodes::cluster() {
   ((${SLURM_STEP_NUM_TASKS:-1} > 1)) || return 0
-  ((SLURM_STEP_NUM_TASKS == SLURM_STEP_NUM_NODES)) ||
-    stop_with "$SLURM_STEP_NUM_TASKS tasks on $SLURM_STEP_NUM_NODES nodes; expected --ntasks-per-node=1"
+  ((SLURM_STEP_NUM_TASKS == SLURM_STEP_NUM_NODES)) \
+    || stop_with "$SLURM_STEP_NUM_TASKS tasks on $SLURM_STEP_NUM_NODES nodes; expected --ntasks-per-node=1"
   local workers=() address node
   local port=$((FIRST_PORT + SLURM_JOB_ID * 16 % PORTS))
   while read -r node; do
@@ -64,7 +64,10 @@ nodes::cluster() {
     # Traffic between workers goes past a site's proxy.
     export no_proxy=${no_proxy:+$no_proxy,}${address#*=}
   done < <(scontrol show hostnames "$SLURM_STEP_NODELIST")
-  local -r list=$(IFS=,; echo "${workers[*]}")
+  local -r list=$(
+    IFS=,
+    echo "${workers[*]}"
+  )
   export TF_CONFIG="{\"cluster\": {\"worker\": [$list]}, \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"
   say "worker $SLURM_PROCID of ${#workers[@]}: $list"
 }

@@ -80,14 +80,14 @@ staging::sweep_other_nodes() {
   for mark in "$STAGING_KEPT"/*; do
     node=${mark##*/}
     [[ -e $mark && $node != "$SLURMD_NODENAME" ]] || continue
-    [[ -z $(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --nodelist="$node" --states=RUNNING) ]] ||
-      continue
+    [[ -z $(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --nodelist="$node" --states=RUNNING) ]] \
+      || continue
     # Of several tasks that end at once, one gets the mark.
     rm "$mark" 2>/dev/null || continue
     sbatch --nodelist="$node" --partition="$SLURM_JOB_PARTITION" \
       ${SLURM_JOB_ACCOUNT:+--account="$SLURM_JOB_ACCOUNT"} ${SLURM_JOB_QOS:+--qos="$SLURM_JOB_QOS"} \
-      slurm/sweep.sbatch >&2 ||
-      say "WARNING: a copy is left on $node: bash slurm/sweep.sbatch removes it there"
+      slurm/sweep.sbatch >&2 \
+      || say "WARNING: a copy is left on $node: bash slurm/sweep.sbatch removes it there"
   done
   rmdir "$STAGING_KEPT" 2>/dev/null || true
 }

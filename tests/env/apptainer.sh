@@ -17,16 +17,16 @@ stop() {
 }
 
 works() {
-  command -v apptainer >/dev/null && apptainer --version >/dev/null 2>&1 &&
-    id "$CI_USER" >/dev/null 2>&1 && [[ $(stat -c %a /dev/fuse) == 666 ]] &&
-    runuser -u "$CI_USER" -- apptainer --version >/dev/null 2>&1
+  command -v apptainer >/dev/null && apptainer --version >/dev/null 2>&1 \
+    && id "$CI_USER" >/dev/null 2>&1 && [[ $(stat -c %a /dev/fuse) == 666 ]] \
+    && runuser -u "$CI_USER" -- apptainer --version >/dev/null 2>&1
 }
 
 # The mirror that this machine's own apt uses for Debian itself.
 mirror() {
   # shellcheck disable=SC2016 # apt's own variables, not the shell's
-  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "bookworm" { print $2; exit }'
+  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' \
+    | awk '$1 == "bookworm" { print $2; exit }'
 }
 
 # An apt of its own for another suite: lists, cache and sources lie below $1, none of the system's.
@@ -90,8 +90,8 @@ make_user() {
 
 main() {
   [[ $(id -u) == 0 ]] || stop "needs root to install packages"
-  [[ -r /etc/debian_version && $(dpkg --print-architecture) == amd64 ]] ||
-    stop "needs Debian 12 on x86-64; elsewhere install Apptainer from its own packages"
+  [[ -r /etc/debian_version && $(dpkg --print-architecture) == amd64 ]] \
+    || stop "needs Debian 12 on x86-64; elsewhere install Apptainer from its own packages"
   # Two test runs on one machine take turns.
   exec 9>/run/lock/cloudmask-apptainer.lock
   flock 9

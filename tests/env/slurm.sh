@@ -173,14 +173,14 @@ stop() {
 }
 
 case ${1:-} in
-start) start "${2:?folder}" "${3:?nodes}" "${4:?processors of each}" ;;
-stop) stop "${2:?folder}" ;;
-node)
-  case ${4:-} in
-  up) start_node "$2" "$3" ;;
-  kill) kill_node "$2" "$3" ;;
-  *) stop_with "node FOLDER NAME up|kill" ;;
-  esac
-  ;;
-*) stop_with "expected start, node or stop" ;;
+  start) start "${2:?folder}" "${3:?nodes}" "${4:?processors of each}" ;;
+  stop) stop "${2:?folder}" ;;
+  node)
+    case ${4:-} in
+      up) start_node "$2" "$3" ;;
+      kill) kill_node "$2" "$3" ;;
+      *) stop_with "node FOLDER NAME up|kill" ;;
+    esac
+    ;;
+  *) stop_with "expected start, node or stop" ;;
 esac

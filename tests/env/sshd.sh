@@ -92,7 +92,7 @@ stop() {
 }
 
 case ${1:-} in
-start) start "${2:?folder}" ;;
-stop) stop "${2:?folder}" ;;
-*) stop_with "expected start or stop" ;;
+  start) start "${2:?folder}" ;;
+  stop) stop "${2:?folder}" ;;
+  *) stop_with "expected start or stop" ;;
 esac
