@@ -1,5 +1,6 @@
 """The MLPerf log, judged by the compliance checker of mlperf-logging itself."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,37 +11,38 @@ import pytest
 from support.compliance import comply
 
 from cloudmask.errors import InputError
-from cloudmask.record.events import EventLog
-from cloudmask.record.rules import REQUIRED_KEYS, problems, read_events
+from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts, read_events
+from cloudmask.record.rules import problems, required_keys
 
-SUBMISSION = {
-    "organization": "a university",
-    "status": "research",
-    "platform": "8 x H200",
-    "name": "A. Person",
-    "user": "ap",
-    "email": "ap@example.org",
-    "version": "0.1.0",
-    "commit": "0123abc",
-}
-SETTINGS = {
-    "train_samples": 15520,
-    "eval_samples": 3880,
-    "global_batch_size": 32,
-    "seed": 1234,
-    "optimizer": {"name": "adam", "base_learning_rate": 1e-3, "adam_beta_1": 0.9},
-    "ranks": 1,
-    "nodes": 1,
-    "accelerators_per_node": 1,
-    "precision": "bfloat16",
-}
+SUBMISSION = SubmissionFacts(
+    org="a university",
+    division="open",
+    version="0.1.0",
+    github_commit_version="0123abc",
+    status="research",
+    platform="8 x H200",
+    poc_name="A. Person",
+    poc_email="ap@example.org",
+    user="ap",
+)
+TRAINING = TrainingFacts(
+    train_samples=15520,
+    eval_samples=3880,
+    global_batch_size=32,
+    seed=1234,
+    optimizer={"name": "adam", "base_learning_rate": 1e-3, "adam_beta_1": 0.9},
+    number_of_ranks=1,
+    number_of_nodes=1,
+    accelerators_per_node=1,
+    others={"precision": "bfloat16"},
+)
 
 
 def begin(log, **changes):
     log.cache_clear()
     log.init_start()
-    log.submission(**SUBMISSION)
-    log.settings(**SETTINGS | changes)
+    log.submission(SUBMISSION)
+    log.settings(dataclasses.replace(TRAINING, **changes))
     log.init_stop()
     log.staging_start(at=1000.0)
     log.staging_stop(at=1012.5)
@@ -118,7 +120,7 @@ def test_own_check_misses_each_required_key(tmp_path):
     path = tmp_path / "mlperf.log"
     whole_run(path)
     text = path.read_text()
-    for key in REQUIRED_KEYS:
+    for key in required_keys():
         without(path, key)
         assert problems(path) == [f"{key}: missing"]
         path.write_text(text)
@@ -137,7 +139,7 @@ def test_required_keys_cover_what_the_installed_rules_require():
             rules = yaml.load(handle, yaml.BaseLoader)
         for rule in (entry["KEY"] for entry in rules if "KEY" in entry and "REQ" in entry["KEY"]):
             if not rule["NAME"].startswith("block_"):  # the alternative to epochs
-                assert rule["NAME"] in REQUIRED_KEYS
+                assert rule["NAME"] in required_keys()
 
 
 CHILD = textwrap.dedent("""
@@ -160,7 +162,7 @@ def test_log_of_a_killed_and_resumed_run_complies(tmp_path):
 
     log = EventLog(path)
     assert log.resumed
-    begin(log, nodes=2)
+    begin(log, number_of_nodes=2)
     epoch(log, 2)
     finish(log)
 
@@ -176,12 +178,12 @@ def test_log_of_a_killed_and_resumed_run_complies(tmp_path):
     assert (changed["value"], changed["metadata"]["of"]) == (2, "number_of_nodes")
 
 
-def test_second_cut_off_counts_a_third_attempt(tmp_path):
+def test_second_interruption_counts_a_third_attempt(tmp_path):
     path = tmp_path / "mlperf.log"
     for _ in range(3):
         with EventLog(path) as log:
             begin(log)
-            log.cut_off(0)
+            log.interrupted(0)
     values = [event["value"] for event in read_events(path) if event["key"] == "resumed"]
     assert values == [2, 3]
 
@@ -196,7 +198,7 @@ def test_finishing_twice_changes_nothing(tmp_path):
     assert path.read_text() == before
 
 
-def test_log_cut_off_during_start_up_is_begun_anew(tmp_path):
+def test_log_interrupted_during_start_up_is_begun_anew(tmp_path):
     path = tmp_path / "mlperf.log"
     with EventLog(path) as log:
         log.cache_clear()
@@ -237,7 +239,7 @@ def test_events_name_the_line_that_logs(tmp_path):
         log.point("direct")
         log.epoch_start(1)
         log.run_start()
-        log.settings(**SETTINGS)
+        log.settings(TRAINING)
     events = {event["key"]: event["metadata"] for event in read_events(path)}
     lines = [events[key]["lineno"] for key in ("direct", "epoch_start", "run_start", "seed")]
     assert lines == list(range(lines[0], lines[0] + 4))

@@ -92,13 +92,13 @@ def test_user_without_a_name(monkeypatch):
 
 def test_earlier_attempts_stay(tmp_path):
     for number in range(3):
-        provenance.write(tmp_path, {"attempt": number})
+        provenance.write(tmp_path / "provenance.json", {"attempt": number})
     found = json.loads((tmp_path / "provenance.json").read_text())
     assert found["attempt"] == 2
     assert [earlier["attempt"] for earlier in found["earlier"]] == [0, 1]
     (tmp_path / "provenance.json").write_text("{")
     with pytest.raises(InputError, match=r"provenance\.json: damaged"):
-        provenance.write(tmp_path, {})
+        provenance.write(tmp_path / "provenance.json", {})
 
 
 def test_importing_the_package_is_light():

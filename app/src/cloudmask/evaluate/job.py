@@ -16,6 +16,7 @@ from cloudmask.model import load
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
 from cloudmask.record import provenance, result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.scenes.finding import find_scenes
@@ -101,7 +102,7 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     inference = {"tiling": tiling, "computed_in": precision, **inference}
     facts = provenance.collect(command, {"model": job.network})
     system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
-    provenance.write(out, facts)
+    provenance.write(RunDirectory(out).provenance, facts)
     files.write_text(out / "summary.txt", watch.summary(system))
     outcome = {
         "status": "success",
@@ -168,7 +169,7 @@ def _baselines(job: Job, config: Config) -> dict[str, Classifier]:
 
 def _data_of(job: Job) -> Path | None:
     """The patch store that the run was trained on, by its provenance."""
-    path = job.run / provenance.NAME if job.run else None
+    path = RunDirectory(job.run).provenance if job.run else None
     if not path or not path.exists():
         return None
     try:

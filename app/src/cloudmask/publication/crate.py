@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
-from cloudmask.record import provenance, result
+from cloudmask.record import result
+from cloudmask.record.run_directory import RunDirectory
 
 NAME = "ro-crate-metadata.json"
 LICENCE = "https://spdx.org/licenses/Apache-2.0"
@@ -62,11 +63,11 @@ def describe(folder: Path) -> Path:
 def _run(crate, root: Path, run: Path) -> None:
     found = result.read_result(run)
     try:
-        facts = json.loads((run / provenance.NAME).read_text(encoding="utf-8"))
+        facts = json.loads((RunDirectory(run).provenance).read_text(encoding="utf-8"))
         who = found["experiment"]["submission"]
         code, commit = facts["versions"]["cloudmask"], facts["git"]["commit"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run / provenance.NAME}: damaged ({error!r})") from None
+        raise InputError(f"{RunDirectory(run).provenance}: damaged ({error!r})") from None
     from rocrate.model.contextentity import ContextEntity
     from rocrate.model.person import Person
 

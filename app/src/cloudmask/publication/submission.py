@@ -20,9 +20,10 @@ from cloudmask.config.settings import unidentified
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.publication import contribution
-from cloudmask.record import provenance, result
+from cloudmask.record import result
 from cloudmask.record.compliance import findings
 from cloudmask.record.rules import TARGET
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files
 
 APPLICATION = "cloudmask"
@@ -133,7 +134,7 @@ def _read(folder: Path, reasons: list[Reason]) -> Run | None:
     try:
         found = result.read_result(folder)
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        facts = json.loads((folder / provenance.NAME).read_text(encoding="utf-8"))
+        facts = json.loads((RunDirectory(folder).provenance).read_text(encoding="utf-8"))
         problems = findings(folder / "mlperf.log")
     except (InputError, OSError, ValueError, yaml.YAMLError) as error:
         wrong(f"damaged: {error}")

@@ -3,12 +3,10 @@
 import re
 from pathlib import Path
 
-import yaml
-
 from cloudmask.errors import InputError
+from cloudmask.record.rules import RULESET, key_rules
 
-RULES = Path(__file__).parent / "ruleset" / "cloudmask.yaml"
-RULESET = "3.0.0"  # how lines are read; the HPC rules that ours go by
+VERSION = "3.0.0"  # how lines are read; the HPC rules that ours go by
 
 _LINE = re.compile(r"in line (\d+):")
 _KEY = re.compile(r"(?:CHECK for|occurrence of) '(\w+)'")
@@ -29,36 +27,30 @@ def findings(path: Path | str) -> list[str]:
             "pip install 'cloudmask[check]'"
         ) from None
     try:
-        lines, damaged = mlp_parser.parse_file(str(path), ruleset=RULESET)
+        lines, damaged = mlp_parser.parse_file(str(path), ruleset=VERSION)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if not lines and not damaged:
         return ["holds no event of an MLPerf log (lines with :::MLLOG)"]
-    checker = mlp_compliance.make_checker("hpc", RULESET, quiet=False, werror=True)
-    checker.check_loglines(lines, str(RULES))
+    checker = mlp_compliance.make_checker("hpc", VERSION, quiet=False, werror=True)
+    checker.check_loglines(lines, str(RULESET))
     found = [f"a line is damaged: {line.strip()[:80]}" for line, _ in damaged]
-    rules = _rules()
+    reasons = {rule.key: rule.reason for rule in key_rules()}
     messages = [*checker.overwritable.values(), *checker.not_overwritable]
-    return found + [_in_words(message, rules) for message in messages]
+    return found + [_explain(message, reasons) for message in messages]
 
 
-def _rules() -> dict[str, str]:
-    """The reason of each key's rules."""
-    entries = yaml.safe_load(RULES.read_text(encoding="utf-8"))
-    return {rule["NAME"]: rule["WHY"] for rule in (e.get("KEY") for e in entries) if rule}
-
-
-def _in_words(message: str, rules: dict[str, str]) -> str:
+def _explain(message: str, reasons: dict[str, str]) -> str:
     if count := _COUNT.search(message):
         key, number = count.groups()
-        often = "missing" if number == "0" else f"stands {number} times, expected once"
-        return f"{key}: {often} ({rules[key]})"
+        count_found = "missing" if number == "0" else f"stands {number} times, expected once"
+        return f"{key}: {count_found} ({reasons[key]})"
     named = _KEY.search(message) or _CONTEXT.search(message)
     if not named:
         return " ".join(message.split())
     line = _LINE.search(message)
     # The checker counts events from 0, and lines without one not at all.
-    place = f" (event {int(line[1]) + 1})" if line else ""
+    where = f" (event {int(line[1]) + 1})" if line else ""
     value = re.search(r'"value": (.{0,60}?), "metadata"', message)
-    told = f", found {value[1]}" if value and value[1] != "null" else ""
-    return f"{named[1]}{place}: {rules[named[1]]}{told}"
+    shown = f", found {value[1]}" if value and value[1] != "null" else ""
+    return f"{named[1]}{where}: {reasons[named[1]]}{shown}"

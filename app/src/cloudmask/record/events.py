@@ -1,31 +1,92 @@
-"""MLPerf events of a run, in the keys and the order that `rules` lists.
+"""The MLPerf log of a run: writing its events, in the keys that `rules` requires, and reading them.
 
 A run calls, in this order: `cache_clear`, `init_start`, `submission`, `settings`, `init_stop`,
 `staging_start`, `staging_stop`, `run_start`, for each epoch `epoch_start`, `epoch_stop`,
 `eval_start`, `eval_accuracy`, `eval_stop`, then `run_stop` and `result`.
 
 A resumed run calls the same methods and goes on with the epoch at which it continues. It appends:
-what may stand once is not written again, so that the run's time spans all attempts and the waiting
-between them; a value that has changed (fewer GPUs, say) is told in an event `repeated`. An event
-`resumed` gives the attempt and how long nothing ran. A run that is cut off writes `cut_off`, not
-`run_stop`. A log that ends before `init_stop` holds no measurement and is begun anew.
+an event that may occur once is not written again, so that the run's time spans all attempts and the
+waiting between them; a value that has changed (fewer GPUs, say) is logged as an event `repeated`.
+An event `resumed` gives the attempt and how long nothing ran. An interrupted run writes `cut_off`,
+not `run_stop`. A log that ends before `init_stop` holds no measurement and is begun anew.
 """
 
+import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from cloudmask.errors import InputError
 from cloudmask.record.result import plain
-from cloudmask.record.rules import STATUSES, parse_events
 from cloudmask.system.files import whole_lines
 
 BENCHMARK = "cloudmask"
+TOKEN = ":::MLLOG "
+STATUSES = ("success", "aborted")  # of run_stop
 
 # Frames between the call of a public method and MLLogger.event: the log names the caller's line.
 _DIRECT, _ONCE = 3, 4
+
+
+@dataclass(frozen=True)
+class SubmissionFacts:
+    """Who submits what; the checker refuses an empty organization or platform.
+
+    The fields are the keys of the log without `submission_`.
+    """
+
+    org: str
+    division: str
+    version: str  # of the benchmark's code
+    github_commit_version: str | None  # commit of the code
+    status: str  # cloud, onprem, preview or research
+    platform: str  # name of the system
+    poc_name: str  # the contact
+    poc_email: str
+    user: str  # the account that ran it
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """Sizes and hyper-parameters of a training; the fields are the keys of the log.
+
+    The keys of `optimizer` are those of `mllog.constants` without `opt_`: `name`,
+    `base_learning_rate`, `adam_beta_1`, `adam_beta_2`, `adam_epsilon`, ... Those of `others` are
+    logged as they are.
+    """
+
+    train_samples: int  # patches
+    eval_samples: int  # patches
+    global_batch_size: int  # patches
+    seed: int
+    optimizer: Mapping[str, Any]
+    number_of_ranks: int  # devices that train together
+    number_of_nodes: int
+    accelerators_per_node: int  # 0 on a CPU
+    gradient_accumulation_steps: int = 1
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    def events(self) -> dict[str, Any]:
+        """Values by key."""
+        keys = asdict(self)
+        optimizer, others = keys.pop("optimizer"), keys.pop("others")
+        return keys | {f"opt_{key}": value for key, value in optimizer.items()} | others
+
+
+@dataclass(frozen=True)
+class _Event:
+    """One line to be written: a point in time, or an end of an interval ("start" or "end")."""
+
+    kind: str
+    key: str
+    value: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    at: float | None = None  # seconds since 1970; None: now
 
 
 class _Handler(logging.FileHandler):
@@ -35,7 +96,7 @@ class _Handler(logging.FileHandler):
         error = sys.exc_info()[1]
         if isinstance(error, OSError) and not error.filename:
             raise OSError(error.errno, error.strerror, self.baseFilename) from None
-        raise error
+        raise  # logging calls this method while it handles the error
 
 
 class EventLog:
@@ -46,7 +107,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path | str, rank: int = 0) -> None:
-        self._first: dict = {}
+        self._first: dict[str, Any] = {}
         self._handler: logging.Handler | None = None
         self.resumed = False
         if rank != 0:
@@ -54,7 +115,7 @@ class EventLog:
         from mlperf_logging.mllog import mllog
 
         path = Path(path)
-        events = parse_events(path, whole_lines(path))
+        events = _parse(path, whole_lines(path))
         if not any(event["key"] == "init_stop" for event in events):
             path.unlink(missing_ok=True)
             events = []
@@ -85,82 +146,29 @@ class EventLog:
 
     def point(self, key: str, value=None, **metadata) -> None:
         """Log a point in time."""
-        self._emit("event", key, value, metadata)
+        self._emit(_Event("event", key, value, metadata))
 
     def start(self, key: str, value=None, **metadata) -> None:
         """Log the start of an interval; `key` is the full key, such as `eval_start`."""
-        self._emit("start", key, value, metadata)
+        self._emit(_Event("start", key, value, metadata))
 
     def end(self, key: str, value=None, **metadata) -> None:
         """Log the end of an interval; `key` is the full key, such as `eval_stop`."""
-        self._emit("end", key, value, metadata)
+        self._emit(_Event("end", key, value, metadata))
 
-    def submission(
-        self,
-        *,
-        organization: str,
-        status: str,
-        platform: str,
-        name: str,
-        user: str,
-        email: str,
-        version: str,
-        commit: str | None,
-        division: str = "open",
-    ) -> None:
-        """Log who submits what; the checker refuses an empty organization or platform."""
-        keys = {
-            "benchmark": BENCHMARK,
-            "org": organization,
-            "division": division,
-            "version": version,
-            "github_commit_version": commit,
-            "status": status,
-            "platform": platform,
-            "poc_name": name,
-            "poc_email": email,
-            "user": user,
-        }
-        for key, value in keys.items():
+    def submission(self, facts: SubmissionFacts) -> None:
+        """Log who submits what."""
+        for key, value in {"benchmark": BENCHMARK, **asdict(facts)}.items():
             self._once("event", f"submission_{key}", value)
 
-    def settings(
-        self,
-        *,
-        train_samples: int,
-        eval_samples: int,
-        global_batch_size: int,
-        seed: int,
-        optimizer: Mapping,
-        ranks: int,
-        nodes: int,
-        accelerators_per_node: int,
-        gradient_accumulation_steps: int = 1,
-        **others,
-    ) -> None:
-        """Log sizes (patches) and hyper-parameters; `others` are logged under their own names.
-
-        `optimizer` has the keys of `mllog.constants` without `opt_`: `name`, `base_learning_rate`,
-        `adam_beta_1`, `adam_beta_2`, `adam_epsilon`, ...
-        """
-        keys = {
-            "train_samples": train_samples,
-            "eval_samples": eval_samples,
-            "global_batch_size": global_batch_size,
-            "seed": seed,
-            **{f"opt_{key}": value for key, value in optimizer.items()},
-            "number_of_ranks": ranks,
-            "number_of_nodes": nodes,
-            "accelerators_per_node": accelerators_per_node,
-            "gradient_accumulation_steps": gradient_accumulation_steps,
-            **others,
-        }
-        for key, value in keys.items():
+    def settings(self, facts: TrainingFacts) -> None:
+        """Log sizes and hyper-parameters."""
+        for key, value in facts.events().items():
             self._once("event", key, value)
 
     def cache_clear(self, value: bool = True) -> None:
         """The node's caches were flushed; each attempt logs it."""
-        self._emit("event", "cache_clear", value, {})
+        self._emit(_Event("event", "cache_clear", value))
 
     def init_start(self) -> None:
         """Start-up begins; at most 30 minutes to `init_stop`."""
@@ -172,11 +180,11 @@ class EventLog:
 
     def staging_start(self, at: float | None = None) -> None:
         """Copying data to the node began, now or `at` (seconds since 1970)."""
-        self._emit("start", "staging_start", None, {}, at=at)
+        self._emit(_Event("start", "staging_start", at=at))
 
     def staging_stop(self, at: float | None = None) -> None:
         """Copying data to the node ended, now or `at` (seconds since 1970)."""
-        self._emit("end", "staging_stop", None, {}, at=at)
+        self._emit(_Event("end", "staging_stop", at=at))
 
     def run_start(self) -> None:
         """The measured run begins; once, however often it is resumed."""
@@ -188,59 +196,80 @@ class EventLog:
             raise ValueError(f"status {status!r}; expected one of {', '.join(STATUSES)}")
         self._once("end", "run_stop", status=status)
 
-    def cut_off(self, epoch_num: int) -> None:
+    def interrupted(self, epoch_num: int) -> None:
         """This attempt ends before the run does, `epoch_num` epochs being complete."""
-        self._emit("event", "cut_off", None, {"epoch_num": epoch_num})
+        self._emit(_Event("event", "cut_off", metadata={"epoch_num": epoch_num}))
 
     def epoch_start(self, epoch_num: int) -> None:
         """Training of an epoch begins; epochs count from 1."""
-        self._emit("start", "epoch_start", None, {"epoch_num": epoch_num})
+        self._emit(_Event("start", "epoch_start", metadata={"epoch_num": epoch_num}))
 
     def epoch_stop(self, epoch_num: int) -> None:
         """Training of an epoch ended."""
-        self._emit("end", "epoch_stop", None, {"epoch_num": epoch_num})
+        self._emit(_Event("end", "epoch_stop", metadata={"epoch_num": epoch_num}))
 
     def eval_start(self, epoch_num: int) -> None:
         """Validation after an epoch begins."""
-        self._emit("start", "eval_start", None, {"epoch_num": epoch_num})
+        self._emit(_Event("start", "eval_start", metadata={"epoch_num": epoch_num}))
 
     def eval_accuracy(self, value: float, epoch_num: int) -> None:
         """Validation accuracy (0 to 1) after an epoch."""
-        self._emit("event", "eval_accuracy", value, {"epoch_num": epoch_num})
+        self._emit(_Event("event", "eval_accuracy", value, metadata={"epoch_num": epoch_num}))
 
     def eval_stop(self, epoch_num: int) -> None:
         """Validation after an epoch ended."""
-        self._emit("end", "eval_stop", None, {"epoch_num": epoch_num})
+        self._emit(_Event("end", "eval_stop", metadata={"epoch_num": epoch_num}))
 
     def result(self, value: Mapping) -> None:
-        """The scientific result; a log has one, and another one is told as `repeated`."""
+        """The scientific result; a log has one, and another one is logged as `repeated`."""
         self._once("event", "result", dict(value))
 
     def _once(self, kind: str, key: str, value=None, **metadata) -> None:
         value = plain(value)
         if key not in self._first:
-            self._emit(kind, key, value, metadata, _ONCE)
+            self._emit(_Event(kind, key, value, metadata), _ONCE)
         elif self._first[key] != value:
-            self._emit("event", "repeated", value, {"of": key}, _ONCE)
+            self._emit(_Event("event", "repeated", value, {"of": key}), _ONCE)
 
-    def _emit(
-        self,
-        kind: str,
-        key: str,
-        value,
-        metadata: Mapping,
-        frames: int = _DIRECT,
-        at: float | None = None,
-    ) -> None:
+    def _emit(self, event: _Event, frames: int = _DIRECT) -> None:
         if not self._handler:
             return
-        value = plain(value)
-        self._first.setdefault(key, value)
-        log = getattr(self._mllog, kind)
+        value = plain(event.value)
+        self._first.setdefault(event.key, value)
+        log = getattr(self._mllog, event.kind)
         log(
-            key,
+            event.key,
             value,
-            metadata=plain(metadata),
-            time_ms=None if at is None else round(at * 1000),
+            metadata=plain(event.metadata),
+            time_ms=None if event.at is None else round(event.at * 1000),
             stack_offset=frames,
         )
+
+
+def read_events(path: Path | str) -> list[dict]:
+    """Events of a log, each with `key`, `value`, `metadata`, `time_ms`, `event_type`.
+
+    Raises InputError that names file and line if the log is missing or damaged.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return _parse(path, lines)
+
+
+def _parse(path: Path | str, lines: list[str]) -> list[dict]:
+    """Events in the lines of the log at `path`; lines without the token are left out."""
+    events = []
+    for number, line in enumerate(lines, 1):
+        _, token, text = line.rpartition(TOKEN)
+        if not token:
+            continue
+        try:
+            event = json.loads(text)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or not {"key", "value", "metadata", "time_ms"} <= set(event):
+            raise InputError(f"{path}: line {number} is no complete MLPerf event; it is damaged")
+        events.append(event)
+    return events

@@ -16,7 +16,6 @@ from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.result import plain
 from cloudmask.system import files
 
-NAME = "provenance.json"
 GIT_SECONDS = 10  # a shared file system that hangs must not stop a run
 
 # Distributions whose version matters; a package may come under several names.
@@ -113,21 +112,30 @@ def system(provenance: Mapping) -> dict:
     }
 
 
-def write(run_dir: Path | str, provenance: Mapping) -> None:
-    """Write provenance.json atomically; what earlier attempts wrote stays under "earlier".
+def write(path: Path, provenance: Mapping) -> None:
+    """Write the file `path` atomically; what earlier attempts wrote stays under "earlier".
 
     Raises InputError if the file of an earlier attempt is damaged.
     """
-    path = Path(run_dir) / NAME
     earlier = []
     if path.exists():
-        try:
-            last = json.loads(path.read_text(encoding="utf-8"))
-            earlier = [*last.pop("earlier"), last]
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            raise InputError(f"{path}: damaged; expected what an earlier attempt wrote") from None
+        last = read(path)
+        earlier = [*last.pop("earlier"), last]
     text = json.dumps({**plain(provenance), "earlier": earlier}, indent=2, allow_nan=False)
     files.write_text(path, text + "\n")
+
+
+def read(path: Path) -> dict:
+    """Read what `write` has written; raises InputError if it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the provenance of a run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("earlier"), list):
+        raise InputError(f"{path}: damaged; expected what an earlier attempt wrote")
+    return found
 
 
 def user() -> str:
@@ -158,16 +166,16 @@ def git() -> dict:
         return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
     source = Path(cloudmask.__file__)
     # An installed copy may lie in some other project's tree: only a tracked file tells the commit.
-    if _ask_git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
+    if _git_output(source.parent, "ls-files", "--error-unmatch", source.name) is None:
         return {"commit": None, "dirty": None}
-    changes = _ask_git(source.parent, "status", "--porcelain", "--untracked-files=no")
+    changes = _git_output(source.parent, "status", "--porcelain", "--untracked-files=no")
     return {
-        "commit": _ask_git(source.parent, "rev-parse", "HEAD"),
+        "commit": _git_output(source.parent, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
     }
 
 
-def _ask_git(folder: Path, *arguments: str) -> str | None:
+def _git_output(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cloudmask.errors import InputError
+from cloudmask.record import events as mlperf_events
 from cloudmask.record import rules
 from cloudmask.report.runs import CURVES, Evaluation, Run, device_name, number, text, whole
 from cloudmask.report.stopwatches import TOKEN as STOPWATCH_TOKEN
@@ -34,7 +35,7 @@ def kind(path: Path) -> str | None:
             text = handle.read(SNIFFED).decode("utf-8", errors="replace")
     except OSError:
         return None
-    tokens = {"events": rules.TOKEN, "summary": SUMMARY, "stopwatch": STOPWATCH_TOKEN}
+    tokens = {"events": mlperf_events.TOKEN, "summary": SUMMARY, "stopwatch": STOPWATCH_TOKEN}
     return next((name for name, token in tokens.items() if token in text), None)
 
 
@@ -57,7 +58,7 @@ def read_logs(name: str, files: Mapping[str, Path]) -> list[Run]:
     """
     sessions: list[list[dict]] = [[]]
     if "events" in files:
-        sessions = _sessions(rules.read_events(files["events"]))
+        sessions = _sessions(mlperf_events.read_events(files["events"]))
     runs = []
     for count, events in enumerate(sessions, 1):
         label = name if len(sessions) == 1 else f"{name} #{count}"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.record import provenance, result, rules
+from cloudmask.record import result, rules
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.stopwatches import read_stopwatch
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -164,7 +165,7 @@ def read_run(folder: Path, name: str) -> Run:
     for path in sorted(folder.glob("evaluation*/")):
         _note(run, path / result.NAME, lambda p: run.evaluations.append(_read_evaluation(p)))
     _note(run, folder / "history.csv", lambda path: run.history.update(_read_history(path)))
-    _note(run, folder / provenance.NAME, lambda path: _read_provenance(run, path))
+    _note(run, RunDirectory(folder).provenance, lambda path: _read_provenance(run, path))
     if (folder / "mlperf.log").exists():
         _note(run, folder / "mlperf.log", lambda path: _check_log(run, path))
     _split_time(run, folder, training)

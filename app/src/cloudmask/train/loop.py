@@ -251,7 +251,7 @@ class Loop:
 
     def _stop_here(self) -> None:
         self._save()
-        self._log.cut_off(self.state.epoch)
+        self._log.interrupted(self.state.epoch)
         raise Interrupted(
             f"{self._run}: saved after epoch {self.state.epoch}, step {self.state.step}; "
             "the same command continues"

@@ -15,8 +15,9 @@ from cloudmask.evaluate.inference import Predictor
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices, place
 from cloudmask.patches import store
 from cloudmask.patches.batches import Batches
-from cloudmask.record import provenance, result, staged
-from cloudmask.record.events import EventLog
+from cloudmask.record import provenance, result, staging_times
+from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.system import files
@@ -103,7 +104,7 @@ def _train(
             system = provenance.system(facts) | _system(devices, precision)
             _log_settings(log, config, facts, system, training, validation, precision)
             if devices.chief:
-                provenance.write(run, facts)
+                provenance.write(RunDirectory(run).provenance, facts)
             loop = Loop(
                 config, steps, training, validation, run, log, devices, lambda: stop.requested
             )
@@ -113,7 +114,7 @@ def _train(
         log.init_stop()
         if devices.chief:
             _tell(config, patches, split, devices, precision, messages)
-        begin, end = staged.times()
+        begin, end = staging_times.read()
         log.staging_start(begin)
         log.staging_stop(end)
         log.run_start()
@@ -122,7 +123,7 @@ def _train(
         outcome = _outcome(config, loop, watch, system, precision)
         if not devices.chief:
             return outcome
-        outcome["training"]["staging_seconds"] = staged.seconds(run / "mlperf.log")
+        outcome["training"]["staging_seconds"] = staging_times.total_seconds(run / "mlperf.log")
         with replacing(run / "model.keras") as path:
             steps.published().save(path)
         if scenes:
@@ -227,32 +228,35 @@ def _log_settings(
 ) -> None:
     who = config.submission
     log.submission(
-        organization=who.organization,
-        status=who.status,
-        platform=who.platform or system["gpu"] or system["cpu"] or "unknown",
-        name=who.name,
-        user=who.user or facts["user"],
-        email=who.email,
-        version=__version__,
-        commit=facts["git"]["commit"],
-        division=who.division,
+        SubmissionFacts(
+            org=who.organization,
+            division=who.division,
+            version=__version__,
+            github_commit_version=facts["git"]["commit"],
+            status=who.status,
+            platform=who.platform or system["gpu"] or system["cpu"] or "unknown",
+            poc_name=who.name,
+            poc_email=who.email,
+            user=who.user or facts["user"],
+        )
     )
     log.settings(
-        train_samples=training.samples,
-        eval_samples=validation.samples,
-        global_batch_size=config.training.batch_size,
-        seed=config.seed,
-        optimizer={
-            "name": "adam",
-            "base_learning_rate": config.training.learning_rate,
-            "adam_beta_2": config.training.beta_2,
-            "learning_rate_warmup_epochs": config.training.warmup_epochs,
-        },
-        ranks=system["replicas"],
-        nodes=system["nodes"],
-        accelerators_per_node=system["gpus"] // system["nodes"],
-        precision=precision,
-        config_sha256=config.sha256(),
+        TrainingFacts(
+            train_samples=training.samples,
+            eval_samples=validation.samples,
+            global_batch_size=config.training.batch_size,
+            seed=config.seed,
+            optimizer={
+                "name": "adam",
+                "base_learning_rate": config.training.learning_rate,
+                "adam_beta_2": config.training.beta_2,
+                "learning_rate_warmup_epochs": config.training.warmup_epochs,
+            },
+            number_of_ranks=system["replicas"],
+            number_of_nodes=system["nodes"],
+            accelerators_per_node=system["gpus"] // system["nodes"],
+            others={"precision": precision, "config_sha256": config.sha256()},
+        )
     )
 
 

@@ -1,7 +1,7 @@
-"""When the data came to this node, as the job script that saw to it has written it down.
+"""When the data was staged to this node, as the job script that staged it has written it down.
 
 `CLOUDMASK_STAGED` names a JSON file with `begin` and `end` in seconds since 1970, as
-`cloudmask-stage share` prints it. Without it nothing was staged: both are the time of asking.
+`cloudmask-stage` prints it. Without it nothing was staged: both are the present time.
 """
 
 import json
@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.record.rules import read_events
+from cloudmask.record.events import read_events
 
 VARIABLE = "CLOUDMASK_STAGED"
 
 
-def times() -> tuple[float, float]:
+def read() -> tuple[float, float]:
     """Begin and end of staging for this attempt; raises InputError if the file is no record."""
     name = os.environ.get(VARIABLE)
     if not name:
@@ -26,11 +26,11 @@ def times() -> tuple[float, float]:
         return float(record["begin"]), float(record["end"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{VARIABLE}={name}: {error!r}; expected the record of cloudmask-stage share"
+            f"{VARIABLE}={name}: {error!r}; expected the record that cloudmask-stage prints"
         ) from None
 
 
-def seconds(log: Path) -> float:
+def total_seconds(log: Path) -> float:
     """Seconds of staging over all attempts of a run, by its MLPerf log."""
     total, begun = 0.0, None
     for event in read_events(log):
