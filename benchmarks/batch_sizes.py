@@ -14,7 +14,7 @@ from cloudmask.config.settings import Training
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
-from cloudmask.train.step import Steps
+from cloudmask.train.step import TrainStep
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 PATCHES = 2048  # per measurement on a GPU
@@ -104,14 +104,14 @@ def measured(
     rows = np.resize(np.arange(len(store.patches)), count * size)
     batches = Batches(store, rows, size, seed=1)
     try:
-        steps = Steps(open_devices(), 32, Training(xla=xla), precision, 1, count)
+        steps = TrainStep(open_devices(), 32, Training(xla=xla), precision, 1, count)
         steps.warm_up(batches.shape, store.patches.dtype)
-        placed = steps.place(*next(batches.epoch(0)))
+        placed = steps.to_device(*next(batches.epoch(0)))
         seconds: dict[str, list[float]] = {"step": [], "fed": []}
         for number in range(rounds):
             for name, feed in (
                 ("step", [placed] * count),
-                ("fed", batches.epoch(number, deliver=steps.place)),
+                ("fed", batches.epoch(number, deliver=steps.to_device)),
             ):
                 began = time.perf_counter()
                 # The device works through the steps; only the last one is waited for.

@@ -13,7 +13,7 @@ from cloudmask.hardware.devices import Devices, open_devices, without_greeting
 from cloudmask.patches.batches import GATHERERS, Batches
 from cloudmask.patches.store import PatchStore
 from cloudmask.scenes.finding import find_scenes
-from cloudmask.train.step import Steps
+from cloudmask.train.step import TrainStep
 
 BATCH = 32
 BUFFERS = 2  # that batches take turns in: one with the step, one in the making
@@ -46,8 +46,8 @@ def main() -> None:
     )
     mirrored = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(DEVICES)])
     settings = Training(), "float32", 1, 1
-    deliver = Steps(open_devices(), 2, *settings).place
-    two_devices = Steps(Devices(mirrored, 0, 1, DEVICES, ""), 2, *settings).place
+    deliver = TrainStep(open_devices(), 2, *settings).to_device
+    two_devices = TrainStep(Devices(mirrored, 0, 1, DEVICES, ""), 2, *settings).to_device
 
     def copy(threads, count=BUFFERS):
         def part(step, begin, end):

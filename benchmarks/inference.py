@@ -8,7 +8,7 @@ from measure import Figure, arguments, command, interleaved, median, peak, write
 
 from cloudmask.evaluate import example
 from cloudmask.evaluate.inference import Predictor
-from cloudmask.evaluate.metrics import Tally
+from cloudmask.evaluate.metrics import ConfusionCounts
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.model import unet
 from cloudmask.scenes.finding import find_scenes
@@ -72,7 +72,10 @@ def agreement(scenes: list[Path], precision: str) -> Figure:
         scene = read_scene(path)
         accuracies.append(
             [
-                100 * Tally.of(way(scene.image), scene.mask, scene.valid, 0.5).scores()["accuracy"]
+                100
+                * ConfusionCounts.of(way(scene.image), scene.mask, scene.valid, 0.5).scores()[
+                    "accuracy"
+                ]
                 for way in (whole, tiles)
             ]
         )

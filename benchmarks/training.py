@@ -9,7 +9,7 @@ from cloudmask.config.settings import Training
 from cloudmask.hardware.devices import choose_precision, open_devices
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
-from cloudmask.train.step import Steps
+from cloudmask.train.step import TrainStep
 
 BATCH = 8
 FLOPS_PER_PATCH = 64.5e9  # of a training step, forward and backward
@@ -69,8 +69,8 @@ def step(data: Path, rounds: int, half: str) -> Figure:
     batch = next(Batches(store, np.arange(BATCH), BATCH).epoch(0))
     ways = {}
     for precision in ("float32", half):
-        steps = Steps(devices, 32, Training(), precision, 1, 1)
-        placed = steps.place(*batch)
+        steps = TrainStep(devices, 32, Training(), precision, 1, 1)
+        placed = steps.to_device(*batch)
         ways[precision] = lambda steps=steps, placed=placed: steps.train(placed).numpy()
         ways[precision]()
     seconds = interleaved(ways, rounds)

@@ -14,7 +14,7 @@ from cloudmask.report.notebook import notebook
 @pytest.fixture(scope="session")
 def real_runs(store_path, scenes, tmp_path_factory):
     """Four finished runs, two of them evaluated once more, with pictures and the other tiling."""
-    from cloudmask.evaluate.job import Job, evaluate_job
+    from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
     from cloudmask.scenes.finding import find_scenes
     from cloudmask.train.run import train
 
@@ -24,7 +24,7 @@ def real_runs(store_path, scenes, tmp_path_factory):
         config = load_config(None, (*SMALL, *settings))
         train(config, store_path, folder / name, places, ["test"])
     for name in ("stop-1", "stop-2"):
-        job = Job(
+        request = EvaluationRequest(
             run=folder / name,
             model=None,
             scenes=[scenes],
@@ -42,7 +42,7 @@ def real_runs(store_path, scenes, tmp_path_factory):
             masks=False,
             pictures=True,
         )
-        evaluate_job(job, ["test"])
+        run_evaluation(request, ["test"])
     return folder
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
-from cloudmask.evaluate.metrics import BINS, Tally, mean_scores
+from cloudmask.evaluate.metrics import BINS, ConfusionCounts, mean_scores
 
 SHAPE = (40, 50, 1)
 
@@ -20,10 +20,10 @@ def sample(seed):
 @pytest.mark.parametrize("threshold", [0.5, 0.2])
 def test_scores_are_scikit_learns(threshold):
     probability, mask, valid = sample(1)
-    tally = Tally.of(probability, mask, valid, threshold)
+    counts = ConfusionCounts.of(probability, mask, valid, threshold)
     truth, predicted = mask[valid], probability[valid] > threshold
     (rejections, false_alarms), (misses, hits) = oracle.confusion_matrix(truth, predicted)
-    assert tally.confusion() == {
+    assert counts.confusion() == {
         "hits": hits, "false_alarms": false_alarms, "misses": misses, "rejections": rejections
     }  # fmt: skip
     expected = {
@@ -35,38 +35,40 @@ def test_scores_are_scikit_learns(threshold):
         "skill": oracle.balanced_accuracy_score(truth, predicted, adjusted=True),
         "brier": oracle.brier_score_loss(truth, probability[valid].astype(float)),
     }
-    scores = tally.scores()
+    scores = counts.scores()
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
 
 
 def test_calibration_is_scikit_learns():
     probability, mask, valid = sample(2)
-    rows = Tally.of(probability, mask, valid).calibration()
+    rows = ConfusionCounts.of(probability, mask, valid).calibration()
     share, mean = calibration_curve(mask[valid], probability[valid].astype(float), n_bins=BINS)
     assert [row["cloud"] for row in rows] == pytest.approx(share)
     assert [row["probability"] for row in rows] == pytest.approx(mean)
     assert sum(row["pixels"] for row in rows) == valid.sum()
 
 
-def test_tallies_add_up():
+def test_counts_add_up():
     one, two = sample(3), sample(4)
-    joined = Tally.of(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))
-    total = Tally.of(*one) + Tally.of(*two)
+    joined = ConfusionCounts.of(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))
+    total = ConfusionCounts.of(*one) + ConfusionCounts.of(*two)
     assert total.scores() == pytest.approx(joined.scores())
 
 
 def test_undefined_scores_are_none_and_left_out_of_the_mean():
     clear = np.zeros(SHAPE, np.uint8)
     valid = np.ones(SHAPE, bool)
-    scores = Tally.of(clear.astype(np.float32), clear, valid).scores()
+    scores = ConfusionCounts.of(clear.astype(np.float32), clear, valid).scores()
     assert scores["accuracy"] == 1
     assert scores["iou"] is scores["precision"] is scores["recall"] is scores["skill"] is None
-    other = Tally.of(*sample(5)).scores()
+    other = ConfusionCounts.of(*sample(5)).scores()
     assert mean_scores([scores, other])["iou"] == other["iou"]
     assert mean_scores([scores, other])["accuracy"] == (1 + other["accuracy"]) / 2
     assert mean_scores([scores])["iou"] is None
 
 
 def test_probability_one_falls_into_the_last_bin():
-    tally = Tally.of(np.ones(SHAPE, np.float32), np.ones(SHAPE, np.uint8), np.ones(SHAPE, bool))
-    assert tally.count[-1] == tally.hits == np.prod(SHAPE)
+    counts = ConfusionCounts.of(
+        np.ones(SHAPE, np.float32), np.ones(SHAPE, np.uint8), np.ones(SHAPE, bool)
+    )
+    assert counts.count[-1] == counts.hits == np.prod(SHAPE)

@@ -10,7 +10,7 @@ from cloudmask.config.settings import Training
 from cloudmask.hardware.devices import Devices, open_devices
 from cloudmask.model import unet
 from cloudmask.patches.store import INVALID
-from cloudmask.train.step import Steps, _learning_rate
+from cloudmask.train.step import TrainStep, _learning_rate
 
 BATCH = 4
 RANDOM = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def make(devices=None, seed=3, steps_per_epoch=2, precision="float32", **setting
 
     keras.utils.set_random_seed(1)
     training = Training(**settings)
-    return Steps(devices or open_devices(), 2, training, precision, seed, steps_per_epoch)
+    return TrainStep(devices or open_devices(), 2, training, precision, seed, steps_per_epoch)
 
 
 def weights(steps):
@@ -32,7 +32,7 @@ def weights(steps):
 
 def run(steps, count=3):
     """Figures of some steps with the same batch."""
-    batch = steps.place(PATCHES, LABELS)
+    batch = steps.to_device(PATCHES, LABELS)
     return [steps.train(batch).numpy() for _ in range(count)]
 
 
@@ -42,7 +42,7 @@ def test_figures_are_of_the_valid_pixels():
     assert 0 < figures[1] < figures[2]
     assert figures[3] == 0
     steps = make()
-    assert steps.validate(steps.place(PATCHES, LABELS), stop=True).numpy()[3] == 1
+    assert steps.validate(steps.to_device(PATCHES, LABELS), stop=True).numpy()[3] == 1
 
 
 @pytest.mark.parametrize("settings", [{}, {"averaging": 0.9}, {"precision": "float16"}])

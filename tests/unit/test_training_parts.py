@@ -5,21 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from cloudmask.config.settings import EarlyStopping
+from cloudmask.config.settings import EarlyStoppingSettings
 from cloudmask.errors import Fault
 from cloudmask.hardware.devices import choose_precision
 from cloudmask.train.checkpoint import KEPT, Checkpoints
-from cloudmask.train.early_stopping import Stopper
+from cloudmask.train.early_stopping import EarlyStopping
 
 
 def follow(values, **settings):
     """Epoch after which training ends, and the best epoch."""
-    stopper = Stopper(EarlyStopping(**settings))
+    early_stopping = EarlyStopping(EarlyStoppingSettings(**settings))
     for epoch, value in enumerate(values, start=1):
-        stopper.update(epoch, {stopper.settings.monitor: value})
-        if stopper.stop_after(epoch):
-            return epoch, stopper.best_epoch
-    return None, stopper.best_epoch
+        early_stopping.update(epoch, {early_stopping.settings.monitor: value})
+        if early_stopping.stop_after(epoch):
+            return epoch, early_stopping.best_epoch
+    return None, early_stopping.best_epoch
 
 
 def test_stops_after_patience_without_improvement():
@@ -45,10 +45,10 @@ def test_nan_is_never_best():
 
 def test_restored_stopper_goes_on():
     values = [5, 4, 4.5, 3, 3.5, 3.6, 3.7]
-    one = Stopper(EarlyStopping(patience=3))
+    one = EarlyStopping(EarlyStoppingSettings(patience=3))
     for epoch, value in enumerate(values[:4], 1):
         one.update(epoch, {"val_loss": value})
-    two = Stopper(EarlyStopping(patience=3))
+    two = EarlyStopping(EarlyStoppingSettings(patience=3))
     two.restore(one.state())
     for epoch, value in enumerate(values[4:], 5):
         two.update(epoch, {"val_loss": value})

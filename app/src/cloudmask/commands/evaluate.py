@@ -104,7 +104,7 @@ def main() -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.evaluation import table
-    from cloudmask.evaluate.job import Job, evaluate_job, newest_run
+    from cloudmask.evaluate.job import EvaluationRequest, newest_run, run_evaluation
 
     if arguments.example and not arguments.scenes:
         from cloudmask.evaluate import example
@@ -117,7 +117,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if not arguments.scenes:
         arguments.scenes = [SCENES]
         print(f"no --scenes given: taking {SCENES}")
-    job = Job(
+    request = EvaluationRequest(
         run=arguments.run,
         model=arguments.model,
         scenes=[Path(place) for place in arguments.scenes],
@@ -136,7 +136,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         pictures=not arguments.no_pictures,
         example=arguments.example,
     )
-    out, inference = evaluate_job(job, sys.argv)
+    out, inference = run_evaluation(request, sys.argv)
     for line in inference["notes"]:
         print(line)
     if inference["left_out"]:
@@ -149,5 +149,5 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         f" {inference['seconds_per_scene_all']:.2f} s with reading and writing"
     )
     print(f"results: {out / 'result.json'}")
-    if job.pictures:
+    if request.pictures:
         print(f"pictures: {out / 'pictures'}")

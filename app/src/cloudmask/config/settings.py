@@ -108,7 +108,7 @@ class Training(Section):
         return self
 
 
-class EarlyStopping(Section):
+class EarlyStoppingSettings(Section):
     """When to stop before the last epoch."""
 
     enabled: bool = True
@@ -153,7 +153,7 @@ class Config(Section):
     data: Data = Data()
     model: Model = Model()
     training: Training = Training()
-    early_stopping: EarlyStopping = EarlyStopping()
+    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     submission: Submission = Submission()

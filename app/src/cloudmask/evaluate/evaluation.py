@@ -10,7 +10,7 @@ import numpy as np
 
 from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate.masks import write_mask
-from cloudmask.evaluate.metrics import Tally, mean_scores
+from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.scenes.scene import Scene, read_scene
 from cloudmask.system.files import replacing
@@ -21,7 +21,7 @@ Classifier = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """How to judge: threshold of the probability, which truth, what to do with fill pixels."""
 
     threshold: float = 0.5
@@ -31,7 +31,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Output:
+class EvaluationOutput:
     """What to write into `folder`; without one, nothing."""
 
     folder: Path | None = None
@@ -43,29 +43,29 @@ class Output:
 class _Score:
     """One classifier's figures so far, against the mask and, where it is known, the true field."""
 
-    mask: list[Tally] = field(default_factory=list)
-    true_field: list[Tally] = field(default_factory=list)
+    mask: list[ConfusionCounts] = field(default_factory=list)
+    true_field: list[ConfusionCounts] = field(default_factory=list)
 
-    def add(self, result: np.ndarray, scene: Scene, threshold: float) -> Tally:
-        tally = Tally.of(result, scene.mask, scene.valid, threshold)
-        self.mask.append(tally)
+    def add(self, result: np.ndarray, scene: Scene, threshold: float) -> ConfusionCounts:
+        counts = ConfusionCounts.of(result, scene.mask, scene.valid, threshold)
+        self.mask.append(counts)
         if scene.truth is not None:
-            self.true_field.append(Tally.of(result, scene.truth, scene.valid, threshold))
-        return tally
+            self.true_field.append(ConfusionCounts.of(result, scene.truth, scene.valid, threshold))
+        return counts
 
     def summary(self) -> dict:
-        against_mask = mean_scores([tally.scores() for tally in self.mask])
+        against_mask = mean_scores([counts.scores() for counts in self.mask])
         if not self.true_field:
             return against_mask
-        truth = mean_scores([tally.scores() for tally in self.true_field])
+        truth = mean_scores([counts.scores() for counts in self.true_field])
         return against_mask | {"true_field": truth}
 
 
 def evaluate(
     predict: Classifier,
     scenes: Sequence[Path],
-    options: Options,
-    output: Output = Output(),
+    options: EvaluationOptions,
+    output: EvaluationOutput = EvaluationOutput(),
     baselines: Mapping[str, Classifier] | None = None,
 ) -> dict:
     """Classify each scene and return the section "inference" of a result.
@@ -98,10 +98,10 @@ def evaluate(
             warm_up += _timed(predict, scene.image)[1]
         probability, seconds = _timed(predict, scene.image)
         predicting += seconds
-        tally = network.add(probability, scene, options.threshold)
+        counts = network.add(probability, scene, options.threshold)
         for name, score in others.items():
             score.add(baselines[name](scene.image), scene, 0.5)
-        row = {"name": scene.name, **tally.scores(), **tally.confusion()}
+        row = {"name": scene.name, **counts.scores(), **counts.confusion()}
         rows.append(row | {"invalid_pixels": scene.invalid_pixels, "seconds": seconds})
         _write(output, scene, probability, options.threshold, row["accuracy"])
     if not rows:
@@ -109,7 +109,7 @@ def evaluate(
     elapsed = time.perf_counter() - began - warm_up
     if output.folder:
         _write_table(output.folder / "scenes.csv", rows)
-    pooled = sum(network.mask, Tally())
+    pooled = sum(network.mask, ConfusionCounts())
     return {
         "scenes": len(rows),
         **network.summary(),
@@ -137,7 +137,11 @@ def _timed(predict: Classifier, image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _write(
-    output: Output, scene: Scene, probability: np.ndarray, threshold: float, accuracy: float | None
+    output: EvaluationOutput,
+    scene: Scene,
+    probability: np.ndarray,
+    threshold: float,
+    accuracy: float | None,
 ) -> None:
     if not output.folder:
         return

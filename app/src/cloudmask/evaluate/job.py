@@ -9,7 +9,7 @@ from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
 from cloudmask.evaluate import example
 from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
-from cloudmask.evaluate.evaluation import Classifier, Options, Output, evaluate
+from cloudmask.evaluate.evaluation import Classifier, EvaluationOptions, EvaluationOutput, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.model import load
@@ -28,7 +28,7 @@ BASELINE_BATCH = 32
 
 
 @dataclass
-class Job:
+class EvaluationRequest:
     """What `cloudmask-eval` was asked for; None where the run or the default decides.
 
     scenes: files, product folders, or folders to search. memory_limit: bytes, 0 for none.
@@ -72,35 +72,43 @@ def newest_run(runs: Path) -> Path:
     return max(finished, key=lambda path: (path.parent / "model.keras").stat().st_mtime).parent
 
 
-def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
+def run_evaluation(request: EvaluationRequest, command: list[str]) -> tuple[Path, dict]:
     """Evaluate and return the output folder and the section "inference" of its result.
 
     Masks and pictures are written as they are made, `result.json` last. Raises InputError if the
     run is not finished or the output folder holds an evaluation already.
     """
-    config = _run_config(job)
-    earlier = result.read_result(job.run) if job.run else {"experiment": config.model_dump()}
-    threshold = config.evaluation.threshold if job.threshold is None else job.threshold
+    config = _run_config(request)
+    earlier = (
+        result.read_result(request.run) if request.run else {"experiment": config.model_dump()}
+    )
+    threshold = config.evaluation.threshold if request.threshold is None else request.threshold
     if not 0 < threshold < 1:
         raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
-    if not 0 <= job.memory_limit < math.inf:
-        raise InputError(f"--memory-limit: expected gigabytes, found {job.memory_limit / 1e9:g}")
-    options = Options(threshold, job.truth, job.nan, job.skip_bad)
-    tiling = job.tiling or config.evaluation.tiling
-    scenes = find_scenes(job.scenes, role="inference")
-    baselines = _baselines(job, config) if job.baselines else {}
+    if not 0 <= request.memory_limit < math.inf:
+        raise InputError(
+            f"--memory-limit: expected gigabytes, found {request.memory_limit / 1e9:g}"
+        )
+    options = EvaluationOptions(threshold, request.truth, request.nan, request.skip_bad)
+    tiling = request.tiling or config.evaluation.tiling
+    scenes = find_scenes(request.scenes, role="inference")
+    baselines = _baselines(request, config) if request.baselines else {}
     devices = open_devices()
-    precision = choose_precision(job.precision)
-    network = _network(job)
-    predict = Predictor(network, POLICIES[precision], tiling, int(job.memory_limit))
-    out = _output_folder(job)
+    precision = choose_precision(request.precision)
+    network = _network(request)
+    predict = Predictor(network, POLICIES[precision], tiling, int(request.memory_limit))
+    out = _output_folder(request)
     watch = Stopwatch(config.name)
     with Telemetry(out / "telemetry.csv") as telemetry, watch.timer("inference"):
         inference = evaluate(
-            predict, scenes, options, Output(out, job.masks, job.pictures), baselines
+            predict,
+            scenes,
+            options,
+            EvaluationOutput(out, request.masks, request.pictures),
+            baselines,
         )
     inference = {"tiling": tiling, "computed_in": precision, **inference}
-    facts = provenance.collect(command, {"model": job.network})
+    facts = provenance.collect(command, {"model": request.network})
     system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
     provenance.write(RunDirectory(out).provenance, facts)
     files.write_text(out / "summary.txt", watch.summary(system))
@@ -116,35 +124,35 @@ def evaluate_job(job: Job, command: list[str]) -> tuple[Path, dict]:
     return out, inference
 
 
-def _network(job: Job):
-    if job.example:
+def _network(request: EvaluationRequest):
+    if request.example:
         return example.network()
-    return load(job.run / "model.keras" if job.run else job.model)
+    return load(request.run / "model.keras" if request.run else request.model)
 
 
-def _run_config(job: Job) -> Config:
-    if job.example:
+def _run_config(request: EvaluationRequest) -> Config:
+    if request.example:
         return load_config(None, ("name=example", f"model.filters={example.FILTERS}"))
-    if not job.run:
+    if not request.run:
         return load_config(None)
-    if not result.finished(job.run):
-        raise InputError(f"{job.run}: not a finished run; expected a folder with {result.NAME}")
-    return load_config(job.run / "config.yaml")
+    if not result.finished(request.run):
+        raise InputError(f"{request.run}: not a finished run; expected a folder with {result.NAME}")
+    return load_config(request.run / "config.yaml")
 
 
-def _output_folder(job: Job) -> Path:
+def _output_folder(request: EvaluationRequest) -> Path:
     """The folder asked for, or the first free `evaluation`, `evaluation-2`, … of the run."""
-    if job.out:
-        if result.finished(job.out):
-            if not job.force:
+    if request.out:
+        if result.finished(request.out):
+            if not request.force:
                 raise InputError(
-                    f"{job.out}: holds an evaluation already; expected a new folder "
+                    f"{request.out}: holds an evaluation already; expected a new folder "
                     "(--force moves it aside)"
                 )
-            print(f"{job.out}: moved to {files.move_aside(job.out)}")
-        job.out.mkdir(parents=True, exist_ok=True)
-        return job.out
-    base = (job.run or Path.cwd()) / "evaluation"
+            print(f"{request.out}: moved to {files.move_aside(request.out)}")
+        request.out.mkdir(parents=True, exist_ok=True)
+        return request.out
+    base = (request.run or Path.cwd()) / "evaluation"
     number, out = 1, base
     while True:
         try:
@@ -155,9 +163,9 @@ def _output_folder(job: Job) -> Path:
             out = base.with_name(f"evaluation-{number}")
 
 
-def _baselines(job: Job, config: Config) -> dict[str, Classifier]:
+def _baselines(request: EvaluationRequest, config: Config) -> dict[str, Classifier]:
     """Both reference classifiers; naive Bayes is fitted on the run's training patches."""
-    data = job.data or _data_of(job)
+    data = request.data or _data_of(request)
     if not data:
         raise InputError("--baselines: naive Bayes needs training patches; expected --data FILE.h5")
     store = PatchStore(data)
@@ -167,9 +175,9 @@ def _baselines(job: Job, config: Config) -> dict[str, Classifier]:
     return {"threshold test": ThresholdTest().predict, "naive Bayes": bayes.predict_probability}
 
 
-def _data_of(job: Job) -> Path | None:
+def _data_of(request: EvaluationRequest) -> Path | None:
     """The patch store that the run was trained on, by its provenance."""
-    path = RunDirectory(job.run).provenance if job.run else None
+    path = RunDirectory(request.run).provenance if request.run else None
     if not path or not path.exists():
         return None
     try:

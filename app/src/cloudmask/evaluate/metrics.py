@@ -8,7 +8,7 @@ BINS = 20  # of predicted probability, for calibration
 
 
 @dataclass
-class Tally:
+class ConfusionCounts:
     """Counts over valid pixels, which add up over scenes.
 
     hits: cloud in both; false_alarms: cloud predicted only; misses: cloud in the mask only;
@@ -29,7 +29,7 @@ class Tally:
     @classmethod
     def of(
         cls, probability: np.ndarray, mask: np.ndarray, valid: np.ndarray, threshold: float = 0.5
-    ) -> "Tally":
+    ) -> "ConfusionCounts":
         """Count one scene: cloud probability, uint8 mask and bool validity, all of one shape."""
         p, truth = probability[valid].astype(np.float64), mask[valid] > 0
         predicted = p > threshold
@@ -47,8 +47,10 @@ class Tally:
             np.bincount(index[truth], minlength=BINS),
         )
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(getattr(self, name) + getattr(other, name) for name in self.__annotations__))
+    def __add__(self, other: "ConfusionCounts") -> "ConfusionCounts":
+        return ConfusionCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__annotations__)
+        )
 
     @property
     def pixels(self) -> int:

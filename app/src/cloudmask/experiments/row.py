@@ -31,7 +31,7 @@ def execute(
 
     Raises what `cloudmask.train.run.train` raises; failures are written to `failure.json` as well.
     """
-    from cloudmask.hardware.devices import place
+    from cloudmask.hardware.devices import rank
     from cloudmask.train.run import train
 
     run = plan.run(row)
@@ -39,7 +39,7 @@ def execute(
         return None
     config = plan.config(row)
     with _recorded(run):
-        worker, _ = place()
+        worker, _ = rank()
         # Of several workers only the first: it removes what looks unfinished, also of the others.
         if not worker:
             if not run.exists():

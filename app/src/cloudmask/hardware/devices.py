@@ -64,7 +64,7 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    worker, workers = place()
+    worker, workers = rank()
     if workers > 1:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif len(gpus) > 1:
@@ -93,15 +93,15 @@ def without_greeting() -> Iterator[None]:
                     print(line, file=sys.stderr)
 
 
-def place() -> tuple[int, int]:
+def rank() -> tuple[int, int]:
     """Index of this worker and how many there are, by `TF_CONFIG`."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
         return 0, 1
     try:
-        place = json.loads(text)
-        workers = place["cluster"]["worker"]
-        index = int(place["task"]["index"])
+        cluster = json.loads(text)
+        workers = cluster["cluster"]["worker"]
+        index = int(cluster["task"]["index"])
         if not 0 <= index < len(workers):
             raise ValueError
     except (ValueError, KeyError, TypeError):

@@ -3,17 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from cloudmask.config.settings import EarlyStopping
+from cloudmask.config.settings import EarlyStoppingSettings
 
 
 @dataclass
-class Stopper:
+class EarlyStopping:
     """Follows the monitored figure and says when to stop.
 
     best_epoch: the epoch (counted from 1) with the best figure so far, 0 before the first.
     """
 
-    settings: EarlyStopping
+    settings: EarlyStoppingSettings
     best: float | None = None
     best_epoch: int = 0
 

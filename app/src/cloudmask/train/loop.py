@@ -17,8 +17,8 @@ from cloudmask.patches.batches import Batches
 from cloudmask.record.events import EventLog
 from cloudmask.system.files import replacing
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.early_stopping import Stopper
-from cloudmask.train.step import Steps
+from cloudmask.train.early_stopping import EarlyStopping
+from cloudmask.train.step import TrainStep
 
 FIGURES = 4  # that a step returns
 # After how many steps the workers look whether one of them was asked to stop.
@@ -56,7 +56,7 @@ class State:
     history: list[dict] = field(default_factory=list)
 
 
-class Loop:
+class Trainer:
     """One run's training; `run` is its directory, `cut_off` tells whether to stop and save.
 
     Of several workers the chief alone writes; all stop at the same step, whoever was asked.
@@ -65,7 +65,7 @@ class Loop:
     def __init__(
         self,
         config: Config,
-        steps: Steps,
+        steps: TrainStep,
         training: Batches,
         validation: Batches,
         run: Path,
@@ -83,7 +83,7 @@ class Loop:
         self._alone = devices.workers == 1
         self._cut_off = cut_off
         self._checkpoints = Checkpoints(run / "checkpoints")
-        self._stopper = Stopper(config.early_stopping)
+        self._early_stopping = EarlyStopping(config.early_stopping)
         self._best: list[np.ndarray] | None = None
         self._identity: dict[str, str] = {}
         self._saved = time.monotonic()
@@ -93,8 +93,8 @@ class Loop:
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights the run keeps."""
-        if self._config.early_stopping.weights == "best" and self._stopper.best_epoch:
-            return self._stopper.best_epoch
+        if self._config.early_stopping.weights == "best" and self._early_stopping.best_epoch:
+            return self._early_stopping.best_epoch
         return self.state.epoch
 
     @property
@@ -120,7 +120,7 @@ class Loop:
                 f"{self._run}: was begun in {begun}, this device chooses {precision}; expected the "
                 f"same kind of device, or training.precision={begun} from the beginning"
             )
-        self._stopper.restore(saved.pop("stopping"))
+        self._early_stopping.restore(saved.pop("stopping"))
         self.state = State(**saved)
         self.state.attempts += 1
         for variable, value in zip(self._steps.variables, variables, strict=True):
@@ -130,7 +130,7 @@ class Loop:
     def fit(self) -> None:
         """Train to the end; raises Interrupted, after saving, if asked, Fault on a NaN loss."""
         epochs = self._config.training.epochs
-        while self.state.epoch < epochs and not self._stopper.stop_after(self.state.epoch):
+        while self.state.epoch < epochs and not self._early_stopping.stop_after(self.state.epoch):
             began = time.perf_counter()
             figures = self._train_epoch(self.state.epoch + 1)
             validation, asked = self._validate(self.state.epoch + 1)
@@ -152,7 +152,7 @@ class Loop:
         earlier = state.train_seconds, state.wait
         pending: list = []
         progress = Progress(self._chief, self._config.training.epochs, epoch, batches)
-        for batch in batches.epoch(epoch, state.step, self._steps.place):
+        for batch in batches.epoch(epoch, state.step, self._steps.to_device):
             pending.append(self._steps.train(batch, self._cut_off()))
             state.step += 1
             now = time.perf_counter()
@@ -189,7 +189,7 @@ class Loop:
         """Figures of the validation patches, and whether any worker was asked to stop."""
         self._log.eval_start(epoch)
         sums = [0.0] * FIGURES
-        batches = self._validation.epoch(0, deliver=self._steps.place)
+        batches = self._validation.epoch(0, deliver=self._steps.to_device)
         with self._steps.judged():
             _collect([self._steps.validate(batch, self._cut_off()) for batch in batches], sums)
         loss, accuracy = _means(sums)
@@ -224,7 +224,7 @@ class Loop:
         row = {"epoch": state.epoch, **figures, "seconds": seconds}
         state.history.append({name: row[name] for name in HISTORY})
         state.step, state.sums, state.train_seconds, state.wait = 0, [0.0] * FIGURES, 0.0, 0.0
-        if self._stopper.update(state.epoch, figures):
+        if self._early_stopping.update(state.epoch, figures):
             self._best = self._steps.kept()
         self._save()
         if not self._chief:
@@ -245,7 +245,7 @@ class Loop:
         self._saved = time.monotonic()
         if not self._chief:
             return
-        state = asdict(self.state) | {"stopping": self._stopper.state(), **self._identity}
+        state = asdict(self.state) | {"stopping": self._early_stopping.state(), **self._identity}
         variables = [variable.numpy() for variable in self._steps.variables]
         self._checkpoints.save(state, variables, self._best)
 

@@ -10,9 +10,9 @@ import numpy as np
 from cloudmask import __version__
 from cloudmask.config.settings import Config
 from cloudmask.errors import Fault, InputError, Interrupted
-from cloudmask.evaluate.evaluation import Options, evaluate
+from cloudmask.evaluate.evaluation import EvaluationOptions, evaluate
 from cloudmask.evaluate.inference import Predictor
-from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices, place
+from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices, rank
 from cloudmask.patches import store
 from cloudmask.patches.batches import Batches
 from cloudmask.record import provenance, result, staging_times
@@ -25,8 +25,8 @@ from cloudmask.system.files import replacing
 from cloudmask.system.lock import exclusive
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.loop import Loop
-from cloudmask.train.step import Steps
+from cloudmask.train.loop import Trainer
+from cloudmask.train.step import TrainStep
 
 
 def train(
@@ -60,7 +60,7 @@ def _train_alone(
     """Hold the run directory while training in it; of several workers the chief does."""
     patches = store.PatchStore(data)
     split = patches.split(config.data.split, config.data.split_seed, config.data.split_by)
-    worker, _ = place()
+    worker, _ = rank()
     if worker:
         return _train(config, data, run, scenes, command, patches, split, stop)
     if force and result.finished(run):
@@ -105,10 +105,10 @@ def _train(
             _log_settings(log, config, facts, system, training, validation, precision)
             if devices.chief:
                 provenance.write(RunDirectory(run).provenance, facts)
-            loop = Loop(
+            trainer = Trainer(
                 config, steps, training, validation, run, log, devices, lambda: stop.requested
             )
-            messages = loop.resume(patches.checksum, precision)
+            messages = trainer.resume(patches.checksum, precision)
             with watch.timer("tracing"), _explained(config, run, devices):
                 steps.warm_up(training.shape, patches.patches.dtype)
         log.init_stop()
@@ -119,8 +119,8 @@ def _train(
         log.staging_stop(end)
         log.run_start()
         with watch.timer("training"), _explained(config, run, devices):
-            loop.fit()
-        outcome = _outcome(config, loop, watch, system, precision)
+            trainer.fit()
+        outcome = _outcome(config, trainer, watch, system, precision)
         if not devices.chief:
             return outcome
         outcome["training"]["staging_seconds"] = staging_times.total_seconds(run / "mlperf.log")
@@ -130,7 +130,7 @@ def _train(
             with watch.timer("inference"):
                 outcome["inference"] = _evaluate(config, run, steps, precision, scenes, stop)
         log.run_stop("success")
-        log.result(_scientific_result(outcome, loop))
+        log.result(_scientific_result(outcome, trainer))
     outcome["energy"] = telemetry.summary()
     watch.add("wall", time.time() - begun)
     measured = {f"telemetry_{k}": v for k, v in outcome["energy"].items() if k != "sources"}
@@ -193,7 +193,7 @@ def _explained(config: Config, run: Path, devices: Devices) -> Iterator[None]:
 
 def _build(
     config: Config, patches: store.PatchStore, split: store.Split, devices: Devices, precision: str
-) -> tuple[Steps, Batches, Batches]:
+) -> tuple[TrainStep, Batches, Batches]:
     import keras
 
     size = config.training.batch_size
@@ -201,7 +201,7 @@ def _build(
     training = Batches(patches, split.training, size, config.seed, **place)
     validation = Batches(patches, split.validation, size, **place)
     keras.utils.set_random_seed(config.seed)
-    steps = Steps(
+    steps = TrainStep(
         devices, config.model.filters, config.training, precision, config.seed, training.steps
     )
     return steps, training, validation
@@ -282,22 +282,24 @@ def _tell(
         print(message, flush=True)
 
 
-def _outcome(config: Config, loop: Loop, watch: Stopwatch, system: dict, precision: str) -> dict:
+def _outcome(
+    config: Config, trainer: Trainer, watch: Stopwatch, system: dict, precision: str
+) -> dict:
     """The result so far; `None` where a section is not known yet."""
     experiment = config.model_dump() | {"config_sha256": config.sha256(), "precision": precision}
     return {
         "status": "success",
         "experiment": experiment,
-        "training": _training(loop, watch),
+        "training": _training(trainer, watch),
         "inference": None,
         "system": system,
         "energy": None,
     }
 
 
-def _training(loop: Loop, watch: Stopwatch) -> dict:
+def _training(trainer: Trainer, watch: Stopwatch) -> dict:
     """Section "training": figures of the kept weights, and times over the epochs that ran."""
-    state, best = loop.state, loop.best_epoch
+    state, best = trainer.state, trainer.best_epoch
     kept = state.history[best - 1]
     seconds = sum(row["train_seconds"] for row in state.history)
     patches = sum(row["patches_per_second"] * row["train_seconds"] for row in state.history)
@@ -305,7 +307,7 @@ def _training(loop: Loop, watch: Stopwatch) -> dict:
     return {
         "epochs_run": state.epoch,
         "best_epoch": best,
-        "stopped_early": loop.stopped_early,
+        "stopped_early": trainer.stopped_early,
         "accuracy": kept["accuracy"],
         "loss": kept["loss"],
         "val_accuracy": kept["val_accuracy"],
@@ -324,7 +326,7 @@ def _training(loop: Loop, watch: Stopwatch) -> dict:
 def _evaluate(
     config: Config,
     run: Path,
-    steps: Steps,
+    steps: TrainStep,
     precision: str,
     scenes: Sequence[Path],
     stop: StopRequest,
@@ -337,15 +339,15 @@ def _evaluate(
             raise Interrupted(f"{run}: trained, inference not finished; the same command continues")
         return predict(image)
 
-    options = Options(threshold=config.evaluation.threshold)
+    options = EvaluationOptions(threshold=config.evaluation.threshold)
     inference = evaluate(predict_unless_stopped, scenes, options)
     return {"tiling": tiling, "computed_in": precision, **inference}
 
 
-def _scientific_result(outcome: dict, loop: Loop) -> dict:
+def _scientific_result(outcome: dict, trainer: Trainer) -> dict:
     """Value of the log's `result` event, in the shape of the published submissions."""
     columns = ("loss", "accuracy", "val_loss", "val_accuracy")
-    history = {name: [row[name] for row in loop.state.history] for name in columns}
+    history = {name: [row[name] for row in trainer.state.history] for name in columns}
     described = {"name": "cloudmask", "training": {**outcome["training"], "history": history}}
     if outcome["inference"]:
         names = ("scenes", "accuracy", "iou", "precision", "recall", "f1", "seconds_per_scene")

@@ -26,7 +26,7 @@ INITIAL_SCALE = 2.0**15
 GROWTH_STEPS = 2000
 
 
-class Steps:
+class TrainStep:
     """Model, optimizer and the compiled training and validation step.
 
     `seed` and `steps_per_epoch` are for augmentation and for the learning rate's schedule.
@@ -104,7 +104,7 @@ class Steps:
             variable.assign(value)
 
     def train(self, batch: Sequence, stop: bool = False) -> Any:
-        """One update with a batch of `place`; returns a float64 tensor, the same for all workers.
+        """One update with a batch of `to_device`; returns float64 figures, equal for all workers.
 
         It holds the sum of losses, the correct pixels, the valid pixels, and on how many replicas
         `stop` was set.
@@ -122,14 +122,14 @@ class Steps:
         what the steps do to the variables is undone.
         """
         before = [variable.numpy() for variable in self.variables]
-        batch = self.place(np.zeros(shape, dtype), np.full(shape[:-1], INVALID, np.uint8))
+        batch = self.to_device(np.zeros(shape, dtype), np.full(shape[:-1], INVALID, np.uint8))
         for _ in range(2):
             for figures in (self.train(batch), self.validate(batch)):
                 figures.numpy()
         for variable, value in zip(self.variables, before, strict=True):
             variable.assign(value)
 
-    def place(self, patches: np.ndarray, labels: np.ndarray) -> list:
+    def to_device(self, patches: np.ndarray, labels: np.ndarray) -> list:
         """Bring this worker's share of a batch to its devices, each replica its part.
 
         The tensors use the arrays' memory.
