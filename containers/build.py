@@ -5,11 +5,13 @@ containers/build.py --gpu k80 --wheels build/wheels/k80 --out cloudmask-k80.sif
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--squashfs", default="", metavar="ARGS", help="for mksquashfs")
     p.add_argument("--runtime", default="", help="default: apptainer, else singularity")
     p.add_argument("--dry-run", action="store_true", help="print the command, touch nothing")
+    p.add_argument(
+        "--definition", action="store_true", help="print the definition as built, touch nothing"
+    )
     return p
 
 
@@ -74,41 +79,95 @@ def main() -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the base comes from; `mirror` is Debian's, "none" where it is not of use."""
+
+    bootstrap: str
+    address: str
+    mirror: str
+
+
 def build(arguments: argparse.Namespace) -> None:
     """Check what can be checked, then build under a temporary name and rename."""
     base = read_bases().choose(arguments.base, arguments.gpu)
-    bootstrap = arguments.bootstrap or base.bootstrap
-    address = arguments.address or base.address
+    source = choose_source(arguments, base)
+    if arguments.definition:
+        values = build_values(arguments, base.name, source, arguments.digest)
+        print(render(DEFINITION.read_text(encoding="utf-8"), values))
+        return
     runtime = find_runtime(arguments.runtime)
     environment = build_environment(arguments)
-    mirror = "none"
-    if bootstrap == "debootstrap":
-        mirror = arguments.mirror or debian_mirror(address)
-        if not arguments.dry_run and not shutil.which("debootstrap"):
-            raise InputError("debootstrap: not found; install the package debootstrap")
-    if not arguments.dry_run:
-        check(arguments, base, environment)
     digest = arguments.digest
-    if not digest and not arguments.dry_run:
-        ca_bundle = environment.get("SSL_CERT_FILE")
-        digest = base_digest(bootstrap, address, mirror, ca_bundle, arguments.plain_http)
-    if bootstrap == "docker" and digest:
-        address = pinned(address, digest)
-    values = {
-        "BOOTSTRAP": bootstrap,
-        "FROM": address,
-        "SUITE": address if bootstrap == "debootstrap" else "none",
-        "MIRROR": mirror,
-        "INCLUDE": DEBIAN_PACKAGES if bootstrap == "debootstrap" else "",
-        "BASE": base.name,
+    if not arguments.dry_run:
+        if source.bootstrap == "debootstrap" and not shutil.which("debootstrap"):
+            raise InputError("debootstrap: not found; install the package debootstrap")
+        check(arguments, base, environment)
+        digest = digest or base_digest(
+            source.bootstrap,
+            source.address,
+            source.mirror,
+            environment.get("SSL_CERT_FILE"),
+            arguments.plain_http,
+        )
+    values = build_values(arguments, base.name, source, digest)
+    temporary = arguments.out.with_name(f".{arguments.out.stem}.{os.getpid()}.tmp.sif")
+    command = build_command(arguments, runtime, values, temporary)
+    print(shlex.join(command), flush=True)
+    if arguments.dry_run:
+        return
+    run_build(command, environment, temporary, arguments.out)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
+
+
+def run_build(
+    command: list[str], environment: dict[str, str], temporary: Path, image: Path
+) -> None:
+    """Run the build and give its image the final name; nothing else is left."""
+    try:
+        done = subprocess.run(command, env=environment)
+        if done.returncode:
+            raise Fault(f"the build failed (exit {done.returncode}); its messages are above")
+        temporary.replace(image)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def choose_source(arguments: argparse.Namespace, base: Base) -> Source:
+    """Where the base comes from: as its entry has it, unless the command line says otherwise."""
+    bootstrap = arguments.bootstrap or base.bootstrap
+    address = arguments.address or base.address
+    if bootstrap == "debootstrap":
+        return Source(bootstrap, address, arguments.mirror or debian_mirror(address))
+    return Source(bootstrap, address, "none")
+
+
+def build_values(
+    arguments: argparse.Namespace, base: str, source: Source, digest: str
+) -> dict[str, str]:
+    """The build arguments of the definition, by name; `digest` is "" where it is not known."""
+    by_digest = source.bootstrap == "docker" and digest
+    debian = source.bootstrap == "debootstrap"
+    return {
+        "BOOTSTRAP": source.bootstrap,
+        "FROM": pinned(source.address, digest) if by_digest else source.address,
+        "SUITE": source.address if debian else "none",
+        "MIRROR": source.mirror,
+        "INCLUDE": DEBIAN_PACKAGES if debian else "",
+        "BASE": base,
         "DIGEST": digest or "unknown",
         "WHEELS": str(arguments.wheels),
         "VERSION": __version__,
         "COMMIT": commit(),
         "CREATED": created(),
-        "SOURCE_DATE_EPOCH": environment["SOURCE_DATE_EPOCH"],
+        "SOURCE_DATE_EPOCH": source_date_epoch(),
     }
-    temporary = arguments.out.with_name(f".{arguments.out.stem}.{os.getpid()}.tmp.sif")
+
+
+def build_command(
+    arguments: argparse.Namespace, runtime: list[str], values: dict[str, str], image: Path
+) -> list[str]:
+    """The command line that builds `image`."""
     command = [*runtime, "build", "--force"]
     if arguments.plain_http:
         command.append("--no-https")
@@ -116,18 +175,16 @@ def build(arguments: argparse.Namespace) -> None:
         command += ["--mksquashfs-args", arguments.squashfs]
     for name, value in values.items():
         command += ["--build-arg", f"{name}={value}"]
-    command += [str(temporary), str(DEFINITION)]
-    print(shlex.join(command), flush=True)
-    if arguments.dry_run:
-        return
-    try:
-        done = subprocess.run(command, env=environment)
-        if done.returncode:
-            raise Fault(f"{runtime[-1]} build failed (exit {done.returncode}); its messages above")
-        temporary.replace(arguments.out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
+    return [*command, str(image), str(DEFINITION)]
+
+
+def render(definition: str, values: dict[str, str]) -> str:
+    """The definition as the runtime builds it: with the values in their places.
+
+    The section %arguments is left out: the values stand for its defaults.
+    """
+    text = re.sub(r"^%arguments\n(?:  .*\n)*\n", "", definition, flags=re.MULTILINE)
+    return re.sub(r"{{ (\w+) }}", lambda found: values[found[1]], text).rstrip("\n")
 
 
 def find_runtime(wanted: str) -> list[str]:
@@ -158,7 +215,7 @@ def build_environment(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.proxy:
         names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
         environment |= dict.fromkeys(names, arguments.proxy)
-    environment.setdefault("SOURCE_DATE_EPOCH", git("log", "-1", "--format=%ct") or "315532800")
+    environment["SOURCE_DATE_EPOCH"] = source_date_epoch()
     return environment
 
 
@@ -181,6 +238,12 @@ def check(arguments: argparse.Namespace, base: Base, environment: dict[str, str]
 def pinned(address: str, digest: str) -> str:
     """The address by digest instead of tag, so that exactly what was looked up is fetched."""
     return f"{address.split('@')[0].rpartition(':')[0] or address}@{digest}"
+
+
+def source_date_epoch() -> str:
+    """Date of the image's files: what the environment gives, else that of the last commit."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    return given or git("log", "-1", "--format=%ct") or "315532800"
 
 
 def created() -> str:
