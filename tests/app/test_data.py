@@ -258,7 +258,7 @@ def test_nothing_where_scenes_are_expected(fetch):
 
 def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path, monkeypatch):
     store = download.Store("http://{}:{}".format(*server), BUCKET, download.PREFIX, 0, 2)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * MIB))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10 * MIB))
     with pytest.raises(download.InputError, match=r"needs 0.03 GB, 0.01 GB are free"):
         download.fetch(store, store.scenes(), tmp_path / "data", 2)
     assert found(tmp_path / "data") == {}

@@ -264,7 +264,7 @@ def refused_reading(image):
 
 
 def test_too_little_space(image, tmp_path, monkeypatch):
-    monkeypatch.setattr(extract.shutil, "disk_usage", lambda _: SimpleNamespace(free=MIB))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=MIB))
     assert "needs 0.01 GB, 0.00 GB are free there" in refused(image, tmp_path / "out")
 
 

@@ -16,7 +16,7 @@ import pytest
 from cloudmask.errors import InputError
 from cloudmask.overlay import manifest, node_cache
 from cloudmask.overlay.build import build, plan, tool
-from cloudmask.system import files
+from cloudmask.system import disk, files
 
 MEGABYTES = 150
 STAGE = Path(sys.executable).with_name("cloudmask-stage")
@@ -232,8 +232,8 @@ def test_without_room_the_next_place_is_taken_and_then_none(task, local, tmp_pat
 
 
 def test_a_network_file_system_is_no_nodes_own(tmp_path, image, monkeypatch):
-    assert node_cache.file_system(tmp_path) not in {"", *node_cache.NETWORK}
-    monkeypatch.setattr(node_cache, "file_system", lambda place: "lustre")
+    assert disk.file_system(tmp_path) not in {"", *disk.NETWORK}
+    monkeypatch.setattr(disk, "file_system", lambda place: "lustre")
     mine = node_cache.Share(image, [tmp_path], 1)
     staged = mine.open()
     assert (staged.method, staged.data) == (node_cache.SHARED, "")

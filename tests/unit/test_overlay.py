@@ -153,7 +153,7 @@ def test_the_whole_data_set_fits_in_what_is_planned():
 
 def test_too_little_space_is_told_before_anything_is_written(patches, tmp_path, monkeypatch):
     plan = build.plan({manifest.PATCHES: patches}, tmp_path / "o.ext3")
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
     with pytest.raises(InputError, match=r"needs 0.01 GB, 0.00 GB are free there"):
         build.build(plan, 2)
     assert list(tmp_path.iterdir()) == [patches]

@@ -62,10 +62,9 @@ def main() -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    import shutil
-
     from cloudmask.errors import Interrupted
     from cloudmask.scenes import download
+    from cloudmask.system.disk import free_space
 
     store = download.Store(
         arguments.endpoint or download.ENDPOINT,
@@ -88,7 +87,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
     print(f"{len(items)} wanted, {len(left)} to fetch, {size / 1e9:.2f} GB", flush=True)
     if arguments.dry_run:
         folder = next(f for f in (arguments.out, *arguments.out.absolute().parents) if f.exists())
-        print(f"{shutil.disk_usage(folder).free / 1e9:.2f} GB are free at {folder}; dry run")
+        print(f"{free_space(folder) / 1e9:.2f} GB are free at {folder}; dry run")
         return
     done = download.fetch(store, items, arguments.out, arguments.workers)
     rate = done.bytes / 1e6 / max(done.seconds, 1e-9)

@@ -1,6 +1,5 @@
 """Evaluate a classifier on whole scenes: metrics, masks, pictures and times."""
 
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.scenes.scene import Scene, read_scene
-from cloudmask.system.files import replacing
+from cloudmask.system.files import write_csv
 from cloudmask.system.progress import track
 
 # (H, W, 9) normalised image to (H, W, 1), probability of cloud or 0 and 1.
@@ -108,7 +107,7 @@ def evaluate(
         raise InputError(f"no scene can be used; the first: {left_out[0]}")
     elapsed = time.perf_counter() - began - warm_up
     if output.folder:
-        _write_table(output.folder / "scenes.csv", rows)
+        write_csv(output.folder / "scenes.csv", list(rows[0]), rows)
     pooled = sum(network.mask, ConfusionCounts())
     return {
         "scenes": len(rows),
@@ -153,13 +152,6 @@ def _write(
         path = output.folder / "pictures" / f"{scene.name}.png"
         path.parent.mkdir(exist_ok=True)
         write_picture(path, scene, probability, threshold, accuracy)
-
-
-def _write_table(path: Path, rows: list[dict]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(inference: Mapping) -> str:

@@ -1,7 +1,6 @@
 """What a job is given, looked at before GPU time is lost: overlay, row of the plan, free space."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.experiments.experiment import load_experiment
 from cloudmask.hardware.preflight import Report
-from cloudmask.overlay import manifest, node_cache
+from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.extract import UPPER
 from cloudmask.record import result
+from cloudmask.system import disk
 
 # Of the published network; it grows with the square of model.filters.
 PARAMETERS, FILTERS = 1_948_609, 32
@@ -47,11 +47,11 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
         if not place.is_dir():
             report.add("local", f"{place}: no such directory")
             continue
-        kind, free = node_cache.file_system(place), shutil.disk_usage(place).free
+        kind, free = disk.file_system(place), disk.free_space(place)
         note = "" if free > size else ", too little; another task may have the files there already"
-        if kind in node_cache.NETWORK:
+        if kind in disk.NETWORK:
             note = ", no node's own: passed over"
-        elif kind in node_cache.MEMORY:
+        elif kind in disk.MEMORY:
             note += ", of the job's memory"
         report.add("local", f"{place}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
     if not local:
@@ -82,7 +82,7 @@ def check_row(report: Report, name: str, index: int, runs: Path) -> None:
     elif list((run / "checkpoints").glob("[0-9]*.npz")):
         state = "goes on from its last checkpoint"
     existing = next(place for place in (run, *run.absolute().parents) if place.exists())
-    free = shutil.disk_usage(existing).free
+    free = disk.free_space(existing)
     report.add("run", f"{run}: {state}; {free / 1e9:.2f} GB free")
     parameters = PARAMETERS * (config.model.filters / FILTERS) ** 2
     need = parameters * RUN_BYTES_PER_PARAMETER + LOG_BYTES

@@ -5,7 +5,6 @@ one that it was compiled for. This looks first and says what to take instead.
 """
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from cloudmask.hardware.base_images import Base, Bases, compiled_for, read_bases
 from cloudmask.hardware.devices import without_greeting
 from cloudmask.hardware.gpus import Gpus
+from cloudmask.system.disk import free_space
 
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
 DRIVER_OF_NODE = Path("/proc/driver/nvidia/version")
@@ -83,7 +83,7 @@ def preflight(device: str = "gpu") -> Report:
     if base and gpus.driver:
         _check_driver(report, table, base, gpus)
     if len(gpus.names) > 1:
-        free = shutil.disk_usage(SHARED_MEMORY).free
+        free = free_space(SHARED_MEMORY)
         little = ", little for NCCL: expected 1 GB" if free < SHARED_MEMORY_BYTES else ""
         report.add("/dev/shm", f"{free / 1e9:.2f} GB free{little}")
     return report

@@ -23,6 +23,7 @@ from cloudmask.errors import Fault, InputError
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3, Inode
 from cloudmask.overlay.manifest import Manifest
+from cloudmask.system.disk import require_space
 from cloudmask.system.files import sha256, write_text
 from cloudmask.system.lock import KernelLock, NoLocks
 
@@ -134,11 +135,7 @@ def build(plan: Plan, workers: int) -> Manifest:
     programs fails.
     """
     with _lock(plan.image):
-        free = shutil.disk_usage(plan.image.parent).free
-        if plan.size > free:
-            raise InputError(
-                f"{plan.image}: needs {plan.size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
-            )
+        require_space(plan.image.parent, plan.size, plan.image)
         folder = plan.image.with_name(
             f".{plan.image.name}.{socket.gethostname()}.{os.getpid()}.building"
         )

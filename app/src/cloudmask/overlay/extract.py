@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,14 +19,11 @@ from pathlib import Path
 from cloudmask.errors import Fault, InputError
 from cloudmask.overlay.ext3 import Ext3, Inode, Run
 from cloudmask.overlay.manifest import PIECE, Content
+from cloudmask.system.disk import require_space
 from cloudmask.system.files import replacing
 from cloudmask.system.progress import track
 
 UPPER = "/upper"  # where the runtime looks for the overlay's content inside the image
-
-
-class NoRoom(InputError):
-    """The disk has too little space."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,7 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Staged:
                 f"{image}: {expected.path} has {inode.size} bytes, its manifest says "
                 f"{expected.size}; image and manifest do not belong together"
             )
-        free = shutil.disk_usage(out.parent).free
-        if expected.size > free:
-            raise NoRoom(
-                f"{out}: needs {expected.size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
-            )
+        require_space(out.parent, expected.size, out)
         with _full_disk(out), replacing(out) as temporary:
             _copy(source, inode, expected, temporary, max(1, workers))
             temporary.chmod(0o444)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.overlay import extract, manifest
-from cloudmask.system import files
+from cloudmask.system import disk, files
 from cloudmask.system.lock import KernelLock, is_locked
 
 COPIED, WAITED, FOUND = "copied", "waited for another task's copy", "found another task's copy"
@@ -37,35 +37,6 @@ SHARED = "read from the shared file system"
 KEPT = ".kept"
 # A later task of an array comes to a node within minutes of the one before, or not at all.
 KEPT_SECONDS = 3600
-
-# File systems that several nodes see, as /proc/self/mountinfo names them: their locks may be each
-# node's own, so that one would remove what another uses.
-NETWORK = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "9p",
-        "afs",
-        "lustre",
-        "gpfs",
-        "panfs",
-        "ceph",
-        "wekafs",
-        "beegfs",
-        "beegfs_nodev",
-        "fhgfs",
-        "orangefs",
-        "pvfs2",
-        "quobyte",
-        "fuse.ceph",
-        "fuse.glusterfs",
-        "fuse.quobyte",
-        "fuse.sshfs",
-    ]
-)
-MEMORY = frozenset({"tmpfs", "ramfs"})
 
 # Left free beside the copy: temporary files of the tasks, and what rounding a file system does.
 RESERVE = 64 << 20
@@ -148,7 +119,8 @@ class Share:
         """Become a holder there; returns why that cannot be."""
         if not place.is_dir():
             return f"{place}: no such directory"
-        if (kind := file_system(place)) in NETWORK:
+        # Its locks may be each node's own: one node would remove what another uses.
+        if (kind := disk.file_system(place)) in disk.NETWORK:
             return f"{place}: on {kind}, which is no node's own"
         self._folder = place / f"cloudmask-{_user()}"
         home = self._folder / "holders" / f"{platform.node()}-{os.getpid()}-{time.time_ns()}"
@@ -184,7 +156,7 @@ class Share:
                     out.parent.mkdir(parents=True, exist_ok=True)
                     extract.extract(self._image, content, out, self._workers)
             except InputError as error:
-                if isinstance(error, extract.NoRoom):  # others fill the disk meanwhile
+                if isinstance(error, disk.NoRoom):  # others fill the disk meanwhile
                     return "", str(error)
                 self.close()
                 raise
@@ -216,21 +188,6 @@ def sweep(places: Sequence[Path], kept: bool = False) -> None:
             with contextlib.suppress(OSError), _tidying(folder):
                 for mark in folder.glob(f"*/{KEPT}") if kept else ():
                     mark.unlink()
-
-
-def file_system(place: Path) -> str:
-    """The type of the file system that a folder is on, "" where it cannot be told."""
-    device = place.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    for mount in mounts:
-        before, _, after = mount.partition(" - ")
-        if before.split()[2] == wanted:
-            return after.split()[0]
-    return ""
 
 
 @contextlib.contextmanager
@@ -279,7 +236,7 @@ def _lock_of(folder: Path) -> KernelLock:
 def _room(content: Path, folders: Sequence[Path]) -> int:
     """Free bytes, once what a killed copier has left is gone."""
     files.remove_temporary(*{folder for folder in folders if folder.is_dir()})
-    return shutil.disk_usage(content).free
+    return disk.free_space(content)
 
 
 def _user() -> str:

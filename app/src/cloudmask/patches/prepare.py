@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +24,7 @@ from cloudmask.patches.extraction import convert, statistics
 from cloudmask.patches.geometry import PATCH, crop_grid
 from cloudmask.scenes.finding import is_product
 from cloudmask.scenes.scene import check_scene, normalised, read_raw
+from cloudmask.system.disk import NoRoom, require_space
 from cloudmask.system.files import sha256, whole_lines
 from cloudmask.system.lock import exclusive
 from cloudmask.system.pool import open_pool
@@ -154,12 +154,11 @@ def _partial(out: Path, tasks: list[Task], options: Options, size: int) -> Itera
         done = _read_journal(path, plan) if _offsets(partial) else {}
         if not done:
             partial.unlink(missing_ok=True)
-            free = shutil.disk_usage(out.parent).free
-            if size > free:
+            try:
+                require_space(out.parent, size, out)
+            except NoRoom:
                 path.unlink()
-                raise InputError(
-                    f"{out}: needs {size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
-                )
+                raise
             _lay_out(partial, sum(task.count for task in tasks), options.dtype)
             journal.truncate(0)
             journal.write(plan + "\n")

@@ -1,9 +1,9 @@
 """One table: values for programs (CSV) and for people (Markdown, HTML)."""
 
-import csv
 import html
-import io
 from dataclasses import dataclass, field
+
+from cloudmask.system.files import csv_text
 
 LONG = 20  # characters, from which on a cell must not become a narrow column of words
 ROWS_SHOWN = 200  # in the page; the CSV file has all
@@ -51,12 +51,7 @@ class Table:
 
     def to_csv(self) -> str:
         """All columns and rows; what is not known is empty."""
-        text = io.StringIO()
-        keys = [column.key for column in self.columns]
-        writer = csv.DictWriter(text, keys, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return csv_text([column.key for column in self.columns], self.rows)
 
     def to_markdown(self) -> str:
         """A pipe table, numbers rounded."""

@@ -7,7 +7,6 @@ whether a part belongs to the object that the server offers now.
 
 import contextlib
 import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
+from cloudmask.system.disk import require_space
 from cloudmask.system.lock import KernelLock, NoLocks
 from cloudmask.system.progress import track
 
@@ -223,11 +223,7 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Summa
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         left, size = missing(items, out)
-        free = shutil.disk_usage(out).free
-        if size > free:
-            raise InputError(
-                f"{out}: needs {size / 1e9:.2f} GB, {free / 1e9:.2f} GB are free there"
-            )
+        require_space(out, size, out)
         summary = Summary(present=len(items) - len(left), bytes=size)
         summary.resumed = sum(_part(out, item).exists() for item in left)
         pool = ThreadPoolExecutor(workers)

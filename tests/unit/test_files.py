@@ -1,0 +1,20 @@
+"""Files that are either complete or not there."""
+
+import pytest
+
+from cloudmask.system import files
+
+
+def test_csv_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "t.csv"
+    files.write_csv(path, ["a", "b"], [{"a": 1, "b": "x, y", "c": 3}, {"a": None}])
+    assert path.read_text() == 'a,b\n1,"x, y"\n,\n'
+
+    def rows():
+        yield {"a": 1}
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        files.write_csv(path, ["a"], rows())
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+    assert path.read_text().startswith("a,b\n")
