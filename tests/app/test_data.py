@@ -11,11 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from cloudmask.scenes import download
+from cloudmask.scenes import dataset, download
 
 boto3 = pytest.importorskip("boto3")
 
-BUCKET = "sciml-datasets"
 MIB = 1 << 20
 
 
@@ -109,22 +108,22 @@ def server(no_proxy):
         except OSError:
             time.sleep(0.1)
     s3 = client(f"http://127.0.0.1:{port}")
-    s3.create_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=dataset.BUCKET)
     for prefix, folders in (
-        (download.PREFIX, ("training", "inference")),
+        (dataset.PREFIX, ("training", "inference")),
         ("old/", ("one-day", "ssts/deeper")),
     ):
         for folder in folders:
             part = "training" if folder in ("training", "one-day") else "inference"
             for name in names(part, 8 if part == "training" else 3):
                 s3.put_object(
-                    Bucket=BUCKET,
+                    Bucket=dataset.BUCKET,
                     Key=f"{prefix}{folder}/{name}",
                     Body=content(name, 3 * MIB + 7),
                     ACL="public-read",
                 )
-        s3.put_object(Bucket=BUCKET, Key=f"{prefix}README.txt", Body=b"not a scene")
-    s3.put_object(Bucket=BUCKET, Key="empty/other/S3A_x.hdf", Body=b"not ours")
+        s3.put_object(Bucket=dataset.BUCKET, Key=f"{prefix}README.txt", Body=b"not a scene")
+    s3.put_object(Bucket=dataset.BUCKET, Key="empty/other/S3A_x.hdf", Body=b"not ours")
     yield "127.0.0.1", port
     process.kill()
     process.wait()
@@ -257,7 +256,7 @@ def test_nothing_where_scenes_are_expected(fetch):
 
 
 def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path, monkeypatch):
-    store = download.Store("http://{}:{}".format(*server), BUCKET, download.PREFIX, 0, 2)
+    store = download.Store("http://{}:{}".format(*server), dataset.BUCKET, dataset.PREFIX, 0, 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10 * MIB))
     with pytest.raises(download.InputError, match=r"needs 0.03 GB, 0.01 GB are free"):
         download.fetch(store, store.scenes(), tmp_path / "data", 2)
@@ -276,7 +275,7 @@ def test_a_multipart_checksum(server, tmp_path):
     """A real multipart upload: parts of 5 MiB, the part size asked for or guessed."""
     s3 = client("http://{}:{}".format(*server))
     data = content("multipart", 12 * MIB)
-    where = {"Bucket": BUCKET, "Key": "many/training/S3A_m.hdf"}
+    where = {"Bucket": dataset.BUCKET, "Key": "many/training/S3A_m.hdf"}
     upload = s3.create_multipart_upload(**where, ACL="public-read")
     common = where | {"UploadId": upload["UploadId"]}
     parts = []
@@ -285,7 +284,7 @@ def test_a_multipart_checksum(server, tmp_path):
         answer = s3.upload_part(**common, PartNumber=number, Body=body)
         parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     s3.complete_multipart_upload(**common, MultipartUpload={"Parts": parts})
-    store = download.Store("http://{}:{}".format(*server), BUCKET, "many/", 0, 2)
+    store = download.Store("http://{}:{}".format(*server), dataset.BUCKET, "many/", 0, 2)
     [item] = store.scenes()
     assert item.etag.endswith("-3")
     summary = download.fetch(store, [item], tmp_path, 1)

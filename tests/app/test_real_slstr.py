@@ -12,6 +12,7 @@ import pytest
 from cloudmask import scenes
 from cloudmask.errors import SceneError
 from cloudmask.patches.geometry import crop_patches
+from cloudmask.scenes import slstr
 from cloudmask.scenes.formats import safe
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -32,7 +33,7 @@ def product() -> Path:
 
 @pytest.fixture(scope="module")
 def raw(product):
-    return safe.read_product(product)
+    return safe.read(product)
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +71,20 @@ def oracle(product, tmp_path_factory):
         write(f"cartesian_{grid}", **{f"x_{grid}": full[0], f"y_{grid}": full[1]})
     write("cartesian_an")
 
-    names = [f"{channel}_BT_in" for channel in safe.THERMAL] + ["flags_in", "geometry_tn"]
+    names = [f"{channel}_BT_in" for channel in slstr.THERMAL] + ["flags_in", "geometry_tn"]
     loaded = satpy.Scene(
         reader="slstr_l1b", filenames=[str(folder / f"{name}.nc") for name in names]
     )
     grid = {"view": "nadir", "resolution": 1000}
-    loaded.load([satpy.DataQuery(name=name, stripe="i", **grid) for name in safe.THERMAL])
+    loaded.load([satpy.DataQuery(name=name, stripe="i", **grid) for name in slstr.THERMAL])
     loaded.load([satpy.DataQuery(name=name, stripe="i", **grid) for name in FLAGS])
     loaded.load([satpy.DataQuery(name="solar_zenith_angle", **grid)])
     return loaded
 
 
-@pytest.mark.parametrize("index", range(3), ids=safe.THERMAL)
+@pytest.mark.parametrize("index", range(3), ids=slstr.THERMAL)
 def test_brightness_temperature_is_satpys(raw, oracle, index):
-    theirs = oracle[safe.THERMAL[index]].values
+    theirs = oracle[slstr.THERMAL[index]].values
     ours = raw.temperature[..., index]
     assert np.array_equal(np.isnan(ours), np.isnan(theirs))
     assert np.nanmax(np.abs(ours - theirs)) < 1e-4  # float32 of 300 K resolves 3e-5
@@ -91,7 +92,7 @@ def test_brightness_temperature_is_satpys(raw, oracle, index):
 
 @pytest.mark.parametrize("truth, fraction", [("bayes", 0.0645), ("summary", 0.1635)])
 def test_mask_is_that_of_satpys_flags(product, oracle, truth, fraction):
-    ours = safe.read_product(product, truth).mask
+    ours = safe.read(product, truth).mask
     confidence = oracle["confidence"].values.astype(int)
     cloud = oracle["bayes"].values > 0 if truth == "bayes" else confidence & 16384 > 0
     unfilled = confidence & 32 > 0
@@ -117,7 +118,7 @@ def test_scene(scene, product):
     assert scenes.check_scene(product) == SHAPE
     assert scene.invalid_pixels / scene.valid.size == pytest.approx(0.0368, abs=1e-4)
     assert scene.channels.tolist() == [False] * 6 + [True] * 3
-    assert all(channel in scene.notes[0] for channel in safe.VISIBLE)
+    assert all(channel in scene.notes[0] for channel in slstr.VISIBLE)
     assert np.isfinite(scene.image).all()
     assert (scene.image[~scene.valid[..., 0]] == 0).all()
     assert (scene.image[scene.valid[..., 0]][:, :6] == -0.5).all()
@@ -137,7 +138,7 @@ def test_stored_values_are_kept_where_the_exception_flag_is_set(product, raw):
 
 
 def test_irradiance_of_the_quality_files(product):
-    found = [safe.solar_irradiance(product, channel) for channel in safe.VISIBLE]
+    found = [safe.solar_irradiance(product, channel) for channel in slstr.VISIBLE]
     assert found == pytest.approx(IRRADIANCE, abs=0.006)
 
 
@@ -148,7 +149,7 @@ def test_reflectance_of_the_nine_channel_scene(product):
     (path,) = NINE_CHANNELS.glob("*.nc")
     with xarray.open_dataset(path, engine="scipy") as data:
         cosine = np.cos(np.radians(data["solar_zenith_tn"].values))
-        for channel, expected in zip(safe.VISIBLE, REFLECTANCE, strict=True):
+        for channel, expected in zip(slstr.VISIBLE, REFLECTANCE, strict=True):
             radiance = data[f"{channel}_radiance_an"].values
             found = safe.reflectance(radiance, safe.solar_irradiance(product, channel), cosine)
             assert found.dtype == np.float32
@@ -168,5 +169,5 @@ def test_product_that_never_had_a_bayesian_mask(product, tmp_path):
     with h5py.File(copy / "flags_in.nc", "r+") as file:
         file["bayes_in"][...] = 255
     with pytest.raises(SceneError, match=r"flags_in\.nc: 'bayes_in' .*--truth summary"):
-        safe.read_product(copy)
-    assert np.mean(safe.read_product(copy, "summary").mask > 0) == pytest.approx(0.1635, abs=1e-4)
+        safe.read(copy)
+    assert np.mean(safe.read(copy, "summary").mask > 0) == pytest.approx(0.1635, abs=1e-4)

@@ -19,7 +19,7 @@ def real_runs(store_path, scenes, tmp_path_factory):
     from cloudmask.train.run import train
 
     folder = tmp_path_factory.mktemp("report") / "runs"
-    places = find_scenes([scenes], role="inference")
+    places = find_scenes([scenes], part="inference")
     for name, settings in RUNS.items():
         config = load_config(None, (*SMALL, *settings))
         train(config, store_path, folder / name, places, ["test"])

@@ -1,4 +1,4 @@
-"""Scenes in the published HDF5 layout, value by value, damaged ones, and how they are found."""
+"""Scenes in the published HDF5 layout, value by value, and damaged ones."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,7 @@ import pytest
 from support.errors import message
 
 from cloudmask import scenes
-from cloudmask.errors import InputError, SceneError
-from cloudmask.scenes import finding
+from cloudmask.errors import SceneError
 
 H, W = 4, 6
 
@@ -60,7 +59,7 @@ def test_every_bayes_bit_is_cloud_and_summary_is_its_own_truth(tmp_path):
     summary[3, 5] = 1
     path = write_hdf5(tmp_path / "s.hdf", bayes=bayes, summary=summary)
     assert np.array_equal(scenes.read_scene(path).mask, (bayes > 0).astype(np.uint8))
-    assert np.array_equal(scenes.read_scene(path, truth="summary").mask, summary)
+    assert np.array_equal(scenes.read_scene(path, labels="summary").mask, summary)
 
 
 def test_pixels_without_a_flag_are_not_valid(tmp_path):
@@ -119,8 +118,8 @@ def test_zeros_of_the_night_are_measurements(tmp_path):
 def test_true_field_of_synthetic_scenes(tmp_path):
     truth = np.eye(H, W, dtype=np.uint8)[..., None]
     path = write_hdf5(tmp_path / "s.hdf", truth=truth)
-    assert np.array_equal(scenes.read_scene(path).truth, truth)
-    assert scenes.read_scene(write_hdf5(tmp_path / "t.hdf")).truth is None
+    assert np.array_equal(scenes.read_scene(path).cloud_truth, truth)
+    assert scenes.read_scene(write_hdf5(tmp_path / "t.hdf")).cloud_truth is None
 
 
 ONES = np.ones((H, W, 1), np.float32)
@@ -216,56 +215,3 @@ def test_huge_declared_size_is_refused_before_anything_is_allocated(tmp_path, sh
         file.create_dataset("bts", shape, "f4", chunks=(1, 6, 3))
     for call in (scenes.read_scene, scenes.check_scene):
         assert "pixels; expected 1200 x 1500" in message(call, path)
-
-
-# --- finding scenes -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("training, inference", [("training", "inference"), ("one-day", "ssts")])
-def test_find_scenes_of_either_layout(tmp_path, training, inference):
-    for folder, name in ((training, "b"), (f"{training}/2019/06", "a"), (inference, "c")):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        write_hdf5(tmp_path / folder / f"{name}.hdf")
-    (tmp_path / training / "notes.txt").touch()
-    (tmp_path / training / ".a.123.tmp.hdf").touch()
-    (tmp_path / training / "p.SEN3").mkdir()
-
-    def names(*args):
-        return [path.stem for path in finding.find_scenes(*args)]
-
-    assert names([tmp_path], "training") == ["a", "b", "p"]
-    assert names([tmp_path], "inference") == ["c"]
-    assert names([tmp_path]) == ["a", "b", "c", "p"]
-    assert names([tmp_path / inference], "training") == ["c"]
-    assert names([tmp_path / training / "b.hdf", tmp_path / training / "p.SEN3"]) == ["b", "p"]
-    assert names([tmp_path / inference, tmp_path / inference / "c.hdf"]) == ["c"]
-
-
-def test_find_scenes_without_any(tmp_path):
-    with pytest.raises(InputError, match="no scene in it"):
-        finding.find_scenes([tmp_path])
-    with pytest.raises(InputError, match="nowhere: no such file or folder"):
-        finding.find_scenes([tmp_path / "nowhere"])
-
-
-def test_find_scenes_of_the_same_name(tmp_path):
-    for folder in ("x", "y"):
-        (tmp_path / folder).mkdir()
-        write_hdf5(tmp_path / folder / "s.hdf")
-    with pytest.raises(InputError, match="a scene named s is also at"):
-        finding.find_scenes([tmp_path])
-
-
-def test_the_other_part_of_a_data_set_stays_out(tmp_path):
-    """Whatever level the folder is at: test scenes must not get into training."""
-    for part in ("training", "inference", "ssts"):
-        (tmp_path / "set" / part).mkdir(parents=True)
-        (tmp_path / "set" / part / f"S3A_{part}.hdf").touch()
-    names = [path.stem for path in finding.find_scenes([tmp_path], role="training")]
-    assert names == ["S3A_training"]
-    assert len(finding.find_scenes([tmp_path])) == 3
-    inside = tmp_path / "set" / "inference"
-    assert len(finding.find_scenes([inside], role="training")) == 1
-    with pytest.raises(InputError, match=r"no scene in it \(but 3 in"):
-        (tmp_path / "set" / "training" / "S3A_training.hdf").rename(inside / "S3A_t.hdf")
-        finding.find_scenes([tmp_path], role="training")

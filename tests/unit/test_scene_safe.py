@@ -10,8 +10,9 @@ from support.errors import message
 
 from cloudmask import scenes
 from cloudmask.errors import SceneError
-from cloudmask.scenes import finding
-from cloudmask.scenes.formats import safe
+from cloudmask.scenes import raw as raw_scene
+from cloudmask.scenes import slstr
+from cloudmask.scenes.formats import SAFE, safe
 
 # The grid of the tests: 4 x 48 pixels with the track at column 24, tie points every 16 columns with
 # the track at the third of five.
@@ -54,7 +55,7 @@ def product(tmp_path) -> Path:
     """S7 to S9 of 283.73 K, a clear sky, no other channel."""
     folder = tmp_path / "S3A_SL_1_RBT____x.SEN3"
     folder.mkdir()
-    for channel in safe.THERMAL:
+    for channel in slstr.THERMAL:
         raw = np.zeros((ROWS, COLUMNS), np.int16)
         write_netcdf(folder / f"{channel}_BT_in.nc", **{f"{channel}_BT_in": (raw, PACKED)})
     write_flags(folder)
@@ -71,13 +72,13 @@ def write_flags(folder: Path, **flags) -> None:
 def test_what_a_product_is(product, tmp_path):
     renamed = tmp_path / "renamed"
     renamed.mkdir()
-    assert finding.is_product(product)
-    assert not finding.is_product(renamed)
+    assert SAFE.matches(product)
+    assert not SAFE.matches(renamed)
     (renamed / "xfdumanifest.xml").touch()
-    assert finding.is_product(renamed)
-    assert not finding.is_product(tmp_path / "nowhere.SEN3")
+    assert SAFE.matches(renamed)
+    assert not SAFE.matches(tmp_path / "nowhere.SEN3")
     (tmp_path / "file.SEN3").touch()
-    assert not finding.is_product(tmp_path / "file.SEN3")
+    assert not SAFE.matches(tmp_path / "file.SEN3")
 
 
 def test_temperature_is_unpacked_and_fill_is_not_valid(product):
@@ -102,13 +103,13 @@ def test_flags_become_the_mask(product):
     confidence[3, 0] = 256  # cosmetic fill is a measurement of the neighbour
     write_flags(product, bayes_in=bayes, confidence_in=confidence)
 
-    mask = safe.read_product(product).mask
+    mask = safe.read(product).mask
     assert mask.dtype == np.int8
     assert mask[0, :6].tolist() == [1, 1, 1, 1, -1, 0]
     assert mask[2, :3].tolist() == [-1, -1, 0]
     assert mask[1, 0] == mask[3, 0] == 0
 
-    summary = safe.read_product(product, "summary").mask
+    summary = safe.read(product, "summary").mask
     assert np.argwhere(summary == 1).tolist() == [[1, 0]]
     assert np.argwhere(summary < 0).tolist() == [[2, 0], [2, 1]]
 
@@ -118,13 +119,13 @@ def test_product_without_bayesian_mask_says_what_to_do(product, bayes):
     write_flags(product, bayes_in=bayes)
     said = message(scenes.read_scene, product)
     assert "flags_in.nc" in said and "--truth summary" in said
-    assert scenes.read_scene(product, truth="summary").valid.all()
+    assert scenes.read_scene(product, labels="summary").valid.all()
 
 
 def test_missing_channels_are_zero_and_noted(product):
     write_sun(product, 0.5)
     write_radiance(product, "S3", 10.0)
-    raw = safe.read_product(product)
+    raw = safe.read(product)
     assert raw.channels.tolist() == [False, False, True, False, False, False, True, True, True]
     assert raw.notes == ("no radiance file of S1, S2, S4, S5, S6: reflectance 0 there",)
     assert (raw.reflectance[..., [0, 1, 3, 4, 5]] == 0).all()
@@ -138,9 +139,9 @@ def test_reflectance_is_the_mean_of_2_x_2_and_each_channel_has_its_own_sun(produ
     radiance[0:2, 0:2] = [[1, 2], [3, 6]]
     radiance[2:4, 4:6] = [[np.nan, 2], [np.nan, np.nan]]
     radiance[4:6, 8:10] = np.nan
-    for number, channel in enumerate(safe.VISIBLE, 1):
+    for number, channel in enumerate(slstr.VISIBLE, 1):
         write_radiance(product, channel, radiance, irradiance=100.0 * number)
-    raw = safe.read_product(product)
+    raw = safe.read(product)
     assert raw.channels.all() and raw.notes == ()
     for number in range(1, 7):
         band = raw.reflectance[..., number - 1] * (100 * number * 0.5) / np.pi
@@ -166,7 +167,7 @@ def test_rows_have_their_own_sun_and_its_gaps_are_not_valid(product):
     zenith[1], zenith[2, 3] = 0.0, np.nan
     write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
     write_radiance(product, "S1", 10.0)
-    raw = safe.read_product(product)
+    raw = safe.read(product)
     assert raw.reflectance[0, 0, 0] == pytest.approx(np.pi * 10 / (100 * 0.5), rel=1e-6)
     assert raw.reflectance[1, 0, 0] == pytest.approx(np.pi * 10 / 100, rel=1e-6)
     assert not np.isnan(raw.reflectance[2, :24]).any()
@@ -209,7 +210,7 @@ def test_halve():
     image = np.arange(2 * 4 * 2, dtype=np.float32).reshape(2, 4, 2)
     image[0, 2:, 1] = np.nan
     image[:, 2:, 0] = np.nan
-    halved = safe.halve(image)
+    halved = raw_scene.halve(image)
     assert halved.dtype == np.float32 and halved.shape == (1, 2, 2)
     assert halved[0, 0].tolist() == [5.0, 6.0]
     assert np.isnan(halved[0, 1, 0]) and halved[0, 1, 1] == 14.0

@@ -41,7 +41,7 @@ def is_day(scene):
 def test_layout_is_the_published_one_and_is_read_back(tmp_path):
     assert len(list(make_scenes(tmp_path, {"training": 1, "inference": 1}, SMALL))) == 2
     for part in ("training", "inference"):
-        (path,) = find_scenes([tmp_path], role=part)
+        (path,) = find_scenes([tmp_path], part=part)
         with h5py.File(path) as file:
             found = {name: (file[name].shape, file[name].dtype.str) for name in file}
         assert found == {
@@ -55,7 +55,7 @@ def test_layout_is_the_published_one_and_is_read_back(tmp_path):
         assert scene.image.shape == (256, 256, 9)
         assert np.isfinite(scene.image).all()
         assert 0.01 < 1 - scene.valid.mean() < 0.08
-        assert scene.truth is not None
+        assert scene.cloud_truth is not None
     assert not [path for path in tmp_path.rglob("*") if path.suffix != ".hdf" and path.is_file()]
 
 
@@ -91,7 +91,9 @@ def test_fill_is_in_edge_columns_and_the_published_crop_removes_it():
     assert fill[:, 0].all() and fill[:, -1].all()
     assert not fill[:, 110:-110].any()
     assert not np.isnan(crop_patches(scene.bts)).any()
-    assert not (scene.bayes[fill].any() or scene.truth[fill].any() or scene.summary[fill].any())
+    assert not (
+        scene.bayes[fill].any() or scene.cloud_truth[fill].any() or scene.summary[fill].any()
+    )
 
 
 def test_values_are_physical(scenes):
@@ -101,7 +103,7 @@ def test_values_are_physical(scenes):
         assert scene.refs[inside].max() < 1.6
         assert scene.bts[inside].min() > 195 and scene.bts[inside].max() < 350
         assert set(np.unique(scene.bayes)) <= {0, 1, 3}
-        assert set(np.unique(scene.truth)) | set(np.unique(scene.summary)) <= {0, 1}
+        assert set(np.unique(scene.cloud_truth)) | set(np.unique(scene.summary)) <= {0, 1}
 
 
 def test_there_is_day_and_night_and_night_is_dark(scenes):
@@ -113,7 +115,7 @@ def test_there_is_day_and_night_and_night_is_dark(scenes):
 def test_clouds_are_bright_and_cold_on_average(scenes):
     for scene in scenes:
         inside = np.isfinite(scene.bts[..., 0])
-        cloud = scene.truth[..., 0].astype(bool)
+        cloud = scene.cloud_truth[..., 0].astype(bool)
         assert scene.bts[inside & cloud, 1].mean() < scene.bts[inside & ~cloud, 1].mean()
 
 
@@ -144,7 +146,7 @@ def test_masks_are_imperfect_differently_and_in_patches(scenes):
     agreement, summary, clumped = [], [], []
     for scene in scenes:
         inside = np.isfinite(scene.bts[..., 0])
-        truth, mask = scene.truth[..., 0] > 0, scene.bayes[..., 0] > 0
+        truth, mask = scene.cloud_truth[..., 0] > 0, scene.bayes[..., 0] > 0
         agreement.append((truth == mask)[inside].mean())
         summary.append((truth == (scene.summary[..., 0] > 0))[inside].mean())
         assert (scene.summary[..., 0] != mask).any()
@@ -211,7 +213,7 @@ def test_an_existing_file_is_replaced_whole(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"half a file")
     list(make_scenes(tmp_path, {"training": 1, "inference": 0}, SMALL))
-    assert read_scene(path).truth.any()
+    assert read_scene(path).cloud_truth.any()
 
 
 def test_help_teaches_and_answers_at_once():

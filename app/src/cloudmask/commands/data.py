@@ -63,13 +63,13 @@ def main() -> int:
 
 def _fetch(arguments: argparse.Namespace) -> None:
     from cloudmask.errors import Interrupted
-    from cloudmask.scenes import download
+    from cloudmask.scenes import dataset, download
     from cloudmask.system.disk import free_space
 
     store = download.Store(
-        arguments.endpoint or download.ENDPOINT,
-        arguments.bucket or download.BUCKET,
-        download.PREFIX if arguments.prefix is None else arguments.prefix,
+        arguments.endpoint or dataset.ENDPOINT,
+        arguments.bucket or dataset.BUCKET,
+        dataset.PREFIX if arguments.prefix is None else arguments.prefix,
         arguments.retries,
         arguments.workers,
     )

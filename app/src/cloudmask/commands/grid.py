@@ -219,7 +219,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)
-    scenes = find_scenes(arguments.scenes, role="inference") if arguments.scenes else []
+    scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []
     result = row.execute(frozen, chosen, Path(arguments.data), scenes, sys.argv)
     if result is None:
         print(f"{frozen.run(chosen)}: finished already")

@@ -113,7 +113,7 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
     if scenes:
         from cloudmask.scenes.finding import find_scenes
 
-        for scene in find_scenes([scenes], role="inference"):
+        for scene in find_scenes([scenes], part="inference"):
             if scene.is_dir():
                 raise InputError(f"{scene}: a product folder; expected HDF5 scenes (*.hdf)")
             sources[f"{manifest.SCENES}/{scene.name}"] = scene

@@ -73,7 +73,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     with signals.interrupted_by(
         signal.SIGTERM, message=f"{arguments.out}: the same command continues"
     ):
-        scenes = find_scenes(arguments.scenes, role="training")
+        scenes = find_scenes(arguments.scenes, part="training")
         print(f"{len(scenes)} scenes found")
         options = Options(arguments.dtype, arguments.truth, arguments.nan)
         summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)

@@ -63,7 +63,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from cloudmask.train.run import train
 
     config = load_config(arguments.config, arguments.set)
-    scenes = find_scenes(arguments.scenes, role="inference") if arguments.scenes else []
+    scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []
     result = train(config, arguments.data, arguments.run, scenes, sys.argv, arguments.force)
     tell(arguments.run, result)
 

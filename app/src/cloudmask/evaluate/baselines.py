@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudmask.scenes.scene import (
+from cloudmask.scenes.slstr import (
     CHANNELS,
     REFLECTANCE_OFFSET,
     TEMPERATURE_OFFSET,

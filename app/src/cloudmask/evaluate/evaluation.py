@@ -48,8 +48,10 @@ class _Score:
     def add(self, result: np.ndarray, scene: Scene, threshold: float) -> ConfusionCounts:
         counts = ConfusionCounts.of(result, scene.mask, scene.valid, threshold)
         self.mask.append(counts)
-        if scene.truth is not None:
-            self.true_field.append(ConfusionCounts.of(result, scene.truth, scene.valid, threshold))
+        if scene.cloud_truth is not None:
+            self.true_field.append(
+                ConfusionCounts.of(result, scene.cloud_truth, scene.valid, threshold)
+            )
         return counts
 
     def summary(self) -> dict:

@@ -91,7 +91,7 @@ def run_evaluation(request: EvaluationRequest, command: list[str]) -> tuple[Path
         )
     options = EvaluationOptions(threshold, request.truth, request.nan, request.skip_bad)
     tiling = request.tiling or config.evaluation.tiling
-    scenes = find_scenes(request.scenes, role="inference")
+    scenes = find_scenes(request.scenes, part="inference")
     baselines = _baselines(request, config) if request.baselines else {}
     devices = open_devices()
     precision = choose_precision(request.precision)

@@ -47,8 +47,8 @@ def write_picture(
         (_grey(probability), "predicted probability of cloud"),
         (_outcome(cloud, mask), "prediction against mask"),
     ]
-    if scene.truth is not None:
-        truth = scene.truth[::step, ::step, 0] > 0
+    if scene.cloud_truth is not None:
+        truth = scene.cloud_truth[::step, ::step, 0] > 0
         panels.insert(2, (_grey(truth), "true cloud field"))
         panels.append((_outcome(cloud, truth), "prediction against true field"))
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from cloudmask.patches.geometry import PATCH, crop_patches, patch_places
 from cloudmask.patches.store import CHANNELS, INVALID
-from cloudmask.scenes.formats.safe import RawScene
-from cloudmask.scenes.scene import normalise
+from cloudmask.scenes.raw import RawScene
+from cloudmask.scenes.scene import normalize
 
 PART = 64  # rows of a patch at a time, which stay in the processor's cache
 
@@ -48,7 +48,7 @@ def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
         for first in range(0, PATCH, PART):
             rows = slice(first, first + PART)
             place = slice(top + first, top + first + PART), columns
-            good[rows] = normalise(raw, place, part, seen)
+            good[rows] = normalize(raw, place, part, seen)
             if fill:
                 good[rows] = True
             cast(patch[rows], part)

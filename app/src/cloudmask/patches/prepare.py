@@ -22,16 +22,16 @@ from cloudmask.errors import Fault, InputError, SceneError
 from cloudmask.patches import store
 from cloudmask.patches.extraction import convert, statistics
 from cloudmask.patches.geometry import PATCH, crop_grid
-from cloudmask.scenes.finding import is_product
-from cloudmask.scenes.scene import check_scene, normalised, read_raw
+from cloudmask.scenes.formats import format_of
+from cloudmask.scenes.scene import check_scene, normalize_scene
 from cloudmask.system.disk import NoRoom, require_space
-from cloudmask.system.files import sha256, whole_lines
+from cloudmask.system.files import whole_lines
 from cloudmask.system.lock import exclusive
 from cloudmask.system.pool import open_pool
 from cloudmask.system.progress import track
 
 PIXELS = PATCH * PATCH
-BLOCK = 1 << 20  # bytes of a scene read at once
+BLOCK = 1 << 20  # bytes of a scene announced at once
 
 
 @dataclass(frozen=True)
@@ -258,13 +258,14 @@ def _write_scene(
     for path in (task.path, following):
         if path:
             _announce(path)
-    content, checksum = _take_in(task.path)
-    raw = read_raw(task.path, options.truth, content)
+    reader = format_of(task.path).reader
+    content, checksum = reader.load(task.path)
+    raw = reader.read(task.path, options.truth, content)
     if raw.mask.shape != (task.height, task.width):
         raise SceneError(f"{task.path}: changed while it was read")
     part = convert(raw, options.dtype, fill=options.nan == "fill")
     if options.nan == "error" or not part.seen.all():
-        normalised(task.path, raw, options.nan)  # raises where the whole scene cannot be used
+        normalize_scene(task.path, raw, options.nan)  # raises where the whole scene cannot be used
     with partial.open("r+b") as file:
         for name, block in (("patches", part.patches), ("labels", part.labels)):
             file.seek(offsets[name] + task.first * block[0].nbytes)
@@ -284,23 +285,6 @@ def _announce(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("rb") as file:  # a folder; whoever reads it tells
         for first in range(0, os.fstat(file.fileno()).st_size, BLOCK):  # it limits each request
             os.posix_fadvise(file.fileno(), first, BLOCK, os.POSIX_FADV_WILLNEED)
-
-
-def _take_in(path: Path) -> tuple[np.ndarray | None, str]:
-    """A scene's bytes and their SHA-256; of a product folder that of its files' checksums."""
-    if is_product(path):
-        files = sorted(file for file in path.iterdir() if file.is_file())
-        lines = (f"{sha256(file)} {file.name}\n" for file in files)
-        return None, hashlib.sha256("".join(lines).encode()).hexdigest()
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        content = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
-        for first in range(0, len(content), BLOCK):
-            block = content[first : first + BLOCK]
-            if file.readinto(block) < len(block):
-                raise SceneError(f"{path}: changed while it was read")
-            digest.update(block)  # while it is in the processor's cache
-    return content, digest.hexdigest()
 
 
 def _finish(partial: Path, tasks: list[Task], records: list[dict], options: Options) -> None:

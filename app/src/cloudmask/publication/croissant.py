@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from cloudmask.errors import InputError
+from cloudmask.scenes import dataset
 from cloudmask.system import files
 
 # What a published scene file holds, at its root.
@@ -35,7 +36,6 @@ BANDS = (
         for place, wavelength in enumerate((3742.0, 10854.0, 12022.5))
     ),
 )
-HOME = "https://s3.echo.stfc.ac.uk/sciml-datasets/es/cloud_slstr_ds1/"
 KIND = "application/x-hdf5"
 
 
@@ -97,11 +97,11 @@ def describe(
     metadata = mlc.Metadata(
         name=name,
         description=f"Scenes of Sentinel-3 SLSTR with cloud masks, {len(scenes)} HDF5 files.",
-        url=HOME,
+        url=dataset.HOME,
         license=[licence],
         version="1.0.0",
         date_published=datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
-        cite_as="Cloud masking data set cloud_slstr_ds1, STFC Scientific Machine Learning",
+        cite_as=f"Cloud masking data set {dataset.NAME}, STFC Scientific Machine Learning",
         distribution=distribution,
         record_sets=sets,
     )

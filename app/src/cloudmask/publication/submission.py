@@ -24,16 +24,16 @@ from cloudmask.record import result
 from cloudmask.record.compliance import findings
 from cloudmask.record.rules import TARGET
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.scenes import dataset
 from cloudmask.system import files
 
 APPLICATION = "cloudmask"
-SCENES = 100  # of the data set's inference part
 CONTRIBUTION = "sientific_contribution.pdf"
 DATA = {
-    "name": "cloud_slstr_ds1",
-    "location": "s3://sciml-datasets/es/cloud_slstr_ds1/",
-    "endpoint": "https://s3.echo.stfc.ac.uk",
-    "retrieval": "cloudmask-data --out data",
+    "name": dataset.NAME,
+    "location": dataset.LOCATION,
+    "endpoint": dataset.ENDPOINT,
+    "retrieval": dataset.RETRIEVAL,
 }
 
 
@@ -224,7 +224,7 @@ def _readme(runs: Sequence[Run], system: str, selection: str) -> str:
         f"{who['division']}, status {who['status']}.\n\n"
         f"Submitted: {selection}. Mean accuracy {mean:.4f} on "
         f"{runs[0].result['inference']['scenes']} scenes; the working group's target is {TARGET:g} "
-        f"on the data set's {SCENES}.\n\n"
+        f"on the data set's {dataset.INFERENCE_SCENES}.\n\n"
         "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
         f"|---|---|---|---|---|\n{rows}\n"
         "`config.yaml`: all hyper-parameters, the code's version, the data and how to get them.\n"

@@ -16,16 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
+from cloudmask.scenes.dataset import PARTS
 from cloudmask.system.disk import require_space
 from cloudmask.system.lock import KernelLock, NoLocks
 from cloudmask.system.progress import track
 
-ENDPOINT = "https://s3.echo.stfc.ac.uk"
-BUCKET = "sciml-datasets"
-PREFIX = "es/cloud_slstr_ds1/"
-# Folders of the store, today's and those of older layouts, by their name here.
-PARTS = {"training": "training", "one-day": "training"}
-PARTS |= {"inference": "inference", "ssts": "inference"}
+# The part of the data set that a folder of the store holds, in today's layout and older ones.
+PART_OF_FOLDER = {folder: part for part, folders in PARTS.items() for folder in folders}
 
 MIB = 1 << 20
 READ = MIB  # bytes fetched between two looks at whether to stop
@@ -110,15 +107,16 @@ class Store:
             path = PurePosixPath(name)
             if not path.match("S3A*.hdf") or ".." in path.parts:
                 continue
-            if folder not in PARTS:
+            if folder not in PART_OF_FOLDER:
                 others.add(folder)
                 continue
-            local = PurePosixPath(PARTS[folder], path)
+            local = PurePosixPath(PART_OF_FOLDER[folder], path)
             found.append(Item(entry["Key"], local, entry["Size"], entry["ETag"].strip('"')))
         if not found:
             raise InputError(
                 f"{self.endpoint}: no scenes S3A*.hdf below {self.bucket}/{self.prefix}"
-                f"{{{','.join(PARTS)}}}; found {', '.join(sorted(others)) or 'nothing'} there"
+                f"{{{','.join(PART_OF_FOLDER)}}}; "
+                f"found {', '.join(sorted(others)) or 'nothing'} there"
             )
         return sorted(found, key=lambda item: item.path)
 

@@ -23,7 +23,7 @@ FILL = 0.037
 # How far off a hidden, regional prior of the Bayesian mask is, in units of evidence.
 PRIOR_ERROR = 1.2
 
-NIGHT = 0.35  # share of night scenes
+NIGHT = 0.35  # fraction of the scenes
 CLOUD_TAU = 0.3  # visible optical depth from which a pixel counts as cloud
 
 # Reflectance of surfaces and brightness of thick cloud, S1 to S6: round figures after the shape of
@@ -46,18 +46,19 @@ SINGLE_LOW, SINGLE_MODERATE = 1, 2
 
 
 @dataclass(frozen=True)
-class RawScene:
+class SimulatedScene:
     """A scene in the units of the published files.
 
     refs: (H, W, 6) float32 reflectance. bts: (H, W, 3) float32 kelvin. Both NaN outside the swath.
-    bayes: (H, W, 1) uint8 flag bits. summary, truth: (H, W, 1) uint8, 1 cloud; truth is true.
+    bayes: (H, W, 1) uint8 flag bits. summary, cloud_truth: (H, W, 1) uint8,
+    1 cloud; cloud_truth is the simulated field that the masks only approximate.
     """
 
     refs: np.ndarray
     bts: np.ndarray
     bayes: np.ndarray
     summary: np.ndarray
-    truth: np.ndarray
+    cloud_truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _Ground:
     refs: np.ndarray  # (6, H, W), without light it is still that of the day
     temperature: np.ndarray  # (H, W) kelvin
     glint: np.ndarray  # (H, W) reflectance that sun glint adds
-    snow: np.ndarray  # (H, W) share 0 to 1
+    snow: np.ndarray  # (H, W) fraction
     land: np.ndarray  # (H, W) bool
     lakes: np.ndarray  # (H, W) bool, water in land
 
@@ -179,7 +180,7 @@ def _deep(rng, shape, ground) -> _Layer:
     return _Layer(tau, np.maximum(top, 203), ice=True, hidden=0.0)
 
 
-# Each kind with the share of scenes that have it; lower layers first.
+# Each kind with the fraction of scenes that have it; lower layers first.
 KINDS = ((_stratus, 0.6), (_cumulus, 0.6), (_deep, 0.4), (_cirrus, 0.4))
 
 
@@ -218,7 +219,9 @@ def _observe(rng, ground, layers, day) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(refs, 0, dtype=np.float32), bts
 
 
-def make_scene(part: str, number: int, size: tuple[int, int] = SIZE, seed: int = 0) -> RawScene:
+def make_scene(
+    part: str, number: int, size: tuple[int, int] = SIZE, seed: int = 0
+) -> SimulatedScene:
     """Scene `number` (from 0) of `part` ("training" or "inference"), H x W pixels as in `size`.
 
     The same arguments give the same scene.
@@ -226,7 +229,7 @@ def make_scene(part: str, number: int, size: tuple[int, int] = SIZE, seed: int =
     rng = np.random.default_rng([seed, PARTS.index(part), number])
     day = bool(rng.random() >= NIGHT)
     ground = _ground(rng, size, day)
-    chosen = [kind for kind, share in KINDS if rng.random() < share] or [_cumulus]
+    chosen = [kind for kind, fraction in KINDS if rng.random() < fraction] or [_cumulus]
     layers = [kind(rng, size, ground) for kind in chosen]
     refs, bts = _observe(rng, ground, layers, day)
     truth = sum(layer.tau for layer in layers) > CLOUD_TAU
@@ -235,7 +238,7 @@ def make_scene(part: str, number: int, size: tuple[int, int] = SIZE, seed: int =
     fill = _fill(rng, size)
     refs[:, fill] = bts[:, fill] = np.nan
     planes = (np.where(fill, 0, plane).astype(np.uint8) for plane in (bayes, summary, truth))
-    return RawScene(
+    return SimulatedScene(
         np.ascontiguousarray(refs.transpose(1, 2, 0)),
         np.ascontiguousarray(bts.transpose(1, 2, 0)),
         *(plane[..., None] for plane in planes),
@@ -274,8 +277,8 @@ def _fill(rng, shape) -> np.ndarray:
     height, width = shape
     row = np.arange(height)[:, None] / 1200
     column = np.arange(width)[None]
-    share = rng.uniform(0.35, 0.65)
+    fraction = rng.uniform(0.35, 0.65)
     wander = 0.1 * np.sin(2 * np.pi * (row + rng.random()))
-    left = FILL * width * (share + wander)
-    right = FILL * width * (1 - share - wander)
+    left = FILL * width * (fraction + wander)
+    right = FILL * width * (1 - fraction - wander)
     return (column < left) | (column >= width - right)

@@ -1,6 +1,6 @@
-"""Write a data set of synthetic scenes in the layout of the published one, with the true field.
+"""Write a data set of synthetic scenes in the layout of the published one, with the cloud truth.
 
-What is in a scene is in `synthetic_scene`; here are names, files and processes.
+What is in a scene is in `simulation`; here are names, files and processes.
 """
 
 import io
@@ -16,10 +16,12 @@ import h5py
 import numpy as np
 
 from cloudmask.errors import InputError
-from cloudmask.patches.geometry import PATCH
-from cloudmask.scenes.scene import MAX_SIDE
-from cloudmask.scenes.simulation import SIZE, RawScene, make_scene
+from cloudmask.scenes.formats.hdf5 import CLOUD_TRUTH
+from cloudmask.scenes.simulation import SIZE, SimulatedScene, make_scene
+from cloudmask.scenes.slstr import MAX_SIDE
 from cloudmask.system.files import replacing
+
+MIN_SIDE = 256  # a scene has room for one patch at least
 
 # The months of the published parts; a product lasts three minutes, so each has room for 14,400.
 MONTHS = {"training": datetime(2019, 6, 1), "inference": datetime(2019, 10, 1)}
@@ -29,9 +31,9 @@ ORBIT_MINUTES = 27 * 24 * 60 / 385  # Sentinel-3 repeats 385 orbits in 27 days
 
 @dataclass(frozen=True)
 class SceneSummary:
-    """What was written: file, and shares of the valid pixels.
+    """What was written: file, and fractions of the valid pixels.
 
-    cloud: share of true cloud. agreement: share where the Bayesian mask says what is true.
+    cloud: true cloud. agreement: where the Bayesian mask equals the cloud truth.
     """
 
     path: Path
@@ -41,7 +43,7 @@ class SceneSummary:
 
 def scene_name(part: str, number: int) -> str:
     """Name of scene `number` of `part`, like that of a Level-1 product, without suffix."""
-    # 7919 shares no factor with the number of products, so each number has its own start.
+    # 7919 has no factor in common with the number of products: each number has its own start.
     minutes = 3 * (number * 7919 % PRODUCTS)
     start = MONTHS[part] + timedelta(minutes=minutes, seconds=13)
     orbit, along = divmod(minutes, ORBIT_MINUTES)
@@ -53,22 +55,28 @@ def scene_name(part: str, number: int) -> str:
     return f"S3A_SL_1_RBT____{stamps}_{place}_LN2_O_NT_003"
 
 
-def write_scene(path: Path | str, scene: RawScene) -> None:
-    """Write `scene` to `path` atomically, in the published layout and with the true field."""
+def write_scene(path: Path | str, scene: SimulatedScene) -> None:
+    """Write `scene` to `path` atomically, in the published layout and with the cloud truth."""
     # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        for name in ("refs", "bts", "bayes", "summary", "truth"):
-            file.create_dataset(name, data=getattr(scene, name), track_times=False)
+        for name, values in (
+            ("refs", scene.refs),
+            ("bts", scene.bts),
+            ("bayes", scene.bayes),
+            ("summary", scene.summary),
+            (CLOUD_TRUTH, scene.cloud_truth),
+        ):
+            file.create_dataset(name, data=values, track_times=False)
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 
 def check_request(counts: dict[str, int], size: tuple[int, int], workers: int) -> None:
     """Raise InputError if scenes of `size`, `counts` of each part, cannot be made."""
-    if not all(PATCH <= side <= MAX_SIDE for side in size):
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
         raise InputError(
-            f"--size {size[0]}x{size[1]}: both sides must be between {PATCH} (one patch) "
+            f"--size {size[0]}x{size[1]}: both sides must be between {MIN_SIDE} (one patch) "
             f"and {MAX_SIDE}"
         )
     for part, count in counts.items():
@@ -115,5 +123,5 @@ def _make_file(out: Path, size, seed: int, task: tuple[str, int]) -> SceneSummar
     path = out / part / f"{scene_name(part, number)}.hdf"
     write_scene(path, scene)
     valid = np.isfinite(scene.bts[..., 0])
-    truth, mask = scene.truth[valid, 0] > 0, scene.bayes[valid, 0] > 0
+    truth, mask = scene.cloud_truth[valid, 0] > 0, scene.bayes[valid, 0] > 0
     return SceneSummary(path, float(truth.mean()), float((truth == mask).mean()))

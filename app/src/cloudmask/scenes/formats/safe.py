@@ -10,9 +10,9 @@ that EUMETSAT recommends for S1 to S6 (S3.PN-SLSTR-L1.08) none is applied.
 """
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,48 +20,32 @@ import h5py
 import numpy as np
 
 from cloudmask.errors import SceneError
+from cloudmask.scenes.raw import RawScene, halve, reason
+from cloudmask.scenes.slstr import (
+    BAYES_BITS,
+    CHANNELS,
+    MAX_SIDE,
+    SUMMARY_CLOUD,
+    THERMAL,
+    UNFILLED,
+    VISIBLE,
+)
+from cloudmask.system.files import sha256
 
-VISIBLE = ("S1", "S2", "S3", "S4", "S5", "S6")
-THERMAL = ("S7", "S8", "S9")
 FLAGS, GEOMETRY = "flags_in.nc", "geometry_tn.nc"
-
-MAX_SIDE = 6000  # as in scenes.py: bounds what a damaged header can make us allocate
-
-# Bits of `confidence_in`, and the bits of `bayes_in` that are in use: single_low, single_moderate,
-# dual_low, dual_moderate. A product without a Bayesian mask holds 255.
-UNFILLED, SUMMARY_CLOUD = 32, 16384
-BAYES_BITS = 15
 
 # From a solar zenith angle of 87 degrees it is night: dividing by a cosine that goes to zero would
 # turn noise into reflectance.
 NIGHT_COSINE = 0.05
 
 
-@dataclass(frozen=True)
-class RawScene:
-    """A product of H x W pixels on the 1 km grid, in physical units.
-
-    reflectance: (H, W, 6) float32, S1 to S6; 0 at night and in a missing channel, NaN where day has
-    no measurement. temperature: (H, W, 3) float32 kelvin, S7 to S9; NaN where not measured.
-    mask: (H, W) int8, 1 cloud, 0 clear, -1 unknown. channels: (9,) bool, which the product has.
-    notes: what the log should say about it.
-    """
-
-    reflectance: np.ndarray
-    temperature: np.ndarray
-    mask: np.ndarray
-    channels: np.ndarray
-    notes: tuple[str, ...]
-
-
-def check_product(path: Path | str) -> tuple[int, int]:
+def check(path: Path, labels: str = "bayes") -> tuple[int, int]:
     """Height and width of the 1 km grid, from headers alone.
 
     Raises SceneError, naming the file, if S7 to S9 or the flags are missing or of the wrong shape,
     if radiances that are there do not fit, or if a file cannot be opened.
     """
-    path = Path(path)
-    shape = None
+    shape: tuple[int, int] | None = None
     for channel in THERMAL:
         with _opened(path / f"{channel}_BT_in.nc") as dataset:
             shape = _variable(dataset, f"{channel}_BT_in", shape).shape
@@ -75,14 +59,13 @@ def check_product(path: Path | str) -> tuple[int, int]:
     return shape
 
 
-def read_product(path: Path | str, truth: str = "bayes") -> RawScene:
-    """Read a product; `truth` is "bayes" (Bayesian mask) or "summary" (summary cloud flag).
+def read(path: Path, labels: str = "bayes", content: np.ndarray | None = None) -> RawScene:
+    """Read a product; `labels` is "bayes" (Bayesian mask) or "summary" (summary cloud flag).
 
     A channel of S1 to S6 whose radiance file is not there is reflectance 0 and named in the notes.
     Raises SceneError, naming the file, if something is damaged or does not fit.
     """
-    path = Path(path)
-    shape = check_product(path)
+    shape = check(path, labels)
     notes = []
 
     temperature = np.empty((*shape, len(THERMAL)), np.float32)
@@ -111,26 +94,21 @@ def read_product(path: Path | str, truth: str = "bayes") -> RawScene:
     return RawScene(
         reflectance=reflectances,
         temperature=temperature,
-        mask=_mask(path, truth, shape),
-        channels=np.array([channel not in missing for channel in VISIBLE + THERMAL]),
+        mask=_mask(path, labels, shape),
+        channels=np.array([channel not in missing for channel in CHANNELS]),
         notes=tuple(notes),
     )
 
 
-def halve(image: np.ndarray) -> np.ndarray:
-    """Mean of each 2 x 2 block, NaN left out: (2H, 2W, C) to (H, W, C) float32.
+def load(path: Path) -> tuple[None, str]:
+    """No bytes, since a product is many files; the SHA-256 of the list of its files' checksums."""
+    found = sorted(file for file in path.iterdir() if file.is_file())
+    lines = (f"{sha256(file)} {file.name}\n" for file in found)
+    return None, hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    A block without any value is NaN.
-    """
-    total = np.zeros((image.shape[0] // 2, image.shape[1] // 2, image.shape[2]), np.float32)
-    count = np.zeros(total.shape, np.float32)
-    for row in (0, 1):
-        for column in (0, 1):
-            corner = image[row::2, column::2]
-            missing = np.isnan(corner)
-            total += np.where(missing, 0, corner)
-            count += ~missing
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+def cloud_truth(path: Path) -> None:
+    """None: products are never simulated."""
 
 
 def reflectance(radiance: np.ndarray, irradiance: float, cosine: np.ndarray) -> np.ndarray:
@@ -200,17 +178,17 @@ def _track(dataset) -> tuple[float, float]:
     return offset, spacing
 
 
-def _mask(path: Path, truth: str, shape: tuple[int, int]) -> np.ndarray:
+def _mask(path: Path, labels: str, shape: tuple[int, int]) -> np.ndarray:
     with _opened(path / FLAGS) as dataset:
         confidence = _values(dataset, "confidence_in", shape)
-        if truth == "bayes" and "bayes_in" in dataset:
+        if labels == "bayes" and "bayes_in" in dataset:
             bayes = _values(dataset, "bayes_in", shape)
         else:
             bayes = np.full(shape, np.nan, np.float32)
     known = (confidence >= 0) & (confidence <= 0xFFFF)  # False for NaN
     confidence = np.where(known, confidence, UNFILLED).astype(np.int32)
     known &= confidence & UNFILLED == 0
-    if truth == "bayes":
+    if labels == "bayes":
         filled = (bayes >= 0) & (bayes <= BAYES_BITS)
         if not filled.any():
             raise SceneError(
@@ -255,7 +233,7 @@ def _opened(file: Path) -> Iterator[_NetCdf]:
             opened = _NetCdf(handle, file)
         except Exception as error:  # on damaged files the library raises anything
             raise SceneError(
-                f"{file}: not a readable netCDF file ({_reason(error)}); expected a complete one"
+                f"{file}: not a readable netCDF file ({reason(error)}); expected a complete one"
             ) from None
         with opened:
             yield opened
@@ -270,7 +248,7 @@ def _variable(
         if isinstance(variable, h5py.Dataset):
             kind = variable.dtype.kind
     except Exception as error:  # as in _opened
-        raise SceneError(f"{file.source}: '{name}' is damaged ({_reason(error)})") from None
+        raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
     if kind is None:
         raise SceneError(f"{file.source}: no variable '{name}'; found {found or 'nothing'}")
     if kind not in "fiu":
@@ -304,9 +282,5 @@ def _values(
             return values.astype(np.float32)
     except Exception as error:  # as in _opened
         raise SceneError(
-            f"{file.source}: '{name}' cannot be read ({_reason(error)}); the file is damaged"
+            f"{file.source}: '{name}' cannot be read ({reason(error)}); the file is damaged"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
