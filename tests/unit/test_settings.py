@@ -105,3 +105,21 @@ def test_contradictory_settings_are_named_together():
             None,
             ["training.warmup_epochs=3", "training.epochs=3", "training.schedule=cosine"],
         )
+
+
+def test_the_moving_average_has_two_names(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("training: {averaging: 0.5}\n")
+    config = load_config(path, ["training.ema_decay=0.9"])
+    assert config.training.averaging == 0.9
+    assert "averaging: 0.9" in config.to_yaml(), "a run's files keep the name they have"
+    path.write_text("training: {averaging: 0.5, ema_decay: 0.9}\n")
+    with pytest.raises(InputError, match="averaging and ema_decay are one setting"):
+        load_config(path)
+
+
+def test_every_setting_is_described():
+    for section in [Config, *(field.annotation for field in Config.model_fields.values())]:
+        for name, field in getattr(section, "model_fields", {}).items():
+            is_section = hasattr(field.annotation, "model_fields")
+            assert field.description or (is_section and field.annotation.__doc__), name
