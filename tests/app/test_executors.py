@@ -14,6 +14,7 @@ from support.experiments import experiment, words
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result
+from cloudmask.system.signals import StopRequest
 
 GRID = Path(sys.executable).with_name("cloudmask-grid")
 TESTS = Path(__file__).resolve().parents[1]
@@ -22,7 +23,8 @@ WITH_STAND_INS = f"{TESTS / 'stand-ins'}{os.pathsep}{os.environ['PATH']}"
 
 def test_rows_share_the_gpus(tmp_path, monkeypatch):
     """Each row sees one card; the interpreter is a stand-in, since there is no GPU here."""
-    from cloudmask.experiments.executors import Work, local
+    from cloudmask.experiments.executors.executor import RowInputs, SubmitRequest
+    from cloudmask.experiments.executors.local import Local
     from cloudmask.experiments.experiment import load_experiment
 
     frozen = plan.freeze(load_experiment(experiment(tmp_path, "  seed: 1..4\n")), tmp_path / "runs")
@@ -31,7 +33,8 @@ def test_rows_share_the_gpus(tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
-    codes = local.Local(Work(str(fake))).execute(frozen, frozen.rows, [])
+    executor = Local("local", SubmitRequest("e.yaml", RowInputs(str(fake))))
+    codes = executor.start(frozen, executor.launches(frozen, frozen.rows), StopRequest())
     assert set(codes.values()) == {0}
     logs = [(frozen.folder / f"logs/{n:04d}.log").read_text().strip() for n in range(1, 5)]
     assert sorted(logs) == ["GPU-a", "GPU-a", "GPU-b", "GPU-b"]

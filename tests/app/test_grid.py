@@ -106,15 +106,15 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
     # Every directory tells what it is, and was computed with that.
     frozen = plan.load(tmp_path / "runs/e")
     for row in frozen.rows:
-        result = read_result(frozen.run(row))
+        result = read_result(frozen.run(row).path)
         assert result["experiment"]["seed"] == row.parameters["seed"]
         rate = result["experiment"]["training"]["learning_rate"]
         assert rate == row.parameters["training.learning_rate"]
-        assert json.loads((frozen.run(row) / "row.json").read_text())["index"] == row.index
+        assert json.loads(frozen.run(row).row.read_text())["index"] == row.index
     done = grid("plan", "e.yaml")
     assert "12 rows, 0 of them to be run" in done.stdout
     # What this tree is no commit may tell; a row then holds the program, all that it needs.
-    archive = frozen.run(frozen.rows[0]) / "source.tar.gz"
+    archive = frozen.run(frozen.rows[0]).source
     assert archive.exists() == (provenance.git()["dirty"] is not False)
 
 
@@ -174,7 +174,7 @@ def test_states_with_their_reasons_and_rerun_of_one(grid, tmp_path, store_path):
     assert len(list(tmp_path.glob("runs/e/0002*"))) == 2
 
 
-def test_asked_to_stop_the_rows_save(grid, tmp_path, store_path):
+def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
     experiment(tmp_path, "  early_stopping.enabled: false\nrepeats: 2\n", epochs=500)
     executor = subprocess.Popen(
         [GRID, "submit", "e.yaml", "--data", store_path],
@@ -193,7 +193,7 @@ def test_asked_to_stop_the_rows_save(grid, tmp_path, store_path):
     _, errors = executor.communicate(timeout=60)
     assert executor.returncode == 75 and "interrupted: runs/e" in errors
     done = grid("status", "e.yaml")
-    assert words(done) == {"cut off": {1}, "lost": {2}}
+    assert words(done) == {"interrupted": {1}, "lost": {2}}
     assert "epochs done" in done.stdout
 
     # An executor that is killed cannot tell its rows any more; the kernel does.
@@ -213,7 +213,7 @@ def test_asked_to_stop_the_rows_save(grid, tmp_path, store_path):
     while (run / ".lock").exists():
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert words(grid("status", "e.yaml"))["cut off"] == {1}
+    assert words(grid("status", "e.yaml"))["interrupted"] == {1}
 
 
 def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
@@ -222,7 +222,7 @@ def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
 
     frozen = plan.freeze(load_experiment(tmp_path / "big.yaml"), tmp_path / "runs")
     for row in frozen.rows[:9000]:
-        run = frozen.run(row)
+        run = frozen.run(row).path
         run.mkdir()
         for name in ("config.yaml", "row.json", "mlperf.log", "history.csv"):
             (run / name).touch()

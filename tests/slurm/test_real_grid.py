@@ -82,4 +82,4 @@ def test_grid_of_twelve_cancelled_in_the_middle(place):
         time.sleep(0.5)
     frozen = plan.load(place / "runs/e")
     for row in frozen.rows:
-        assert read_result(frozen.run(row))["experiment"]["seed"] == row.parameters["seed"]
+        assert read_result(frozen.run(row).path)["experiment"]["seed"] == row.parameters["seed"]

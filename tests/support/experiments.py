@@ -18,6 +18,6 @@ def words(done) -> dict[str, set[int]]:
     assert done.returncode == 0, done.stderr
     found = {}
     for line in done.stdout.splitlines()[1:-1]:
-        index, word = re.match(r"(\d+) +(cut off|\w+)", line).groups()
-        found.setdefault(word, set()).add(int(index))
+        index, state = re.match(r"(\d+) +(\w+)", line).groups()
+        found.setdefault(state, set()).add(int(index))
     return found

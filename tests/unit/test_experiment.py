@@ -161,7 +161,7 @@ def test_of_several_workers_the_first_writes_what_is_beside_a_run(
     monkeypatch.setattr("cloudmask.train.run.train", lambda *_: {"trained": True})
     assert row.execute(rows, rows.rows[0], tmp_path / "patches.h5", [], []) == {"trained": True}
     run = rows.run(rows.rows[0])
-    written = {path.name for path in run.glob("*")} - {row.SOURCE}
+    written = {path.name for path in run.path.glob("*")} - {run.source.name}
     assert written == (set() if worker else {"config.yaml", "row.json"})
 
 

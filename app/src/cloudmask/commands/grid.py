@@ -1,10 +1,14 @@
 """cloudmask-grid: experiments over many runs."""
 
 import argparse
+import contextlib
+import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from cloudmask.commands import jobs, run
 
@@ -41,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="FILE.h5", help="patch store, for what it would cost with that"
     )
     submit = _verb(verbs, "submit", "freeze the plan and start the rows that never were")
-    rerun = _verb(verbs, "rerun", "start again what failed, was cut off or lost, or --index")
+    rerun = _verb(verbs, "rerun", "start again what failed, was interrupted or lost, or --index")
     rerun.add_argument(
         "--fresh", action="store_true", help="move what --index has left aside and begin anew"
     )
@@ -66,7 +70,25 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Entry point."""
     arguments = parser().parse_args()
-    return run(lambda: VERBS[arguments.verb](arguments))
+    with _shown(sys.stdout):
+        return run(lambda: VERBS[arguments.verb](arguments))
+
+
+@contextlib.contextmanager
+def _shown(stream: TextIO) -> Iterator[None]:
+    """Print what the modules of experiments log: rows that start and end, jobs that are queued."""
+    logger = logging.getLogger("cloudmask.experiments")
+    handler = logging.StreamHandler(stream)
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def _verb(verbs, name: str, what: str) -> argparse.ArgumentParser:
@@ -118,7 +140,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(line)
     for line in cost.lines(planned, arguments.runs, arguments.data):
         print(line)
-    # Said before the time is spent: a run's log cannot be changed afterwards.
+    # Before the time is spent, since a run's log cannot be changed afterwards.
     missing = unidentified(planned.config(planned.rows[0]).submission.model_dump())
     if missing:
         print(f"not to be submitted to MLCommons: {', '.join(missing)} not set")
@@ -134,9 +156,9 @@ def _rerun(arguments: argparse.Namespace) -> None:
     _start(arguments, *TO_RERUN)
 
 
-def _start(arguments: argparse.Namespace, *words: str) -> None:
+def _start(arguments: argparse.Namespace, *names: str) -> None:
     from cloudmask.errors import InputError
-    from cloudmask.experiments.executors import Work, submit
+    from cloudmask.experiments import submit
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: expected at least 1")
@@ -147,28 +169,20 @@ def _start(arguments: argparse.Namespace, *words: str) -> None:
     if fresh:
         rows = submit.choose_anew(planned, arguments.index)
     else:
-        rows = submit.choose(planned, words, arguments.index)
+        rows = submit.choose(planned, names, arguments.index)
     if not rows:
-        print(f"{planned.name}: no row is {' or '.join(words)}; see cloudmask-grid status")
+        print(f"{planned.name}: no row is {' or '.join(names)}; see cloudmask-grid status")
         return
-    handover = submit.prepare(
-        planned,
-        rows,
-        str(arguments.experiment),
-        arguments.site,
-        arguments.gpu,
-        Work(arguments.data, tuple(arguments.scenes)),
-        arguments.jobs,
-        jobs.shape(arguments),
-    )
+    assignments = submit.assign(planned, rows, arguments.site, jobs.request(arguments))
     if arguments.dry_run:
-        handover.show(planned)
+        for line in submit.command_lines(assignments):
+            print(line)
         return
     # Only now, when nothing can be refused any more.
     _planned(arguments, write=True)
     if fresh:
         submit.move_aside(planned, rows)
-    handover.start(planned)
+    submit.start(planned, assignments)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -185,16 +199,16 @@ def _watch(arguments: argparse.Namespace) -> None:
 
     if not 0 < arguments.every < float("inf"):
         raise InputError(f"--every {arguments.every:g}: expected seconds, above 0")
-    said = None
+    printed = None
     while True:
         planned = _planned(arguments, write=False)
         found = state.states(planned)
         if sys.stdout.isatty():
             lines = state.screen(planned, found, shutil.get_terminal_size().lines - 1)
             print("\033[H\033[J" + "\n".join(lines), flush=True)
-        elif (line := state.summary(found)) != said:
-            print(said := line, flush=True)
-        if not any(s.word in ("queued", "running") for s in found):
+        elif (line := state.summary(found)) != printed:
+            print(printed := line, flush=True)
+        if not any(s.name in ("queued", "running") for s in found):
             return
         time.sleep(arguments.every)
 
@@ -206,7 +220,7 @@ def _missing(arguments: argparse.Namespace) -> None:
     left = [
         s.row.index
         for s in state.states(planned)
-        if s.word in state.UNFINISHED and s.row.index not in planned.dropped
+        if s.name in state.UNFINISHED and s.row.index not in planned.dropped
     ]
     if left:
         print(plan.ranges(left))
@@ -224,7 +238,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if result is None:
         print(f"{frozen.run(chosen)}: finished already")
     else:
-        train.tell(frozen.run(chosen), result)
+        train.tell(frozen.run(chosen).path, result)
 
 
 def _where(arguments: argparse.Namespace) -> None:

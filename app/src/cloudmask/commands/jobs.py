@@ -1,8 +1,12 @@
-"""The verbs of cloudmask-grid that are about jobs of Slurm: chain, batch, site."""
+"""Verbs of cloudmask-grid that are about jobs of Slurm: chain, batch, site; and shared options."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudmask.experiments.executors.executor import Allocation, SubmitRequest
 
 CHAIN = "on Slurm: prepare the overlay if there is none, train, evaluate"
 
@@ -35,72 +39,70 @@ def add_shape(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--nodes", type=int, default=1, metavar="N", help="Slurm: nodes of a row (1)")
 
 
-def shape(arguments: argparse.Namespace):
-    """The allocation asked for; raises InputError."""
+def request(arguments: argparse.Namespace) -> "SubmitRequest":
+    """What the arguments ask of executors; raises InputError."""
+    from cloudmask.experiments.executors.executor import RowInputs, SubmitRequest
+
+    inputs = RowInputs(
+        getattr(arguments, "data", None), tuple(getattr(arguments, "scenes", None) or ())
+    )
+    return SubmitRequest(
+        str(arguments.experiment),
+        inputs,
+        arguments.gpu,
+        getattr(arguments, "jobs", None),
+        allocation(arguments),
+    )
+
+
+def allocation(arguments: argparse.Namespace) -> "Allocation":
+    """The GPUs and nodes for a row; raises InputError."""
     from cloudmask.errors import InputError
-    from cloudmask.experiments.executors import Shape
+    from cloudmask.experiments.executors.executor import Allocation
 
     for name in ("gpus", "nodes"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name} {getattr(arguments, name)}: expected at least 1")
-    return Shape(arguments.gpus, arguments.nodes)
+    return Allocation(arguments.gpus, arguments.nodes)
 
 
 def chain(arguments: argparse.Namespace, plan_of: Callable) -> None:
     """Print and submit the jobs; `plan_of(arguments, write)` is the experiment's plan."""
-    from cloudmask.experiments.executors import chain as jobs
-    from cloudmask.experiments.executors import submit
+    from cloudmask.experiments import chain, submit
 
     planned = plan_of(arguments, write=False)
     rows = submit.choose(planned, ("planned",), arguments.index)
     if not rows:
         print(f"{planned.name}: every row was submitted; see cloudmask-grid status")
         return
-    chained = list(
-        jobs.jobs(
-            planned,
-            rows,
-            arguments.site,
-            arguments.gpu,
-            shape(arguments),
-            str(arguments.experiment),
-        )
-    )
+    chained = list(chain.jobs(planned, rows, arguments.site, request(arguments)))
     for job in chained:
-        print(job.shown())
+        print(job.shell_line())
     if not arguments.dry_run:
         plan_of(arguments, write=True)
-        jobs.submit(planned, chained, arguments.site, rows)
+        chain.submit(planned, chained, arguments.site, rows)
 
 
 def batch(arguments: argparse.Namespace) -> None:
     """Submit a script with a site's options."""
-    import subprocess
-
-    from cloudmask.errors import Fault, InputError
-    from cloudmask.experiments import sites
-    from cloudmask.experiments.executors import shown
+    from cloudmask.errors import InputError
+    from cloudmask.experiments.executors import batch, slurm
+    from cloudmask.experiments.executors.executor import command_line
 
     if not Path(arguments.script).is_file():
         raise InputError(f"{arguments.script}: no such file; expected a job script of slurm/")
-    wanted = shape(arguments)
-    options = sites.load(arguments.site).sbatch(arguments.gpu or None, wanted.gpus, wanted.nodes)
-    command = ["sbatch", *options, arguments.script, *arguments.arguments]
-    print(shown(command), flush=True)
-    if arguments.dry_run:
-        return
-    try:
-        code = subprocess.run(command).returncode
-    except FileNotFoundError:
-        raise InputError("sbatch: no such command; expected to be on the cluster") from None
-    if code:
-        raise Fault(f"sbatch refused (exit code {code})")
+    site = slurm.load_site(arguments.site)
+    options = site.options_for(arguments.gpu or None, allocation(arguments))
+    command = slurm.sbatch(options, [arguments.script, *arguments.arguments])
+    print(command_line(command), flush=True)
+    if not arguments.dry_run:
+        print(batch.submit(command))
 
 
 def site(arguments: argparse.Namespace) -> None:
     """Print the variables of a site."""
-    from cloudmask.experiments import sites
+    from cloudmask.experiments.executors import slurm
 
-    found = sites.load(arguments.site)
+    found = slurm.load_site(arguments.site)
     for name, value in found.environment(arguments.gpu or next(iter(found.gpus))).items():
         print(f"{name}={value}")

@@ -1,9 +1,9 @@
 """What a plan would cost, by the times of earlier runs."""
 
-import csv
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ from cloudmask.errors import InputError
 from cloudmask.experiments import row as rows
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.patches import store
-from cloudmask.record import result
+from cloudmask.record.result import Result, System, Training
+from cloudmask.record.run_directory import finished_runs
 
 
-class Kind(NamedTuple):
+class CostFactors(NamedTuple):
     """What the time of a row depends on."""
 
     gpu: str
@@ -23,6 +24,22 @@ class Kind(NamedTuple):
     precision: str
     epochs: int
     data: settings.Data
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A finished run: its result, the GPU that its experiment named, training patches an epoch."""
+
+    result: Result
+    training: Training
+    system: System
+    gpu: str
+    patches: int
+
+    @property
+    def machine(self) -> str:
+        """The GPU's name, or the processor's."""
+        return self.system.gpu or self.system.cpu or "?"
 
 
 def lines(plan: Plan, folder: Path, data: Path | None = None) -> Iterator[str]:
@@ -33,98 +50,89 @@ def lines(plan: Plan, folder: Path, data: Path | None = None) -> Iterator[str]:
     store of the rows, is given.
     """
     left = [
-        row
-        for row in plan.rows
-        if row.index not in plan.dropped and not result.finished(plan.run(row))
+        row for row in plan.rows if row.index not in plan.dropped and not plan.run(row).finished
     ]
     yield f"{len(plan.rows)} rows, {len(left)} of them to be run"
-    finished = list(_finished(folder))
+    earlier = list(_earlier_runs(folder))
     patches = store.PatchStore(data) if data else None
-    seconds, known, basis = 0.0, 0, {}
-    for kind, count in Counter(_kind(plan, row) for row in left).items():
-        if like := [run for run in finished if _is_like(run, kind)]:
-            seconds += count * _seconds(kind, like, patches)
+    seconds, known = 0.0, 0
+    basis: dict[int, EarlierRun] = {}
+    for factors, count in Counter(_factors(plan, row) for row in left).items():
+        if like := [run for run in earlier if _is_like(run, factors)]:
+            seconds += count * _seconds(factors, like, patches)
             known += count
             basis |= {id(run): run for run in like}
     if known:
         yield f"cost: at most {seconds / 3600:.3g} GPU hours for {known} rows, a CPU counts as one"
-        yield from _told(list(basis.values()), data)
+        yield from _basis_lines(list(basis.values()), data)
     if known < len(left):
         yield f"cost: unknown for {len(left) - known} rows, no earlier run is like them"
 
 
-def _told(basis: Sequence[dict], data: Path | None) -> Iterator[str]:
-    named = {run["system"].get("gpu") or run["system"].get("cpu") or "?" for run in basis}
-    machines = ", ".join(sorted(named))
-    patches = [run["patches"] for run in basis]
+def _basis_lines(basis: Sequence[EarlierRun], data: Path | None) -> Iterator[str]:
+    machines = ", ".join(sorted({run.machine for run in basis}))
+    patches = [run.patches for run in basis]
     span = " to ".join(f"{n:,}" for n in dict.fromkeys((min(patches), max(patches))))
     scale = f"scaled to {data}" if data else "as there; --data FILE.h5 scales"
     yield f"  start, all epochs, inference: by {len(basis)} runs of this network on {machines}"
     yield f"  {span} training patches an epoch ({scale})"
 
 
-def _finished(folder: Path) -> Iterator[dict]:
-    """Results of all finished runs under `folder`, with the GPU that their experiment named.
-
-    patches: of an epoch of training.
-    """
-    # Named levels: "**" would not follow a link to a run on another file system.
-    for path in (*folder.glob(f"*/{result.NAME}"), *folder.glob(f"*/*/{result.NAME}")):
+def _earlier_runs(folder: Path) -> Iterator[EarlierRun]:
+    """All finished runs under `folder` that say how long an epoch took on what."""
+    for run in finished_runs(folder):
         try:
-            found = result.read_result(path)
-            described = rows.read(path.parent)
-        except InputError:
-            continue  # a damaged result is told by the commands that need it
-        patches = _patches(path.parent)
-        if patches and found.keys() >= {"training", "experiment", "system"}:
+            result = run.read_result()
+            described = rows.read(run)
+            patches = run.read_history()[0].patches
+        except (InputError, IndexError):
+            continue  # the commands that need this run report what is damaged
+        training, system = result.training, result.system
+        if training and training.seconds_per_epoch and system and patches:
             parameters = described["parameters"] if described else {}
-            yield found | {"gpu": parameters.get("gpu"), "patches": patches}
+            yield EarlierRun(result, training, system, str(parameters.get("gpu") or ""), patches)
 
 
-def _patches(run: Path) -> int | None:
-    """Training patches of an epoch, by the first line of its history; None if it is not told."""
-    try:
-        with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-            first = next(csv.DictReader(file))
-        return round(float(first["patches_per_second"]) * float(first["train_seconds"])) or None
-    except (OSError, StopIteration, KeyError, TypeError, ValueError):
-        return None
-
-
-def _kind(plan: Plan, row: Row) -> Kind:
-    settings = plan.config(row)
-    return Kind(
+def _factors(plan: Plan, row: Row) -> CostFactors:
+    config = plan.config(row)
+    return CostFactors(
         str(row.parameters.get("gpu", "")).lower(),
-        settings.model.filters,
-        settings.training.precision,
-        settings.training.epochs,
-        settings.data,
+        config.model.filters,
+        config.training.precision,
+        config.training.epochs,
+        config.data,
     )
 
 
-def _is_like(run: dict, kind: Kind) -> bool:
-    experiment = run["experiment"]
-    gpus = f"{run['gpu'] or ''} {run['system'].get('gpu') or ''}".lower()
+def _is_like(run: EarlierRun, factors: CostFactors) -> bool:
+    experiment = run.result.experiment
     return (
-        kind.gpu in gpus
-        and experiment.get("model", {}).get("filters") == kind.filters
-        and kind.precision in ("auto", experiment.get("precision"))
+        factors.gpu in f"{run.gpu} {run.system.gpu or ''}".lower()
+        and experiment.get("model", {}).get("filters") == factors.filters
+        and factors.precision in ("auto", experiment.get("precision"))
     )
 
 
-def _seconds(kind: Kind, like: Sequence[dict], patches: store.PatchStore | None) -> float:
+def _seconds(
+    factors: CostFactors, like: Sequence[EarlierRun], patches: store.PatchStore | None
+) -> float:
     """GPU seconds of such a row if all its epochs run."""
-    if patches:
-        wanted = patches.split(kind.data.split, kind.data.split_seed, kind.data.split_by)
+    data = factors.data
+    split = patches.split(data.split, data.split_seed, data.split_by) if patches else None
     times = []
     for run in like:
-        training, inference = run["training"], run.get("inference", {})
-        epoch = training["seconds_per_epoch"]
-        if patches:
-            epoch *= len(wanted.training) / run["patches"]
-        besides = training.get("staging_seconds", 0.0) + training.get("tracing_seconds", 0.0)
-        # All of it, reading the scenes as well.
-        besides += inference.get("scenes", 0) * inference.get("seconds_per_scene_all", 0.0)
-        besides += inference.get("tracing_seconds", 0.0)
-        times.append((besides + kind.epochs * epoch) * max(run["system"].get("gpus") or 1, 1))
+        epoch = run.training.seconds_per_epoch or 0.0
+        if split:
+            epoch *= len(split.training) / run.patches
+        seconds = _seconds_besides(run) + factors.epochs * epoch
+        times.append(seconds * max(run.system.gpus, 1))
     return statistics.median(times)
+
+
+def _seconds_besides(run: EarlierRun) -> float:
+    """What the run needed besides its epochs: start and inference with reading the scenes."""
+    seconds = (run.training.staging_seconds or 0.0) + (run.training.tracing_seconds or 0.0)
+    if inference := run.result.inference:
+        seconds += inference.scenes * (inference.seconds_per_scene_all or 0.0)
+        seconds += inference.tracing_seconds or 0.0
+    return seconds

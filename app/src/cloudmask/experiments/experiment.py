@@ -17,32 +17,51 @@ from cloudmask.experiments.grid import combinations
 SHIPPED = Path(cloudmask.__file__).parent / "configs" / "experiments"
 DEFAULT = "paper"
 # Where a row runs and which repetition it is; not settings of the configuration.
-PLACES = ("gpu", "site", "repeat")
+ROW_KEYS = ("gpu", "site", "repeat")
 
 
-class _File(Section):
+class ExperimentFile(Section):
     """The keys of an experiment file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    base: str | None = None
-    repeats: Annotated[int, Field(gt=0, le=100_000)] = 1
-    parameters: dict[str, Any] = Field({})
-    when: dict[str, dict[str, Any]] = Field({})
-    include: list[dict[str, Any]] = Field([])
-    exclude: list[dict[str, Any]] = Field([])
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="the folder under runs/; default: the file's name",
+    )
+    base: str | None = Field(
+        None,
+        description="a configuration that rows change, relative to this file; default: the "
+        "defaults, which are the paper's",
+    )
+    repeats: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        1, description="each row so many times, as parameter repeat"
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="section.key of the configuration, gpu, site: a value, a list, or a range"
+    )
+    when: dict[str, dict[str, Any]] = Field(
+        {}, description="parameter: conditions; where they do not hold, the row does not have it"
+    )
+    include: list[dict[str, Any]] = Field(
+        [],
+        description="further rows; what an entry leaves out comes from parameters with one value",
+    )
+    exclude: list[dict[str, Any]] = Field(
+        [], description="rows that match all keys of an entry are left out"
+    )
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A checked experiment: `rows` are the parameters of each, in the order of the file.
 
-    base: the configuration's sections that rows change. labels: parameters of foreign files that
-    are no settings here. titles: by what name a parameter stands in the run directory's name, if
-    not by its own. numbered: whether that name begins with the row's number.
+    source: where it comes from, for messages. base: the configuration's sections that rows change.
+    labels: parameters of foreign files that are no settings here. titles: by what name a parameter
+    stands in the run directory's name, if not by its own. numbered: whether that name begins with
+    the row's number.
     """
 
     name: str
-    place: str
+    source: str
     base: dict
     rows: list[dict]
     labels: tuple[str, ...] = ()
@@ -82,26 +101,26 @@ def find(name_or_path: Path | str) -> Path:
     raise InputError(f"{path}: no such file; expected an experiment file, or one of: {known}")
 
 
-def configuration(name: str, base: dict, row: Mapping, labels, place: str) -> Config:
+def configuration(name: str, base: dict, row: Mapping, labels, source: str) -> Config:
     """The complete configuration of a row."""
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in row.items():
-        if key in PLACES or key in labels:
+        if key in ROW_KEYS or key in labels:
             continue
         *sections, last = key.split(".")
         branch = tree
         for section in sections:
             branch = branch.setdefault(section, {})
             if not isinstance(branch, dict):
-                raise InputError(f"{place}: {key}: '{section}' is a value, not a section")
+                raise InputError(f"{source}: {key}: '{section}' is a value, not a section")
         branch[last] = value
     tree["name"] = name
-    return make_config(tree, place)
+    return make_config(tree, source)
 
 
 def settings() -> dict[str, Any]:
     """All dotted keys of the configuration with their defaults."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in Config().model_dump().items():
         if isinstance(value, dict):
             flat |= {f"{key}.{name}": item for name, item in value.items()}
@@ -112,32 +131,24 @@ def settings() -> dict[str, Any]:
 
 def _own(path: Path, tree: dict) -> Experiment:
     try:
-        file = _File.model_validate({"name": path.stem} | tree)
+        file = ExperimentFile.model_validate({"name": path.stem} | tree)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = ", ".join(_File.model_fields)
+            known = ", ".join(ExperimentFile.model_fields)
             raise InputError(f"{path}: {key}: no such key; known here: {known}") from None
         raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from None
-    base = {}
+    base: dict[str, Any] = {}
     if file.base is not None:
         base = read_yaml(path.parent / file.base)
         make_config(base, str(path.parent / file.base))
     parameters = dict(file.parameters)
     if "repeat" not in parameters and file.repeats > 1:
         parameters["repeat"] = f"1..{file.repeats}"
-    known = settings()
-    for where, keys in (
-        ("parameters", parameters),
-        ("when", [*file.when, *(key for entry in file.when.values() for key in entry)]),
-        ("include", [key for entry in file.include for key in entry]),
-        ("exclude", [key for entry in file.exclude for key in entry]),
-    ):
-        for key in keys:
-            _check_key(f"{path}: {where}", key, known)
+    _check_keys(path, file)
     resolved = make_config(base, str(path)).model_dump()
-    current = {key: _at(resolved, key) for key in known}
+    current = {key: _at(resolved, key) for key in settings()}
     try:
         rows = combinations(parameters, file.when, file.include, file.exclude, current)
     except InputError as error:
@@ -147,14 +158,28 @@ def _own(path: Path, tree: dict) -> Experiment:
     return Experiment(file.name, str(path), base, rows)
 
 
-def _check_key(place: str, key: str, known: Mapping) -> None:
-    if key in PLACES or (key in known and key != "name"):
+def _check_keys(path: Path, file: ExperimentFile) -> None:
+    """Raise InputError if a parameter that the file names is none."""
+    known = settings()
+    named: dict[str, list[str]] = {
+        "parameters": list(file.parameters),
+        "when": [*file.when, *(key for entry in file.when.values() for key in entry)],
+        "include": [key for entry in file.include for key in entry],
+        "exclude": [key for entry in file.exclude for key in entry],
+    }
+    for where, keys in named.items():
+        for key in keys:
+            _check_key(f"{path}: {where}", key, known)
+
+
+def _check_key(where: str, key: str, known: Mapping) -> None:
+    if key in ROW_KEYS or (key in known and key != "name"):
         return
     same = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
     near = same or difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(
-        f"{place}: {key}: no such parameter; {hint}known: {', '.join([*PLACES, *known])}"
+        f"{where}: {key}: no such parameter; {hint}known: {', '.join([*ROW_KEYS, *known])}"
     )
 
 

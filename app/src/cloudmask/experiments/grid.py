@@ -35,11 +35,12 @@ def values(given, key: str) -> list:
         raise InputError(f"{key}: holds sections; expected values under keys such as {key}.name")
     if isinstance(given, str):
         if match := _STEPS.fullmatch(given):
-            return _steps(*match.groups(), place=f"{key}: {given}")
+            first, last, step = match.groups()
+            return _steps(first, last, step, f"{key}: {given}")
         if match := _RANGE.fullmatch(given):
             first, last, count = match.groups()
             if count is None:
-                return _steps(first, last, "1", place=f"{key}: {given}")
+                return _steps(first, last, "1", f"{key}: {given}")
             return _ratios(float(first), float(last), int(count), f"{key}: {given}")
     return [given]
 
@@ -68,14 +69,14 @@ def combinations(
         rows += _product({key: more[key] for key in [*lists, *more] if key in more})
     conditions = {key: _expanded(entry) for key, entry in when.items()}
     unwanted = [_expanded(entry) for entry in exclude]
-    unique = {}
+    unique: dict[str, dict] = {}
     for row in rows:
         kept = {
             key: value
             for key, value in row.items()
-            if key not in conditions or _matches(settings | row, conditions[key])
+            if key not in conditions or _matches({**settings, **row}, conditions[key])
         }
-        if not any(_matches(settings | kept, entry) for entry in unwanted):
+        if not any(_matches({**settings, **kept}, entry) for entry in unwanted):
             unique.setdefault(identity(kept), kept)
     return list(unique.values())
 
@@ -104,21 +105,21 @@ def _matches(row: Mapping, entry: Mapping[str, list]) -> bool:
     return all(row.get(key) in accepted for key, accepted in entry.items())
 
 
-def _steps(first: str, last: str, step: str, place: str) -> list:
+def _steps(first: str, last: str, step: str, given: str) -> list:
     # Decimal: ten steps of 0.1 make 1.
     start, stop, width = Decimal(first), Decimal(last), Decimal(step)
     if not width or (stop - start) * width < 0:
-        raise InputError(f"{place} holds nothing; expected start, stop and step that lead there")
+        raise InputError(f"{given} holds nothing; expected start, stop and step that lead there")
     count = int((stop - start) / width) + 1
     if count > LARGEST:
-        raise InputError(f"{place} holds {count} values; expected at most {LARGEST}")
+        raise InputError(f"{given} holds {count} values; expected at most {LARGEST}")
     whole = all(re.fullmatch(r"[-+]?\d+", text) for text in (first, step))
     return [(int if whole else float)(start + number * width) for number in range(count)]
 
 
-def _ratios(first: float, last: float, count: int, place: str) -> list[float]:
+def _ratios(first: float, last: float, count: int, given: str) -> list[float]:
     if first <= 0 or last <= 0 or not 2 <= count <= LARGEST:
-        raise InputError(f"{place}: expected bounds above 0 and at least 2 values")
+        raise InputError(f"{given}: expected bounds above 0 and at least 2 values")
     ratio = (last / first) ** (1 / (count - 1))
     # Six digits: 0.001, not 0.0010000000000000002.
     return [float(f"{first * ratio**number:.6g}") for number in range(count)]

@@ -1,9 +1,10 @@
-"""What a job is given, looked at before GPU time is lost: overlay, row of the plan, free space."""
+"""A job's preflight: overlay, row of the plan and free space, before GPU time is lost."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.experiments.experiment import load_experiment
@@ -11,7 +12,7 @@ from cloudmask.hardware.preflight import Report
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.extract import UPPER
-from cloudmask.record import result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import disk
 
 # Of the published network; it grows with the square of model.filters.
@@ -43,17 +44,17 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
         return
     size = sum(content.size for content in found.files)
     report.add("overlay", f"{image}: {len(found.files)} files, {size / 1e9:.2f} GB")
-    for place in local:
-        if not place.is_dir():
-            report.add("local", f"{place}: no such directory")
+    for directory in local:
+        if not directory.is_dir():
+            report.add("local", f"{directory}: no such directory")
             continue
-        kind, free = disk.file_system(place), disk.free_space(place)
+        kind, free = disk.file_system(directory), disk.free_space(directory)
         note = "" if free > size else ", too little; another task may have the files there already"
         if kind in disk.NETWORK:
             note = ", no node's own: passed over"
         elif kind in disk.MEMORY:
             note += ", of the job's memory"
-        report.add("local", f"{place}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
+        report.add("local", f"{directory}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
     if not local:
         report.add("local", "no node-local directory: data is read from the shared file system")
 
@@ -75,13 +76,16 @@ def check_row(report: Report, name: str, index: int, runs: Path) -> None:
         f"{index} of {len(planned.rows)} of {planned.name}: at most {training.epochs} epochs, "
         f"global batch {training.batch_size}, learning rate {training.learning_rate:g}",
     )
-    run = planned.run(row)
+    _check_run(report, planned.run(row), config)
+
+
+def _check_run(report: Report, run: RunDirectory, config: Config) -> None:
     state = "new"
-    if result.finished(run):
+    if run.finished:
         state = "finished already"
-    elif list((run / "checkpoints").glob("[0-9]*.npz")):
-        state = "goes on from its last checkpoint"
-    existing = next(place for place in (run, *run.absolute().parents) if place.exists())
+    elif run.checkpoint_files():
+        state = "continues from its last checkpoint"
+    existing = next(path for path in (run.path, *run.path.absolute().parents) if path.exists())
     free = disk.free_space(existing)
     report.add("run", f"{run}: {state}; {free / 1e9:.2f} GB free")
     parameters = PARAMETERS * (config.model.filters / FILTERS) ** 2

@@ -1,7 +1,7 @@
 """The plan: rows with their numbers and run directories, frozen when they are first submitted.
 
-`runs/NAME/plan.json` holds it. A row keeps number, parameters and directory for ever; what the file
-asks for later gets new numbers at the end; what it asks for no more stays, marked as dropped.
+`runs/NAME/plan.json` holds it. A row keeps number, parameters and directory forever; what the file
+asks for later gets new numbers at the end; what it no longer asks for stays, marked as dropped.
 """
 
 import json
@@ -15,6 +15,7 @@ from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
 from cloudmask.experiments.experiment import Experiment, configuration
 from cloudmask.experiments.grid import identity
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, lock
 
 NAME = "plan.json"
@@ -37,7 +38,7 @@ class Row:
 class Plan:
     """All rows of an experiment whose runs lie in `folder`.
 
-    base and labels: as in Experiment. dropped: numbers that the file asks for no more.
+    base and labels: as in Experiment. dropped: numbers that the file no longer asks for.
     """
 
     name: str
@@ -48,21 +49,21 @@ class Plan:
     dropped: frozenset[int] = frozenset()
 
     def row(self, index: int) -> Row:
-        """The row of that number; raises InputError that tells which there are."""
+        """The row of that number; raises InputError that names which there are."""
         if not 1 <= index <= len(self.rows):
             raise InputError(
                 f"--index {index}: no such row in {self.name}; expected 1 to {len(self.rows)}"
             )
         return self.rows[index - 1]
 
-    def run(self, row: Row) -> Path:
+    def run(self, row: Row) -> RunDirectory:
         """Its run directory."""
-        return self.folder / row.directory
+        return RunDirectory(self.folder / row.directory)
 
     def config(self, row: Row) -> Config:
         """Its complete configuration."""
-        place = f"{self.folder / NAME}: row {row.index}"
-        return configuration(self.name, self.base, row.parameters, self.labels, place)
+        source = f"{self.folder / NAME}: row {row.index}"
+        return configuration(self.name, self.base, row.parameters, self.labels, source)
 
     @property
     def varied(self) -> list[str]:
@@ -99,7 +100,7 @@ def preview(experiment: Experiment, runs: Path = RUNS) -> Plan:
     )
     if earlier.base != experiment.base:
         raise InputError(
-            f"{experiment.place}: the base configuration is another than when {folder / NAME} was "
+            f"{experiment.source}: the base configuration is another than when {folder / NAME} was "
             "frozen; expected the same, or a new name for the experiment"
         )
     known = {identity(row.parameters): row for row in earlier.rows}
@@ -159,7 +160,7 @@ def ranges(indices: Sequence[int]) -> str:
 
 def parse_ranges(text: str) -> list[int]:
     """The numbers of 1-3,7; raises InputError."""
-    found = []
+    found: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or int(match[2] or match[1]) < int(match[1]):

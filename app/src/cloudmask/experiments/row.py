@@ -1,6 +1,6 @@
 """One row of a plan, executed in this process, and what it leaves beside the run's own files.
 
-`row.json` tells which row of which experiment it is, `source.tar.gz` holds the program where no
+`row.json` names which row of which experiment it is, `source.tar.gz` holds the program where no
 commit tells what it was, and `failure.json` why the last attempt failed.
 """
 
@@ -15,13 +15,9 @@ from pathlib import Path
 import cloudmask
 from cloudmask.errors import InputError, Interrupted
 from cloudmask.experiments.plan import Plan, Row
-from cloudmask.record import provenance, result
+from cloudmask.record import provenance
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, lock
-
-NAME = "row.json"
-SOURCE = "source.tar.gz"
-FAILURE = "failure.json"
-LOCK = ".lock"  # that cloudmask.train.run holds
 
 
 def execute(
@@ -35,37 +31,37 @@ def execute(
     from cloudmask.train.run import train
 
     run = plan.run(row)
-    if result.finished(run):
+    if run.finished:
         return None
     config = plan.config(row)
     with _recorded(run):
         worker, _ = rank()
         # Of several workers only the first: it removes what looks unfinished, also of the others.
         if not worker:
-            if not run.exists():
+            if not run.path.exists():
                 # First, since it is what makes a folder with files in it a run.
-                run.mkdir(parents=True)
-                files.write_text(run / "config.yaml", config.to_yaml())
+                run.path.mkdir(parents=True)
+                files.write_text(run.config, config.to_yaml())
             _describe(plan, row, run)
-        return train(config, data, run, scenes, command)
+        return train(config, data, run.path, scenes, command)
 
 
-def read(run: Path) -> dict | None:
-    """What `row.json` tells: experiment, index, parameters; None for a run of no experiment."""
+def read(run: RunDirectory) -> dict | None:
+    """What `row.json` holds: experiment, index, parameters; None for a run of no experiment."""
     try:
-        return json.loads((run / NAME).read_text(encoding="utf-8"))
+        return json.loads(run.row.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        raise InputError(f"{run / NAME}: damaged; expected the row of an experiment") from None
+        raise InputError(f"{run.row}: damaged; expected the row of an experiment") from None
 
 
-def _describe(plan: Plan, row: Row, run: Path) -> None:
+def _describe(plan: Plan, row: Row, run: RunDirectory) -> None:
     described = {"experiment": plan.name, "index": row.index, "parameters": row.parameters}
-    files.write_text(run / NAME, json.dumps(described, indent=2) + "\n")
+    files.write_text(run.row, json.dumps(described, indent=2) + "\n")
     git = provenance.git()
-    if (git["dirty"] or git["commit"] is None) and not (run / SOURCE).exists():
-        with files.replacing(run / SOURCE) as temporary, tarfile.open(temporary, "w:gz") as archive:
+    if (git["dirty"] or git["commit"] is None) and not run.source.exists():
+        with files.replacing(run.source) as temporary, tarfile.open(temporary, "w:gz") as archive:
             archive.dereference = True  # in a checkout the configurations are behind a link
             archive.add(Path(cloudmask.__file__).parent, "cloudmask", filter=_program)
 
@@ -77,24 +73,24 @@ def _program(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 @contextlib.contextmanager
-def _recorded(run: Path) -> Iterator[None]:
+def _recorded(run: RunDirectory) -> Iterator[None]:
     """Write why the block failed; a second process in a run that is in use leaves no trace."""
-    if not lock.held(run / LOCK):
-        (run / FAILURE).unlink(missing_ok=True)
+    if not lock.held(run.lock):
+        run.failure.unlink(missing_ok=True)
     try:
         yield
     except Interrupted:
         raise
     except BaseException as error:
-        if not lock.held(run / LOCK) and not result.finished(run):
+        if not lock.held(run.lock) and not run.finished:
             # A row that cannot even begin has no run yet; its reason still belongs there.
-            run.mkdir(parents=True, exist_ok=True)
+            run.path.mkdir(parents=True, exist_ok=True)
             reason = str(error).strip() or type(error).__name__
-            told = {
+            failure = {
                 "reason": " ".join(reason.split()),
                 "kind": type(error).__name__,
                 "host": platform.node(),
                 "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             }
-            files.write_text(run / FAILURE, json.dumps(told, indent=2) + "\n")
+            files.write_text(run.failure, json.dumps(failure, indent=2) + "\n")
         raise

@@ -1,10 +1,9 @@
 """How far each row is, from files alone.
 
-planned: never submitted. queued: submitted, not begun. running. cut off: saved, can be continued.
-finished. failed: with the reason. lost: its process or its executor died without a word.
+planned: never submitted. queued: submitted, not begun. running. interrupted: its state is saved.
+finished. failed: with the reason. lost: its process or its executor died and left no reason.
 """
 
-import csv
 import json
 import os
 import time
@@ -13,52 +12,53 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudmask.errors import InputError
 from cloudmask.experiments import submissions, table
 from cloudmask.experiments.plan import Plan, Row
-from cloudmask.experiments.row import FAILURE, LOCK
-from cloudmask.record import result
+from cloudmask.experiments.submissions import SubmittedRows
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import lock
 
-STATES = ("planned", "queued", "running", "cut off", "finished", "failed", "lost")
-TO_RERUN = ("cut off", "failed", "lost")
+STATES = ("planned", "queued", "running", "interrupted", "finished", "failed", "lost")
+TO_RERUN = ("interrupted", "failed", "lost")
 UNFINISHED = ("planned", "queued", *TO_RERUN)
 
 
 @dataclass(frozen=True)
-class State:
-    """Of one row: a word of STATES, and what there is to say about it."""
+class RowState:
+    """Of one row: a name of STATES, and details of it."""
 
     row: Row
-    word: str
+    name: str
     detail: str = ""
 
 
-def states(plan: Plan) -> list[State]:
+def states(plan: Plan) -> list[RowState]:
     """The state of every row; a few system calls each."""
     submitted = submissions.last(plan)
     living = {s: submissions.alive(plan, s) for s in set(submitted.values())}
     found = []
     for row in plan.rows:
         submission = submitted.get(row.index)
-        waiting = submission.at if submission and living[submission] else None
+        waiting = submission if submission and living[submission] else None
         found.append(_state(plan, row, submission, waiting))
     return found
 
 
-def summary(found: Sequence[State]) -> str:
+def summary(found: Sequence[RowState]) -> str:
     """Counts in one line."""
-    counts = Counter(state.word for state in found)
-    parts = [f"{counts[word]} {word}" for word in STATES if counts[word]]
+    counts = Counter(state.name for state in found)
+    parts = [f"{counts[name]} {name}" for name in STATES if counts[name]]
     return f"{len(found)} rows: {', '.join(parts)}"
 
 
-def lines(plan: Plan, found: Sequence[State]) -> Iterator[str]:
+def lines(plan: Plan, found: Sequence[RowState]) -> Iterator[str]:
     """A table of all rows and the counts."""
     varied = plan.varied
     rows = [
         [
             str(state.row.index),
-            state.word,
+            state.name,
             *(table.show(state.row.parameters.get(key)) for key in varied),
             state.detail + (" (dropped)" if state.row.index in plan.dropped else ""),
         ]
@@ -68,10 +68,10 @@ def lines(plan: Plan, found: Sequence[State]) -> Iterator[str]:
     yield summary(found)
 
 
-def screen(plan: Plan, found: Sequence[State], height: int) -> list[str]:
+def screen(plan: Plan, found: Sequence[RowState], height: int) -> list[str]:
     """What of the table fits into so many lines: where it is too long, the rows that tell most."""
     for left_out in ((), ("planned", "finished"), ("planned", "finished", "queued")):
-        shown = [state for state in found if state.word not in left_out]
+        shown = [state for state in found if state.name not in left_out]
         if len(shown) <= height - 2:
             break
     kept = shown[: max(height - 3, 0)] if len(shown) > height - 2 else shown
@@ -81,66 +81,64 @@ def screen(plan: Plan, found: Sequence[State], height: int) -> list[str]:
 
 
 def _state(
-    plan: Plan, row: Row, submission: submissions.Submission | None, waiting: float | None
-) -> State:
-    """`waiting`: when it was submitted, if its executor can still start it."""
+    plan: Plan, row: Row, submission: SubmittedRows | None, waiting: SubmittedRows | None
+) -> RowState:
+    """`waiting`: the submission, if its executor can still start the row."""
     run = plan.run(row)
     try:
-        with os.scandir(run) as entries:
+        with os.scandir(run.path) as entries:
             names = {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
-        if waiting is not None:
-            return State(row, "queued", f"{submission.site} job {submission.job}")
-        return (
-            State(row, "lost", "its executor died before it began")
-            if submission
-            else State(row, "planned")
-        )
-    if result.NAME in names:
-        return State(row, "finished")
-    if LOCK in names and lock.held(run / LOCK):
-        return State(row, "running", _progress(plan, row, run, names))
-    sign = FAILURE if FAILURE in names else LOCK if LOCK in names else "mlperf.log"
+        if waiting:
+            return RowState(row, "queued", f"{waiting.site} job {waiting.job}")
+        if submission:
+            return RowState(row, "lost", "its executor died before it began")
+        return RowState(row, "planned")
+    if run.result.name in names:
+        return RowState(row, "finished")
+    if run.lock.name in names and lock.held(run.lock):
+        return RowState(row, "running", _progress(plan, row, run, names))
+    # The last thing that the row has left tells how it ended.
+    sign = next((s for s in (run.failure, run.lock, run.log) if s.name in names), None)
     try:
-        seen = (run / (sign if sign in names else "")).stat().st_mtime
+        seen = sign.stat().st_mtime if sign else 0.0
     except FileNotFoundError:
         seen = 0.0
-    if waiting is not None and waiting > seen:
-        return State(row, "queued", f"{submission.site} job {submission.job}, again")
-    if sign == FAILURE:
-        return State(row, "failed", _reason(run / FAILURE))
-    if sign == LOCK:
-        return State(row, "lost", f"last sign of life {_clock(seen)}{_epoch(run, names)}")
-    if sign not in names:
-        return State(row, "lost", "died while starting")
-    return State(row, "cut off", f"can be continued{_epoch(run, names)}")
+    if waiting and waiting.at > seen:
+        return RowState(row, "queued", f"{waiting.site} job {waiting.job}, again")
+    if sign == run.failure:
+        return RowState(row, "failed", _reason(run.failure))
+    if sign == run.lock:
+        return RowState(row, "lost", f"last sign of life {_clock(seen)}{_epoch(run, names)}")
+    if sign is None:
+        return RowState(row, "lost", "died while starting")
+    return RowState(row, "interrupted", f"can be continued{_epoch(run, names)}")
 
 
-def _progress(plan: Plan, row: Row, run: Path, names: set[str]) -> str:
+def _progress(plan: Plan, row: Row, run: RunDirectory, names: set[str]) -> str:
     epochs = plan.config(row).training.epochs
     done, seconds = _history(run, names)
     if not done:
         return f"epoch 1 of {epochs}"
-    written = (run / "history.csv").stat().st_mtime
+    written = run.history.stat().st_mtime
     ends = written + (epochs - done) * seconds / done
     return f"epoch {min(done + 1, epochs)} of {epochs}, ends by {_clock(max(ends, time.time()))}"
 
 
-def _epoch(run: Path, names: set[str]) -> str:
+def _epoch(run: RunDirectory, names: set[str]) -> str:
     done, _ = _history(run, names)
     return f", {done} epochs done" if done else ""
 
 
-def _history(run: Path, names: set[str]) -> tuple[int, float]:
+def _history(run: RunDirectory, names: set[str]) -> tuple[int, float]:
     """Epochs done and the seconds they took."""
-    if "history.csv" not in names:
+    if run.history.name not in names:
         return 0, 0.0
     try:
-        with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return len(rows), sum(float(row["seconds"]) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError):
+        epochs = run.read_history()
+    except InputError:
         return 0, 0.0
+    return len(epochs), sum(epoch.seconds for epoch in epochs)
 
 
 def _reason(path: Path) -> str:

@@ -12,7 +12,7 @@ NAME = "submitted.jsonl"
 
 
 @dataclass(frozen=True)
-class Submission:
+class SubmittedRows:
     """One hand-over: `at` in seconds since 1970, `job` as the scheduler names it.
 
     lock: name of the lock file that an executor without a scheduler holds while it works.
@@ -34,20 +34,20 @@ def record(plan: Plan, site: str, job: str, rows: Sequence[int], held: str | Non
         file.write(json.dumps(line) + "\n")
 
 
-def last(plan: Plan) -> dict[int, Submission]:
+def last(plan: Plan) -> dict[int, SubmittedRows]:
     """The newest submission of each row."""
     path = plan.folder / NAME
-    found = {}
+    found: dict[int, SubmittedRows] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
-                submission = Submission(**json.loads(line))
+                submission = SubmittedRows(**json.loads(line))
             except (ValueError, TypeError):
                 continue  # half a line of an executor that was killed
             found |= dict.fromkeys(parse_ranges(submission.rows), submission)
     return found
 
 
-def alive(plan: Plan, submission: Submission) -> bool:
-    """Whether the rows may still be started: a scheduler's queue lies outside what files tell."""
+def alive(plan: Plan, submission: SubmittedRows) -> bool:
+    """Whether the rows may still be started: files do not show a scheduler's queue."""
     return submission.lock is None or lock.held(plan.folder / submission.lock)

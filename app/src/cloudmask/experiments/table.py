@@ -12,7 +12,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     heads = ["row", *short, "run directory"]
     rows = []
     for row in plan.rows:
-        mark = "  (dropped: the file asks for it no more)" if row.index in plan.dropped else ""
+        mark = "  (dropped: the file no longer asks for it)" if row.index in plan.dropped else ""
         cells = [show(row.parameters.get(key)) for key in varied]
         rows.append([str(row.index), *cells, f"{plan.run(row)}{mark}"])
     yield from align(heads, rows)

@@ -40,7 +40,7 @@ def describe(folder: Path) -> Path:
             "rocrate is not installed; expected pip install 'cloudmask[fair]'"
         ) from None
     planned = plan.load(folder)
-    runs = [planned.run(row) for row in planned.rows] if planned else [folder]
+    runs = [planned.run(row).path for row in planned.rows] if planned else [folder]
     finished = [run for run in runs if result.finished(run)]
     if not finished:
         expected = "an experiment with a finished run" if planned else "a finished run"

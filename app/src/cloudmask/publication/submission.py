@@ -117,7 +117,7 @@ def _runs(folders: Sequence[Path]) -> list[Path]:
     found = []
     for folder in folders:
         planned = plan.load(folder) if folder.is_dir() else None
-        found += [planned.run(row) for row in planned.rows] if planned else [folder]
+        found += [planned.run(row).path for row in planned.rows] if planned else [folder]
     return found
 
 

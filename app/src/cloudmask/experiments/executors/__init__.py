@@ -1,41 +1,13 @@
-"""Who starts rows: this machine, Slurm, LSF, or hosts reached by ssh; all leave the same files."""
+"""Who starts rows: this machine, Slurm, LSF, or hosts reached by ssh; all leave the same files.
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+Adding one is adding a module with a subclass of `executor.Executor`, and a line here.
+"""
 
-from cloudmask.errors import EXIT_INTERRUPTED
+from cloudmask.experiments.executors.executor import Executor
+from cloudmask.experiments.executors.local import Local
+from cloudmask.experiments.executors.lsf import Lsf
+from cloudmask.experiments.executors.slurm import Slurm
+from cloudmask.experiments.executors.ssh import Ssh
 
-
-@dataclass(frozen=True)
-class Work:
-    """What every row gets: patch store and scenes as the executing machine sees them."""
-
-    data: str | None
-    scenes: tuple[str, ...] = ()
-
-    def arguments(self) -> list[str]:
-        """Of `cloudmask-grid run`."""
-        scenes = ["--scenes", *self.scenes] if self.scenes else []
-        return ["--data", str(self.data), *scenes]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a row gets from a batch system: GPUs of each node, and nodes."""
-
-    gpus: int = 1
-    nodes: int = 1
-
-
-def shown(command: Sequence[str | Path]) -> str:
-    """A command line as a user would type it."""
-    return shlex.join(map(str, command))
-
-
-def word(code: int) -> str:
-    """An exit code of cloudmask-grid run in words."""
-    if code == 0:
-        return "finished"
-    return "cut off, can be continued" if code == EXIT_INTERRUPTED else f"failed (exit code {code})"
+# By the name that a site file gives as `executor:`.
+EXECUTORS: dict[str, type[Executor]] = {"local": Local, "slurm": Slurm, "lsf": Lsf, "ssh": Ssh}

@@ -1,22 +1,25 @@
 """Rows on this machine, several at once, each on a GPU of its own."""
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.experiments.executors import Work, word
+from cloudmask.experiments.executors.executor import Executor, Launch, outcome
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+logger = logging.getLogger(__name__)
 
 
 def devices() -> list[str]:
@@ -31,59 +34,82 @@ def devices() -> list[str]:
     return list(gpus.uuids)
 
 
-@dataclass(frozen=True)
-class Local:
-    """This machine; `jobs` rows at once, None: one on each GPU."""
+class Local(Executor):
+    """This machine."""
 
-    work: Work
-    jobs: int | None = None
+    site_model = None
+    attended = True
 
-    def check(self, rows: Sequence[Row]) -> None:
-        """Raise InputError if rows cannot be run here."""
-        if not self.work.data:
+    def launches(self, plan: Plan, rows: Sequence[Row]) -> list[Launch]:
+        """One command for each row; raises InputError if there is no patch store."""
+        inputs = self.request.inputs
+        if not inputs.data:
             raise InputError("--data FILE.h5: expected for rows on this machine (or --site)")
-        if not Path(self.work.data).exists():
-            raise InputError(f"--data {self.work.data}: no such file; expected a patch store")
+        if not Path(inputs.data).exists():
+            raise InputError(f"--data {inputs.data}: no such file; expected a patch store")
+        program = (sys.executable, "-m", "cloudmask.commands.grid", "run", str(plan.folder))
+        return [
+            Launch((row,), (*program, "--index", str(row.index), *inputs.arguments()))
+            for row in rows
+        ]
 
-    def command(self, plan: Plan, row: Row) -> list[str]:
-        """The command line of one row."""
-        program = [sys.executable, "-m", "cloudmask.commands.grid", "run", str(plan.folder)]
-        return [*program, "--index", str(row.index), *self.work.arguments()]
+    def start(self, plan: Plan, launches: Sequence[Launch], stop: StopRequest) -> dict[int, int]:
+        """Run the rows, each on a GPU of its own.
 
-    def execute(self, plan: Plan, rows: Sequence[Row], stop: StopRequest) -> dict[int, int]:
-        """Run the rows; returns their exit codes.
-
-        Once a stop is requested the running rows save their state and no other is started.
-        Should this process be killed, its rows are told to save by the kernel.
+        Should this process be killed, the kernel sends its rows the signal to save.
         """
         cards = devices()
-        count = self.jobs or len(cards) or 1
+        count = self.request.jobs or len(cards) or 1
         free = [cards[i % len(cards)] if cards else None for i in range(count)]
         logs = plan.folder / "logs"
         logs.mkdir(exist_ok=True)
-        waiting = list(rows)
-        running: dict[int, tuple[subprocess.Popen, str | None]] = {}
-        codes: dict[int, int] = {}
-        told = False
-        while running or (waiting and not stop.requested):
-            while waiting and free and not stop.requested:
-                row, card = waiting.pop(0), free.pop(0)
-                log = logs / f"{row.index:04d}.log"
-                running[row.index] = (_start(self.command(plan, row), card, log), card)
-                print(f"row {row.index}: started{f' on {card}' if card else ''}", flush=True)
-            if stop.requested and not told:
-                told = True
-                for process, _ in running.values():
-                    process.send_signal(signal.SIGTERM)
-            for index, (process, card) in list(running.items()):
-                code = process.poll()
-                if code is not None:
-                    del running[index]
-                    free.append(card)
-                    codes[index] = code
-                    print(f"row {index}: {word(code)}", flush=True)
+        rows = _Processes(list(launches), free, logs)
+        while rows.running or (rows.waiting and not stop.requested):
+            if stop.requested:
+                rows.stop()
+            else:
+                rows.start()
+            rows.collect()
             time.sleep(POLL_SECONDS)
-        return codes
+        return rows.codes
+
+
+@dataclass
+class _Processes:
+    """Rows that wait, run and have ended; `free` are the GPUs that no row has, None for a CPU."""
+
+    waiting: list[Launch]
+    free: list[str | None]
+    logs: Path
+    running: dict[int, tuple[subprocess.Popen, str | None]] = field(default_factory=dict)
+    codes: dict[int, int] = field(default_factory=dict)
+    stopping: bool = False
+
+    def start(self) -> None:
+        """Start rows as long as a GPU is free."""
+        while self.waiting and self.free:
+            launch, card = self.waiting.pop(0), self.free.pop(0)
+            (row,) = launch.rows
+            log = self.logs / f"{row.index:04d}.log"
+            self.running[row.index] = (_start(launch.command, card, log), card)
+            logger.info(f"row {row.index}: started{f' on {card}' if card else ''}")
+
+    def stop(self) -> None:
+        """Send the running rows, once, the signal to save."""
+        if not self.stopping:
+            for process, _ in self.running.values():
+                process.send_signal(signal.SIGTERM)
+        self.stopping = True
+
+    def collect(self) -> None:
+        """Take the exit codes of the rows that have ended."""
+        for index, (process, card) in list(self.running.items()):
+            code = process.poll()
+            if code is not None:
+                del self.running[index]
+                self.free.append(card)
+                self.codes[index] = code
+                logger.info(f"row {index}: {outcome(code)}")
 
 
 def _start(command: Sequence[str], card: str | None, log: Path) -> subprocess.Popen:
