@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measure import Figure, arguments, forget, interleaved, median, write
 
-from cloudmask.patches.prepare import Options, prepare
+from cloudmask.patches.prepare import PrepareOptions, prepare
 from cloudmask.scenes.finding import find_scenes
 
 BLOCK = 4 << 20
@@ -19,7 +19,7 @@ def main() -> None:
     out = options.data / "first_pass.h5"
     cores = len(os.sched_getaffinity(0))
     ways = {
-        "prepare": lambda: prepare(scenes, out, Options(), workers=cores),
+        "prepare": lambda: prepare(scenes, out, PrepareOptions(), workers=cores),
         "copy": lambda: copy(scenes, out, cores),
     }
 
@@ -28,7 +28,7 @@ def main() -> None:
         forget(*scenes)
 
     clear()
-    prepare(scenes, out, Options(), workers=cores)
+    prepare(scenes, out, PrepareOptions(), workers=cores)
     written = out.stat().st_size
     read = sum(path.stat().st_size for path in scenes)
     seconds = interleaved(ways, options.rounds, clear)

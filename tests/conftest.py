@@ -55,11 +55,11 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store_path(scenes, tmp_path_factory):
     """Patch store of the training scenes: 24 patches."""
-    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.patches.prepare import PrepareOptions, prepare
     from cloudmask.scenes.finding import find_scenes
 
     path = tmp_path_factory.mktemp("store") / "patches.h5"
-    prepare(find_scenes([scenes / "training"]), path, Options(), workers=2)
+    prepare(find_scenes([scenes / "training"]), path, PrepareOptions(), workers=2)
     return path
 
 

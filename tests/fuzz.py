@@ -27,7 +27,7 @@ SECONDS = 60  # for one case
 def originals(folder: Path) -> dict[str, Path]:
     """One small intact file of each kind."""
     from cloudmask.config.settings import Config
-    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.patches.prepare import PrepareOptions, prepare
     from cloudmask.record import result
     from cloudmask.scenes import synthetic
     from cloudmask.train.checkpoint import Checkpoints
@@ -35,7 +35,7 @@ def originals(folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True)
     scene = folder / "S3A_scene.hdf"
     synthetic.write_scene(scene, synthetic.make_scene("training", 0, (256, 256), seed=1))
-    prepare([scene], folder / "store.h5", Options(), workers=1)
+    prepare([scene], folder / "store.h5", PrepareOptions(), workers=1)
     (folder / "config.yaml").write_text(Config().to_yaml())
     result.write_result(folder, {"status": "success", "training": {"loss": 0.5}, "inference": {}})
     arrays = [np.arange(60.0).reshape(3, 20), np.float32(1)]

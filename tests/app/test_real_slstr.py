@@ -168,6 +168,6 @@ def test_product_that_never_had_a_bayesian_mask(product, tmp_path):
     (copy / "flags_in.nc").write_bytes((product / "flags_in.nc").read_bytes())
     with h5py.File(copy / "flags_in.nc", "r+") as file:
         file["bayes_in"][...] = 255
-    with pytest.raises(SceneError, match=r"flags_in\.nc: 'bayes_in' .*--truth summary"):
+    with pytest.raises(SceneError, match=r"flags_in\.nc: 'bayes_in' .*--labels summary"):
         safe.read(copy)
     assert np.mean(safe.read(copy, "summary").mask > 0) == pytest.approx(0.1635, abs=1e-4)

@@ -160,11 +160,11 @@ def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[0], folder)
     (folder / "result.json").unlink()
-    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.patches.prepare import PrepareOptions, prepare
     from cloudmask.scenes.finding import find_scenes
 
     other = tmp_path / "other.h5"
-    prepare(find_scenes([scenes / "training"])[:5], other, Options(), workers=1)
+    prepare(find_scenes([scenes / "training"])[:5], other, PrepareOptions(), workers=1)
     changed = [other if a == arguments[1] else a for a in arguments]
     done = run("cloudmask-train", [*changed, folder], tmp_path / "log")
     assert done.wait() == 2

@@ -118,7 +118,7 @@ def test_flags_become_the_mask(product):
 def test_product_without_bayesian_mask_says_what_to_do(product, bayes):
     write_flags(product, bayes_in=bayes)
     said = message(scenes.read_scene, product)
-    assert "flags_in.nc" in said and "--truth summary" in said
+    assert "flags_in.nc" in said and "--labels summary" in said
     assert scenes.read_scene(product, labels="summary").valid.all()
 
 

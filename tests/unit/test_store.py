@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from cloudmask.errors import InputError, SceneError
 from cloudmask.patches.extraction import to_half
 from cloudmask.patches.geometry import crop_patches
-from cloudmask.patches.prepare import Options, prepare
+from cloudmask.patches.prepare import PrepareOptions, prepare
 from cloudmask.patches.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
@@ -49,7 +49,7 @@ def test_how_a_scene_is_stored_changes_nothing(paths, tmp_path):
             copy.create_dataset(name, data=data[...].astype(wider), compression="gzip")
     stores = []
     for path in (paths[0], other):
-        prepare([path], tmp_path / "p.h5", Options(), workers=1)
+        prepare([path], tmp_path / "p.h5", PrepareOptions(), workers=1)
         stores.append(PatchStore(tmp_path / "p.h5"))
     one, two = stores
     np.testing.assert_array_equal(one.patches, two.patches)
@@ -82,7 +82,7 @@ def test_values_are_rounded_to_the_nearest_half():
 
 
 def test_statistics_are_those_of_valid_pixels(paths, tmp_path):
-    prepare(paths, tmp_path / "p.h5", Options("float32"), workers=2)
+    prepare(paths, tmp_path / "p.h5", PrepareOptions("float32"), workers=2)
     store = PatchStore(tmp_path / "p.h5")
     values = store.patches[store.labels < INVALID].astype(np.float64)
     expected = [values.min(0), values.max(0), values.mean(0), values.std(0)]
@@ -113,7 +113,7 @@ def test_split_by_patch(store_path):
 
 
 def test_number_of_workers_changes_nothing(paths, store_path, tmp_path):
-    prepare(paths, tmp_path / "p.h5", Options(), workers=1)
+    prepare(paths, tmp_path / "p.h5", PrepareOptions(), workers=1)
     one, two = PatchStore(store_path), PatchStore(tmp_path / "p.h5")
     np.testing.assert_array_equal(one.patches, two.patches)
     np.testing.assert_array_equal(one.scenes, two.scenes)
@@ -124,7 +124,7 @@ def test_a_bad_scene_stops_before_anything_is_written(paths, tmp_path):
     bad = tmp_path / "S3A_bad.hdf"
     bad.write_bytes(paths[0].read_bytes()[:-1000])
     with pytest.raises(SceneError, match=r"S3A_bad.hdf"):
-        prepare([*paths, bad], tmp_path / "p.h5", Options(), workers=2)
+        prepare([*paths, bad], tmp_path / "p.h5", PrepareOptions(), workers=2)
     assert [path.name for path in tmp_path.iterdir()] == ["S3A_bad.hdf"]
 
 
@@ -137,7 +137,7 @@ def test_bad_scenes_are_left_out_and_listed(paths, tmp_path):
     with h5py.File(empty, "r+") as file:
         file["bts"][..., 1] = np.nan
     summary = prepare(
-        [empty, *paths, truncated], tmp_path / "p.h5", Options(), workers=2, skip_bad=True
+        [empty, *paths, truncated], tmp_path / "p.h5", PrepareOptions(), workers=2, skip_bad=True
     )
     assert summary.scenes == 6
     assert sorted(line.split(":")[0] for line in summary.bad) == [str(empty), str(truncated)]
@@ -155,7 +155,7 @@ def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch
         with h5py.File(bad, "r+") as file:
             file["bts"][..., 1] = np.nan
         with pytest.raises(SceneError, match="S8 holds no measurement"):
-            prepare([*paths, bad], out, Options(), workers=1)
+            prepare([*paths, bad], out, PrepareOptions(), workers=1)
         assert not out.exists()
         journal = tmp_path / ".p.h5.journal"
         assert len(journal.read_text().splitlines()) == 7
@@ -170,7 +170,7 @@ def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch
         plan["scenes"][-1][2] = bad.stat().st_mtime_ns
         lines = journal.read_text().split("\n")
         journal.write_text("\n".join([json.dumps(plan), *lines[1:]]))
-        assert prepare([*paths, bad], out, Options(), workers=1).resumed == 6
+        assert prepare([*paths, bad], out, PrepareOptions(), workers=1).resumed == 6
     finally:
         bad.unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
@@ -179,11 +179,11 @@ def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch
 
 def test_other_options_start_afresh(paths, tmp_path):
     out = tmp_path / "p.h5"
-    prepare(paths, out, Options(), workers=2)
+    prepare(paths, out, PrepareOptions(), workers=2)
     journal = tmp_path / ".p.h5.journal"
     journal.write_text('{"options": {}, "scenes": []}\n')
     shutil.copy(out, tmp_path / ".p.h5.partial")
-    assert prepare(paths, out, Options("float32"), workers=2).resumed == 0
+    assert prepare(paths, out, PrepareOptions("float32"), workers=2).resumed == 0
     assert PatchStore(out).patches.dtype == np.float32
 
 
@@ -191,14 +191,14 @@ def test_a_damaged_partial_store_is_begun_anew(paths, tmp_path):
     out = tmp_path / "p.h5"
     (tmp_path / ".p.h5.partial").write_bytes(b"damaged")
     (tmp_path / ".p.h5.journal").write_text("damaged")
-    assert prepare(paths, out, Options(), workers=2).resumed == 0
+    assert prepare(paths, out, PrepareOptions(), workers=2).resumed == 0
     assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
 
 
 def test_a_scene_is_never_overwritten(paths):
     before = paths[0].read_bytes()
     with pytest.raises(InputError, match="is one of the scenes"):
-        prepare(paths, paths[0], Options(), workers=1)
+        prepare(paths, paths[0], PrepareOptions(), workers=1)
     assert paths[0].read_bytes() == before
 
 
@@ -209,14 +209,14 @@ def test_scenes_without_any_measurement_are_refused(paths, tmp_path):
         file["bts"][:, :250, 1] = np.nan
         file["bts"][:, 250:, 2] = np.nan
     with pytest.raises(InputError, match="no pixel of any scene holds a measurement"):
-        prepare([scene], tmp_path / "p.h5", Options(), workers=1)
+        prepare([scene], tmp_path / "p.h5", PrepareOptions(), workers=1)
 
 
 def test_too_little_space_is_told_beforehand(paths, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"needs 0.03 GB, 0.00 GB are free"):
-        prepare(paths, tmp_path / "p.h5", Options(), workers=1)
+        prepare(paths, tmp_path / "p.h5", PrepareOptions(), workers=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -246,7 +246,7 @@ def test_damaged_stores_are_named(store_path, tmp_path, damage):
 
 
 def test_one_scene_cannot_be_split(paths, tmp_path):
-    prepare(paths[:1], tmp_path / "p.h5", Options(), workers=1)
+    prepare(paths[:1], tmp_path / "p.h5", PrepareOptions(), workers=1)
     with pytest.raises(InputError, match=r"1 scene\(s\) cannot be split .*split_by: patch"):
         PatchStore(tmp_path / "p.h5").split(0.8, 42)
     assert PatchStore(tmp_path / "p.h5").split(0.75, 42, "patch").training_scenes == 1

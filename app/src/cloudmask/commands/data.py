@@ -12,7 +12,7 @@ examples:
   cloudmask-data --out data --dry-run           what there is, what is missing, is there space
   cloudmask-data --out data --endpoint http://mirror:9000 --bucket slstr --prefix ds1/
 
-Cut off, the same command continues where it was, also within a scene. A scene appears under its
+Interrupted, the same command continues where it was, also within a scene. A scene appears under its
 name when it is complete and its checksum is right. Exit code 75: the server is away, try later.
 """
 

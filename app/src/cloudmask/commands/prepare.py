@@ -11,11 +11,11 @@ from cloudmask.system import signals
 EPILOG = """\
 examples:
   cloudmask-prepare --scenes data/training --out patches.h5
-  cloudmask-prepare --scenes S3A_SL_1_RBT_....SEN3 --out patches.h5 --truth summary
+  cloudmask-prepare --scenes S3A_SL_1_RBT_....SEN3 --out patches.h5 --labels summary
 
 Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 product folders
-(*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. Cut off, the same command
-continues; the file appears under its name only when it is complete.
+(*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. After an interruption the
+same command continues; the file appears under its name only when it is complete.
 """
 
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="cloudmask-prepare",
-        description="Cut scenes into normalised patches and write them into one patch store.",
+        description="Cut scenes into normalized patches and write them into one patch store.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "--dtype", choices=("float16", "float32"), default="float16", help="default: float16"
     )
     parser.add_argument(
+        "--labels",
         "--truth",
         choices=("bayes", "summary"),
         default="bayes",
@@ -67,7 +68,7 @@ def main() -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from cloudmask.patches.prepare import Options, prepare
+    from cloudmask.patches.prepare import PrepareOptions, prepare
     from cloudmask.scenes.finding import find_scenes
 
     with signals.interrupted_by(
@@ -75,7 +76,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     ):
         scenes = find_scenes(arguments.scenes, part="training")
         print(f"{len(scenes)} scenes found")
-        options = Options(arguments.dtype, arguments.truth, arguments.nan)
+        options = PrepareOptions(arguments.dtype, arguments.labels, arguments.nan)
         summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)
     for note in summary.notes:
         print(note)
@@ -83,8 +84,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
         print(f"{summary.resumed} scenes were done by an earlier attempt")
     print(
         f"{arguments.out}: {summary.patches} patches of {summary.scenes} scenes, "
-        f"{summary.bytes / 1e9:.2f} GB, {summary.cloud_share:.1%} cloud, "
-        f"{summary.invalid_share:.2%} without measurement"
+        f"{summary.bytes / 1e9:.2f} GB, {summary.cloud_fraction:.1%} cloud, "
+        f"{summary.invalid_fraction:.2%} without measurement"
     )
     if summary.bad:
         print(f"left out {len(summary.bad)} scenes:")

@@ -13,7 +13,7 @@ examples:
   cloudmask-synth --out data --train 970 --test 100                 as many as the published set
 
 Files go to DIR/training and DIR/inference and have the published layout (refs, bts, bayes,
-summary), plus `truth`, the true cloud field that the two masks only approximate. The same seed
+summary), plus `truth`, the cloud truth that the two masks only approximate. The same seed
 gives the same scenes, whatever the number of workers. Files of the same name are replaced.
 """
 
@@ -83,6 +83,6 @@ def _synth(arguments: argparse.Namespace) -> None:
     height, width = arguments.size
     print(
         f"{arguments.out}: {arguments.train} training and {arguments.test} inference scenes of "
-        f"{height} x {width} pixels, {cloud:.1%} cloud; the mask agrees with the true field on "
+        f"{height} x {width} pixels, {cloud:.1%} cloud; the mask agrees with the cloud truth on "
         f"{agreement:.1%}"
     )

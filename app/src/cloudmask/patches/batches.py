@@ -65,7 +65,7 @@ class Buffers:
 
 
 class Batches:
-    """Batches of some rows of a store, one worker's share of each.
+    """Batches of some rows of a store, one worker's shard of each.
 
     Every worker draws the same order, so that the global batches do not depend on their number, and
     reads only its part of each. With a `seed` every epoch has another order, a permutation of all
@@ -95,11 +95,11 @@ class Batches:
         self._rows = rows
         self._batch_size = batch_size
         self._seed = seed
-        share = batch_size // workers
-        self._share = slice(worker * share, (worker + 1) * share)
-        self.shape = (share, *store.patches.shape[1:])
+        shard = batch_size // workers
+        self._shard = slice(worker * shard, (worker + 1) * shard)
+        self.shape = (shard, *store.patches.shape[1:])
         self._buffers = [
-            Buffers((share, *a.shape[1:]), a.dtype) for a in (store.patches, store.labels)
+            Buffers((shard, *a.shape[1:]), a.dtype) for a in (store.patches, store.labels)
         ]
         self.samples = len(rows)
         self.steps = -(-len(rows) // batch_size)
@@ -110,7 +110,7 @@ class Batches:
     ) -> Iterator[Any]:
         """Batches of one epoch from `first_step` on.
 
-        Yields patches (share, 256, 256, 9) in the store's type and labels (share, 256, 256) uint8,
+        Yields patches (shard, 256, 256, 9) in the store's type and labels (shard, 256, 256) uint8,
         or what `deliver` makes of them ahead of time, such as tensors on their device.
         """
         ready: queue.SimpleQueue = queue.SimpleQueue()
@@ -133,9 +133,9 @@ class Batches:
         thread.start()
         try:
             for _ in range(first_step, self.steps):
-                asked = time.perf_counter()
+                began = time.perf_counter()
                 batch = ready.get()
-                self.wait_seconds += time.perf_counter() - asked
+                self.wait_seconds += time.perf_counter() - began
                 if isinstance(batch, BaseException):
                     raise batch
                 room.release()
@@ -156,7 +156,7 @@ class Batches:
         filling = self._batch_size - len(rows)
         if filling:
             rows = np.concatenate([rows, np.repeat(rows[-1:], filling)])
-        mine = rows[self._share]
+        mine = rows[self._shard]
         self._store.check()
         patches, labels = (buffers.take() for buffers in self._buffers)
 
@@ -167,7 +167,7 @@ class Batches:
 
         ends = np.linspace(0, len(mine), GATHERERS + 1).astype(int)
         list(pool.map(take, map(slice, ends, ends[1:])))
-        real = self._batch_size - filling - self._share.start
+        real = self._batch_size - filling - self._shard.start
         if real < len(mine):
             labels[max(real, 0) :] = INVALID
         return patches, labels

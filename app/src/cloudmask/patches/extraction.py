@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloudmask.patches.geometry import PATCH, crop_patches, patch_places
+from cloudmask.patches.geometry import PATCH, crop_patches, patch_origins
 from cloudmask.patches.store import CHANNELS, INVALID
 from cloudmask.scenes.raw import RawScene
 from cloudmask.scenes.scene import normalize
@@ -36,19 +36,19 @@ def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
 
     fill: pixels without a measurement count as valid, with the value 0.
     """
-    places = patch_places(*raw.mask.shape)
-    patches = np.empty((len(places), PATCH, PATCH, CHANNELS), dtype)
+    origins = patch_origins(*raw.mask.shape)
+    patches = np.empty((len(origins), PATCH, PATCH, CHANNELS), dtype)
     valid = np.empty(patches.shape[:3], bool)
     part = np.empty((PART, PATCH, CHANNELS), np.float32)
     cast = to_half if patches.dtype == np.float16 else np.copyto
     seen = ~raw.channels
     found, count = [], 0
-    for (top, left), patch, good in zip(places, patches, valid, strict=True):
+    for (top, left), patch, good in zip(origins, patches, valid, strict=True):
         columns = slice(left, left + PATCH)
         for first in range(0, PATCH, PART):
             rows = slice(first, first + PART)
-            place = slice(top + first, top + first + PART), columns
-            good[rows] = normalize(raw, place, part, seen)
+            area = slice(top + first, top + first + PART), columns
+            good[rows] = normalize(raw, area, part, seen)
             if fill:
                 good[rows] = True
             cast(patch[rows], part)

@@ -23,7 +23,7 @@ def crop_grid(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def patch_places(height: int, width: int) -> list[tuple[int, int]]:
+def patch_origins(height: int, width: int) -> list[tuple[int, int]]:
     """First row and column of each patch in the middle of a scene, row-major.
 
     The largest centred area whose sides are multiples of 256 is used: of a published scene 1024 x
@@ -39,8 +39,8 @@ def patch_places(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def crop_patches(a: np.ndarray) -> np.ndarray:
-    """The patches of `patch_places` in one array: (1200, 1500, C) to (20, 256, 256, C)."""
-    return np.stack([a[y : y + PATCH, x : x + PATCH] for y, x in patch_places(*a.shape[:2])])
+    """The patches of `patch_origins` in one array: (1200, 1500, C) to (20, 256, 256, C)."""
+    return np.stack([a[y : y + PATCH, x : x + PATCH] for y, x in patch_origins(*a.shape[:2])])
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:

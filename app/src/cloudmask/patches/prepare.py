@@ -1,130 +1,121 @@
 """Scenes to patch store: in parallel over scenes, resumable, complete or not there at all.
 
 The store is laid out first, under a temporary name, with room for every scene; processes then write
-their patches to their place. A journal beside it lists the scenes that are done, so that the same
+their patches to their rows. A journal beside it lists the scenes that are done, so that the same
 command continues after a kill. The last step adds the tables and renames the file.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 
 from cloudmask.errors import Fault, InputError, SceneError
 from cloudmask.patches import store
-from cloudmask.patches.extraction import convert, statistics
-from cloudmask.patches.geometry import PATCH, crop_grid
+from cloudmask.patches.extraction import convert
+from cloudmask.patches.geometry import crop_grid
+from cloudmask.patches.journal import Journal
+from cloudmask.patches.store_writer import (
+    PIXELS,
+    PrepareOptions,
+    SceneTask,
+    StoreWriter,
+    store_bytes,
+)
 from cloudmask.scenes.formats import format_of
 from cloudmask.scenes.scene import check_scene, normalize_scene
-from cloudmask.system.disk import NoRoom, require_space
-from cloudmask.system.files import whole_lines
+from cloudmask.system.disk import require_space
 from cloudmask.system.lock import exclusive
 from cloudmask.system.pool import open_pool
 from cloudmask.system.progress import track
 
-PIXELS = PATCH * PATCH
-BLOCK = 1 << 20  # bytes of a scene announced at once
+BLOCK = 1 << 20  # bytes of a scene that the system is asked to read ahead at once
 
 
 @dataclass(frozen=True)
-class Options:
-    """What decides the content of a store: type of the patches, truth, policy for fill pixels."""
-
-    dtype: str = "float16"
-    truth: str = "bayes"
-    nan: str = "ignore"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One scene and the rows of the store that its patches take."""
-
-    path: Path
-    height: int
-    width: int
-    first: int
-    count: int
-
-
-@dataclass
-class Summary:
+class PrepareSummary:
     """What `prepare` did. `bad` holds a line for each scene left out, `notes` what to log."""
 
     scenes: int
     patches: int
     resumed: int
-    cloud_share: float
-    invalid_share: float
+    cloud_fraction: float
+    invalid_fraction: float
     bad: list[str]
     notes: list[str]
     bytes: int
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """The scenes that can be used, with their rows, and a line for each that cannot."""
+
+    tasks: list[SceneTask]
+    bad: list[str]
+
+    @property
+    def rows(self) -> int:
+        return sum(task.count for task in self.tasks)
+
+
 def prepare(
-    scenes: Sequence[Path], out: Path, options: Options, workers: int, skip_bad: bool = False
-) -> Summary:
+    scenes: Sequence[Path],
+    out: Path,
+    options: PrepareOptions,
+    workers: int,
+    skip_bad: bool = False,
+) -> PrepareSummary:
     """Write the patches of `scenes` into the store `out`.
 
     Raises SceneError for the first scene that cannot be used, unless `skip_bad`; InputError if
     `out` is a folder or there is too little space; Fault if a worker process dies.
     """
+    _check_arguments(scenes, out, workers)
+    plan = _plan(scenes, options.labels, skip_bad)
+    with _unfinished(out, plan, options) as (writer, journal):
+        resumed = len(journal.records)
+        left = [task for task in plan.tasks if str(task.path) not in journal.records]
+        jobs = _Jobs(writer, options, workers, len(plan.tasks))
+        for task, record in jobs.run(left):
+            if isinstance(record, SceneError):
+                if not skip_bad:
+                    raise record
+                plan.bad.append(str(record))
+                continue
+            writer.sync()  # What the journal lists is on the disk, and the disk never idles.
+            journal.add(str(task.path), record)
+        kept = [task for task in plan.tasks if str(task.path) in journal.records]
+        if not kept:
+            raise InputError(f"no scene can be used; the first: {plan.bad[0]}")
+        records = [journal.records[str(task.path)] for task in kept]
+        if not _valid_pixels(kept, records):
+            raise InputError(f"{out}: no pixel of any scene holds a measurement in all channels")
+        writer.finish(kept, records, options)
+        writer.path.replace(out)
+    return _summarize(out, kept, records, resumed, plan.bad)
+
+
+def _check_arguments(scenes: Sequence[Path], out: Path, workers: int) -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"{out}: expected the name of a file in an existing folder")
     if any(out.resolve() == path.resolve() for path in scenes):
         raise InputError(f"{out}: is one of the scenes; expected another name for the patch store")
     if workers < 1:
         raise InputError(f"--workers {workers}: expected at least 1")
-    tasks, bad = _plan(scenes, options.truth, skip_bad)
-    rows = sum(task.count for task in tasks)
-    size = rows * PIXELS * (store.CHANNELS * np.dtype(options.dtype).itemsize + 1)
-    with _partial(out, tasks, options, size) as (partial, journal, done):
-        offsets = _offsets(partial)
-        left = [task for task in tasks if str(task.path) not in done]
-        resumed = len(done)
-        for task, record in _work(left, partial, offsets, options, workers, len(tasks), skip_bad):
-            if isinstance(record, SceneError):
-                bad.append(str(record))
-                continue
-            done[str(task.path)] = record
-            _sync(partial)  # what the journal lists is on the disk, and the disk never idles
-            journal.write(json.dumps({"scene": str(task.path), **record}) + "\n")
-            journal.flush()
-        kept = [task for task in tasks if str(task.path) in done]
-        if not kept:
-            raise InputError(f"no scene can be used; the first: {bad[0]}")
-        records = [done[str(task.path)] for task in kept]
-        valid = sum(t.count * PIXELS for t in kept) - sum(r["invalid_pixels"] for r in records)
-        if not valid:
-            raise InputError(f"{out}: no pixel of any scene holds a measurement in all channels")
-        _finish(partial, kept, records, options)
-        partial.replace(out)
-    patches = sum(task.count for task in kept)
-    return Summary(
-        scenes=len(kept),
-        patches=patches,
-        resumed=resumed,
-        cloud_share=sum(r["cloud_pixels"] for r in records) / valid,
-        invalid_share=sum(r["invalid_pixels"] for r in records) / (patches * PIXELS),
-        bad=bad,
-        notes=[f"{t.path.stem}: {note}" for t in kept for note in done[str(t.path)]["notes"]],
-        bytes=out.stat().st_size,
-    )
 
 
-def _plan(scenes: Sequence[Path], truth: str, skip_bad: bool) -> tuple[list[Task], list[str]]:
+def _plan(scenes: Sequence[Path], labels: str, skip_bad: bool) -> _Plan:
     """Check all headers before anything is written and give each scene its rows."""
-    tasks, bad, first = [], [], 0
+    plan = _Plan([], [])
     for path in scenes:
         try:
-            height, width = check_scene(path, truth)
+            height, width = check_scene(path, labels)
             try:
                 rows, columns = crop_grid(height, width)
             except ValueError as error:
@@ -132,144 +123,108 @@ def _plan(scenes: Sequence[Path], truth: str, skip_bad: bool) -> tuple[list[Task
         except SceneError as error:
             if not skip_bad:
                 raise
-            bad.append(str(error))
+            plan.bad.append(str(error))
             continue
-        tasks.append(Task(path, height, width, first, rows * columns))
-        first += rows * columns
-    if not tasks:
-        raise InputError(f"no scene can be used; the first: {bad[0]}" if bad else "no scenes given")
-    return tasks, bad
+        plan.tasks.append(SceneTask(path, height, width, plan.rows, rows * columns))
+    if not plan.tasks:
+        first = f"no scene can be used; the first: {plan.bad[0]}" if plan.bad else "no scenes given"
+        raise InputError(first)
+    return plan
 
 
 @contextlib.contextmanager
-def _partial(out: Path, tasks: list[Task], options: Options, size: int) -> Iterator[tuple]:
-    """The unfinished store of `out` and its journal, continued if both fit the plan."""
+def _unfinished(
+    out: Path, plan: _Plan, options: PrepareOptions
+) -> Iterator[tuple[StoreWriter, Journal]]:
+    """The unfinished store of `out` and its journal, continued if both fit the plan.
+
+    If the block fails before any scene is done, nothing of them stays.
+    """
     partial = out.with_name(f".{out.name}.partial")
-    path = out.with_name(f".{out.name}.journal")
-    plan = json.dumps({"options": asdict(options), "scenes": [_fingerprint(t) for t in tasks]})
-    with (
-        exclusive(out.with_name(f".{out.name}.lock"), str(out)),
-        path.open("a+", encoding="utf-8") as journal,
-    ):
-        done = _read_journal(path, plan) if _offsets(partial) else {}
-        if not done:
-            partial.unlink(missing_ok=True)
-            try:
-                require_space(out.parent, size, out)
-            except NoRoom:
-                path.unlink()
-                raise
-            _lay_out(partial, sum(task.count for task in tasks), options.dtype)
-            journal.truncate(0)
-            journal.write(plan + "\n")
-            journal.flush()
+    fingerprints = [_fingerprint(task) for task in plan.tasks]
+    with exclusive(out.with_name(f".{out.name}.lock"), str(out)):
+        journal = Journal(
+            out.with_name(f".{out.name}.journal"),
+            {"options": options.identity(), "scenes": fingerprints},
+        )
         try:
-            yield partial, journal, done
+            writer = StoreWriter.open(partial)
+            if writer is None or not journal.resume():
+                partial.unlink(missing_ok=True)
+                require_space(out.parent, store_bytes(plan.rows, options.dtype), out)
+                writer = StoreWriter.lay_out(partial, plan.rows, options.dtype)
+                journal.begin()
+            yield writer, journal
         except BaseException:
-            if not done:
-                partial.unlink()
-                path.unlink()
+            if not journal.records:
+                partial.unlink(missing_ok=True)
+                journal.remove()
             raise
-        path.unlink()
+        finally:
+            journal.close()
+        journal.remove()
 
 
-def _fingerprint(task: Task) -> list:
+def _fingerprint(task: SceneTask) -> list[Any]:
+    """What tells that a scene is the one of an earlier attempt."""
     status = task.path.stat()
     return [str(task.path), status.st_size, status.st_mtime_ns, task.first, task.count]
 
 
-def _read_journal(path: Path, plan: str) -> dict[str, dict]:
-    """Records by scene, if the journal is one of this plan."""
-    lines = whole_lines(path)
-    if not lines or lines[0] != plan:
-        return {}
-    records = [json.loads(line) for line in lines[1:]]
-    return {record.pop("scene"): record for record in records}
+@dataclass(frozen=True)
+class _Jobs:
+    """The conversion of scenes by `workers` processes; `total` scenes belong to the store."""
 
+    writer: StoreWriter
+    options: PrepareOptions
+    workers: int
+    total: int
 
-def _lay_out(path: Path, rows: int, dtype: str) -> None:
-    """Create the file with both big data sets contiguous, allocated and page-aligned."""
-    with h5py.File(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
-        for name, shape, kind in (
-            ("patches", (rows, PATCH, PATCH, store.CHANNELS), dtype),
-            ("labels", (rows, PATCH, PATCH), "uint8"),
-        ):
-            creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            creation.set_layout(h5py.h5d.CONTIGUOUS)
-            creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            h5py.h5d.create(
-                file.id,
-                name.encode(),
-                h5py.h5t.py_create(np.dtype(kind)),
-                h5py.h5s.create_simple(shape),
-                creation,
-            )
-
-
-def _offsets(path: Path) -> dict[str, int]:
-    """Where both big data sets begin in the file; {} if it is missing or damaged."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return {name: file[name].id.get_offset() for name in ("patches", "labels")}
-    except (OSError, KeyError):
-        return {}
-
-
-def _work(
-    tasks: list[Task],
-    partial: Path,
-    offsets: dict[str, int],
-    options: Options,
-    workers: int,
-    total: int,
-    skip_bad: bool,
-) -> Iterator[tuple[Task, dict | SceneError]]:
-    """Run the tasks in processes; yields each with its record, as they finish."""
-    count = max(1, min(workers, len(tasks)))
-    pool = open_pool(count)
-    try:
-        # Each worker lets the disk begin with the scene that will be its next.
-        following = [task.path for task in tasks[count:]] + [None] * count
-        jobs = {
-            pool.submit(_write_scene, task, after, partial, offsets, options): task
-            for task, after in zip(tasks, following, strict=False)
-        }
-        for job in track(as_completed(jobs), total, "prepare", total - len(tasks)):
-            try:
-                yield jobs[job], job.result()
-            except SceneError as error:
-                if not skip_bad:
-                    raise
-                yield jobs[job], error
-    except BrokenProcessPool:
-        raise Fault(
-            "a worker process died (out of memory?); the same command continues, "
-            "perhaps with fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def run(
+        self, tasks: Sequence[SceneTask]
+    ) -> Iterator[tuple[SceneTask, dict[str, Any] | SceneError]]:
+        """Convert the scenes; yields each with its record, or what is wrong with it, when done."""
+        count = max(1, min(self.workers, len(tasks)))
+        pool = open_pool(count)
+        try:
+            # Each worker lets the disk begin with the scene that will be its next.
+            following = [task.path for task in tasks[count:]] + [None] * count
+            jobs = {
+                pool.submit(_write_scene, task, after, self.writer, self.options): task
+                for task, after in zip(tasks, following, strict=False)
+            }
+            done = self.total - len(tasks)
+            for job in track(as_completed(jobs), self.total, "prepare", done):
+                try:
+                    yield jobs[job], job.result()
+                except SceneError as error:
+                    yield jobs[job], error
+        except BrokenProcessPool:
+            raise Fault(
+                "a worker process died (out of memory?); the same command continues, "
+                "perhaps with fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _write_scene(
-    task: Task, following: Path | None, partial: Path, offsets: dict[str, int], options: Options
-) -> dict:
+    task: SceneTask, following: Path | None, writer: StoreWriter, options: PrepareOptions
+) -> dict[str, Any]:
     """Cut one scene, write its rows and return its record for the journal."""
     for path in (task.path, following):
         if path:
-            _announce(path)
+            _read_ahead(path)
     reader = format_of(task.path).reader
     content, checksum = reader.load(task.path)
-    raw = reader.read(task.path, options.truth, content)
+    raw = reader.read(task.path, options.labels, content)
     if raw.mask.shape != (task.height, task.width):
         raise SceneError(f"{task.path}: changed while it was read")
     part = convert(raw, options.dtype, fill=options.nan == "fill")
     if options.nan == "error" or not part.seen.all():
-        normalize_scene(task.path, raw, options.nan)  # raises where the whole scene cannot be used
-    with partial.open("r+b") as file:
-        for name, block in (("patches", part.patches), ("labels", part.labels)):
-            file.seek(offsets[name] + task.first * block[0].nbytes)
-            file.write(block.data)
+        # This raises where the whole scene cannot be used.
+        normalize_scene(task.path, raw, options.nan)
+    writer.write(task.first, part)
     return {
         "sha256": checksum,
         "cloud_pixels": int(np.count_nonzero(part.labels == store.CLOUD)),
@@ -280,53 +235,41 @@ def _write_scene(
     }
 
 
-def _announce(path: Path) -> None:
-    """Let the system read a file ahead of time, all of it."""
-    with contextlib.suppress(OSError), path.open("rb") as file:  # a folder; whoever reads it tells
-        for first in range(0, os.fstat(file.fileno()).st_size, BLOCK):  # it limits each request
+def _read_ahead(path: Path) -> None:
+    """Let the system read all of a file ahead of time."""
+    # A product is a folder, which cannot be opened; whoever reads the scene reports other errors.
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        # The system limits the length of each request.
+        for first in range(0, os.fstat(file.fileno()).st_size, BLOCK):
             os.posix_fadvise(file.fileno(), first, BLOCK, os.POSIX_FADV_WILLNEED)
 
 
-def _finish(partial: Path, tasks: list[Task], records: list[dict], options: Options) -> None:
-    """Add the tables and attributes, and bring everything to the disk."""
-    table = np.array(
-        [
-            (
-                task.path.stem,
-                record["sha256"],
-                task.first,
-                task.count,
-                task.height,
-                task.width,
-                record["cloud_pixels"],
-                record["invalid_pixels"],
-                record["channels"],
-            )
+def _valid_pixels(tasks: Sequence[SceneTask], records: Sequence[dict[str, Any]]) -> int:
+    pixels = sum(task.count * PIXELS for task in tasks)
+    return pixels - sum(record["invalid_pixels"] for record in records)
+
+
+def _summarize(
+    out: Path,
+    tasks: Sequence[SceneTask],
+    records: Sequence[dict[str, Any]],
+    resumed: int,
+    bad: list[str],
+) -> PrepareSummary:
+    patches = sum(task.count for task in tasks)
+    cloud = sum(record["cloud_pixels"] for record in records)
+    invalid = sum(record["invalid_pixels"] for record in records)
+    return PrepareSummary(
+        scenes=len(tasks),
+        patches=patches,
+        resumed=resumed,
+        cloud_fraction=cloud / _valid_pixels(tasks, records),
+        invalid_fraction=invalid / (patches * PIXELS),
+        bad=bad,
+        notes=[
+            f"{task.path.stem}: {note}"
             for task, record in zip(tasks, records, strict=True)
+            for note in record["notes"]
         ],
-        dtype=store.SCENE_TABLE,
+        bytes=out.stat().st_size,
     )
-    identity = [
-        asdict(options),
-        *([t.path.stem, r["sha256"]] for t, r in zip(tasks, records, strict=True)),
-    ]
-    with h5py.File(partial, "r+") as file:
-        # Present already if an earlier attempt was cut off between here and the renaming.
-        for name, data in (
-            ("scenes", table),
-            ("statistics", statistics(record["sums"] for record in records)),
-        ):
-            if name in file:
-                del file[name]
-            file[name] = data
-        file.attrs["format"] = store.FORMAT
-        file.attrs["version"] = store.VERSION
-        file.attrs["truth"] = options.truth
-        file.attrs["nan"] = options.nan
-        file.attrs["checksum"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    _sync(partial)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

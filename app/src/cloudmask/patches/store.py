@@ -1,9 +1,9 @@
 """The patch store: one HDF5 file with contiguous data sets, read through a memory map.
 
 Data sets: `patches` (N, 256, 256, 9) float16 or float32, normalised; `labels` (N, 256, 256) uint8,
-bit 0 cloud, bit 1 not valid; `scenes`, a table that tells which rows came from which scene;
+bit 0 cloud, bit 1 not valid; `scenes`, a table of the rows that each scene has;
 `statistics` (4, 9) float64, per channel minimum, maximum, mean and standard deviation over valid
-pixels. Rows that no scene of the table claims (a scene found bad after its place was given) are
+pixels. Rows that no scene of the table claims (a scene found bad after its rows were assigned) are
 not read.
 """
 
@@ -24,7 +24,7 @@ CLOUD = 1  # bit of a label: the mask says cloud
 INVALID = 2  # bit of a label: no measurement, left out of loss and metrics
 STATISTICS = ("minimum", "maximum", "mean", "standard deviation")
 
-# Rounding to float16 moves a normalised value by at most half a unit in the last place: a relative
+# Rounding to float16 moves a normalized value by at most half a unit in the last place: a relative
 # 2**-11, or 2**-25 below the smallest normal number. That is 0.02 K at 320 K and 0.0001 of
 # reflectance.
 FLOAT16_RELATIVE_ERROR = 2.0**-11
@@ -77,7 +77,7 @@ class PatchStore:
     def check(self) -> None:
         """Raise Fault if the file has shrunk or vanished since it was opened.
 
-        Touching the memory map of such a file ends the process by SIGBUS, without a word.
+        Touching the memory map of such a file ends the process by SIGBUS, without a message.
         """
         try:
             size = os.fstat(self._open.fileno()).st_size
@@ -149,20 +149,20 @@ class PatchStore:
             [np.arange(row["first"], row["first"] + row["count"]) for row in table]
         ).astype(np.int64)
 
-    def split(self, share: float, seed: int, by: str = "scene") -> Split:
+    def split(self, fraction: float, seed: int, by: str = "scene") -> Split:
         """Split by scene as the published code does (scikit-learn's train_test_split), or by patch.
 
         The validation scenes (patches) are the first of a permutation by `seed`; the training ones,
-        `share` of all rounded down, follow. Raises InputError if one of both would be empty.
+        `fraction` of all rounded down, follow. Raises InputError if one of both would be empty.
         """
         everything = self.rows(np.arange(len(self.scenes)))
         units = self.scenes if by == "scene" else everything
         count = len(units)
-        training = int(share * count)
+        training = int(fraction * count)
         if not 0 < training < count:
             hint = " (or data.split_by: patch)" if by == "scene" else ""
             raise InputError(
-                f"{self.path}: {count} {by}(s) cannot be split {share:g} to {1 - share:.2g}; "
+                f"{self.path}: {count} {by}(s) cannot be split {fraction:g} to {1 - fraction:.2g}; "
                 f"expected at least one for training and one for validation{hint}"
             )
         order = np.random.RandomState(seed).permutation(count)
@@ -174,4 +174,4 @@ class PatchStore:
             rows = [np.sort(everything[part]) for part in parts]
             ends = self.scenes["first"] + self.scenes["count"]
             scenes = [len(set(np.searchsorted(ends, part, side="right"))) for part in rows]
-        return Split(*rows, *scenes)
+        return Split(rows[0], rows[1], scenes[0], scenes[1])

@@ -83,13 +83,13 @@ class Store:
             signature_version=UNSIGNED,
             connect_timeout=TIMEOUT,
             read_timeout=TIMEOUT,
-            retries={"total_max_attempts": 1},  # ours say what they do
+            retries={"total_max_attempts": 1},  # Our own retries report what they do.
             max_pool_connections=connections,
             s3={"addressing_style": "path"},
             response_checksum_validation="when_required",
         )
         try:
-            # The region is not used by other stores than Amazon's, but boto3 wants one.
+            # The region is not used by other stores than Amazon's, but boto3 requires one.
             self.client = boto3.session.Session().client(
                 "s3", endpoint_url=endpoint, region_name="us-east-1", config=config
             )
@@ -122,8 +122,8 @@ class Store:
 
     def _list(self) -> list[dict]:
         pages = self.client.get_paginator("list_objects_v2")
-        asked = pages.paginate(Bucket=self.bucket, Prefix=self.prefix)
-        return [entry for page in asked for entry in page.get("Contents", ())]
+        listing = pages.paginate(Bucket=self.bucket, Prefix=self.prefix)
+        return [entry for page in listing for entry in page.get("Contents", ())]
 
     def ask(self, call: Callable[[], T]) -> T:
         """Run a call of the client; its exceptions become Unavailable, InputError or Fault."""
@@ -199,8 +199,8 @@ def select(items: Sequence[Item], limit: int | None) -> list[Item]:
         return list(items)
     inference = [item for item in items if item.path.parts[0] == "inference"]
     training = [item for item in items if item.path.parts[0] == "training"]
-    share = min(len(inference), max(limit // 5, limit - len(training)) or min(1, limit - 1))
-    return training[: limit - share] + inference[:share]
+    tests = min(len(inference), max(limit // 5, limit - len(training)) or min(1, limit - 1))
+    return training[: limit - tests] + inference[:tests]
 
 
 def missing(items: Sequence[Item], out: Path) -> tuple[list[Item], int]:
@@ -287,7 +287,7 @@ def verify(path: Path, item: Item, part_size: Callable[[Item], int | None]) -> b
 
 def _md5(path: Path, size: int) -> list[bytes]:
     """MD5 of each `size` bytes of a file; one, of nothing, for an empty file."""
-    found = []
+    found: list[bytes] = []
     with path.open("rb") as file:
         while True:
             digest, left = hashlib.md5(usedforsecurity=False), size

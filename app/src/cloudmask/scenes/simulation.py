@@ -16,8 +16,8 @@ import numpy as np
 SIZE = (1200, 1500)  # pixels of a published scene
 PARTS = ("training", "inference")
 
-# Share of columns that the swath leaves unfilled, 3.7 % in the product that was measured. On each
-# side less than the 110 of 1500 columns that the published crop removes.
+# Fraction of columns that the swath leaves unfilled, 3.7 % in the product that was measured. It is
+# on each side less than the 110 of 1500 columns that the published crop removes.
 FILL = 0.037
 
 # How far off a hidden, regional prior of the Bayesian mask is, in units of evidence.
@@ -79,24 +79,35 @@ class _Layer:
     hidden: float  # how much of the evidence for cloud the Bayesian mask misses
 
 
-def _noise(rng, shape, slope, outer=400.0, inner=0.0, stretch=1.0, angle=0.0) -> np.ndarray:
-    """(H, W) float32 random field with a power-law spectrum, mean 0, standard deviation 1.
+@dataclass(frozen=True)
+class Spectrum:
+    """Power-law spectrum of a random field.
 
-    `slope` of the amplitude over the wave number: 1 is rough, 2 smooth. `outer`, `inner`: scales in
-    pixels beyond and below which there is no more structure. `stretch` draws it out along `angle`.
+    slope: of the amplitude over the wave number, 1 is rough, 2 smooth. outer, inner: scales in
+    pixels beyond and below which there is no more structure. stretch draws it out along `angle`.
     """
+
+    slope: float
+    outer: float = 400.0
+    inner: float = 0.0
+    stretch: float = 1.0
+    angle: float = 0.0
+
+
+def _noise(rng, shape, spectrum: Spectrum) -> np.ndarray:
+    """(H, W) float32 random field of a spectrum, mean 0, standard deviation 1."""
     height, width = shape
     ky = np.fft.fftfreq(height).astype(np.float32)[:, None]
     kx = np.fft.rfftfreq(width).astype(np.float32)[None]
-    along = np.cos(angle) * kx + np.sin(angle) * ky
-    across = np.cos(angle) * ky - np.sin(angle) * kx
-    k2 = (along * stretch) ** 2 + across**2
-    amplitude = (k2 + outer**-2.0) ** (-slope / 2)
-    if inner:
-        amplitude *= np.exp(-k2 * inner**2)
+    along = np.cos(spectrum.angle) * kx + np.sin(spectrum.angle) * ky
+    across = np.cos(spectrum.angle) * ky - np.sin(spectrum.angle) * kx
+    k2 = (along * spectrum.stretch) ** 2 + across**2
+    amplitude = (k2 + spectrum.outer**-2.0) ** (-spectrum.slope / 2)
+    if spectrum.inner:
+        amplitude *= np.exp(-k2 * spectrum.inner**2)
     amplitude[0, 0] = 0
-    spectrum = rng.standard_normal((*amplitude.shape, 2), np.float32).view(np.complex64)[..., 0]
-    field = np.fft.irfft2(spectrum * amplitude, shape).astype(np.float32)
+    waves = rng.standard_normal((*amplitude.shape, 2), np.float32).view(np.complex64)[..., 0]
+    field = np.fft.irfft2(waves * amplitude, shape).astype(np.float32)
     return field / field.std()
 
 
@@ -111,17 +122,17 @@ def _spectrum(values) -> np.ndarray:
 
 
 def _ground(rng, shape, day) -> _Ground:
-    height = _noise(rng, shape, 1.9, outer=700)
-    rough = _noise(rng, shape, 1.6, outer=60)
+    height = _noise(rng, shape, Spectrum(1.9, outer=700))
+    rough = _noise(rng, shape, Spectrum(1.6, outer=60))
     level = rng.uniform(-1.3, 1.3)
     lakes = (rough < -1.9) & (height > level)
     land = (height + 0.12 * rough > level) & ~lakes
     elevation = 0.6 * np.maximum(height - level, 0) * land  # about kilometres
 
     climate = rng.uniform(262, 301)
-    sea = np.maximum(climate + 1.8 * _noise(rng, shape, 1.9, outer=500, inner=2), 271.4)
+    sea = np.maximum(climate + 1.8 * _noise(rng, shape, Spectrum(1.9, outer=500, inner=2)), 271.4)
     soil = climate + (rng.uniform(0, 10) if day else rng.uniform(-6, 0))
-    green = _ramp(_noise(rng, shape, 1.5, outer=300) + rng.uniform(-1.4, 1.2), -1, 1)
+    green = _ramp(_noise(rng, shape, Spectrum(1.5, outer=300)) + rng.uniform(-1.4, 1.2), -1, 1)
     # Dry ground is hotter by day and colder by night; 6.5 K per kilometre is the standard lapse.
     dry = (1 - green) * (6 if day else -2)
     warm = soil + dry + 0.6 * rough - 6.5 * elevation
@@ -139,15 +150,15 @@ def _ground(rng, shape, day) -> _Ground:
     if day and rng.random() < 0.5:
         column = np.arange(shape[1], dtype=np.float32)[None] / shape[1]
         centre, width = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.15)
-        waves = 1 + 0.25 * _noise(rng, shape, 1.2, outer=80)
+        waves = 1 + 0.25 * _noise(rng, shape, Spectrum(1.2, outer=80))
         glint = rng.uniform(0.2, 0.5) * np.exp(-(((column - centre) / width) ** 2)) * waves * ~land
         refs += glint * _spectrum((1, 1, 1, 0.02, 1, 0.9))
     return _Ground(refs, temperature, glint.astype(np.float32), snow, land, lakes)
 
 
 def _cumulus(rng, shape, ground) -> _Layer:
-    region = _noise(rng, shape, 1.8, outer=300)
-    cells = _noise(rng, shape, 1.5, outer=30, inner=1.0)
+    region = _noise(rng, shape, Spectrum(1.8, outer=300))
+    cells = _noise(rng, shape, Spectrum(1.5, outer=30, inner=1.0))
     x = cells + 0.9 * region - rng.uniform(0.4, 1.4)
     tau = 6 * np.maximum(x, 0) ** 0.6
     top = ground.temperature - rng.uniform(6, 14) - 4 * np.maximum(x, 0)
@@ -155,9 +166,11 @@ def _cumulus(rng, shape, ground) -> _Layer:
 
 
 def _stratus(rng, shape, ground) -> _Layer:
-    region = _noise(rng, shape, 2.0, outer=350) + 0.15 * _noise(rng, shape, 1.2, outer=60)
+    region = _noise(rng, shape, Spectrum(2.0, outer=350)) + 0.15 * _noise(
+        rng, shape, Spectrum(1.2, outer=60)
+    )
     # Closed cells of stratocumulus, some eight kilometres wide.
-    cells = _noise(rng, shape, 1.0, outer=10, inner=1.3)
+    cells = _noise(rng, shape, Spectrum(1.0, outer=10, inner=1.3))
     x = region - rng.uniform(-0.3, 0.9)
     tau = _ramp(x, 0, 0.15) * (7 + 9 * _ramp(x, 0, 1)) * np.exp(0.45 * cells)
     # Below an inversion the top follows the large scale and hardly the ground: as warm as the sea.
@@ -167,14 +180,14 @@ def _stratus(rng, shape, ground) -> _Layer:
 
 
 def _cirrus(rng, shape, ground) -> _Layer:
-    streaks = _noise(rng, shape, 1.3, outer=250, stretch=5, angle=rng.uniform(0, np.pi))
+    streaks = _noise(rng, shape, Spectrum(1.3, outer=250, stretch=5, angle=rng.uniform(0, np.pi)))
     x = streaks - rng.uniform(-0.2, 0.9)
     tau = 2.0 * np.maximum(x, 0)
     return _Layer(tau, np.full(shape, rng.uniform(215, 240), np.float32), ice=True, hidden=0.4)
 
 
 def _deep(rng, shape, ground) -> _Layer:
-    x = _noise(rng, shape, 1.7, outer=200) - rng.uniform(0.2, 1.3)
+    x = _noise(rng, shape, Spectrum(1.7, outer=200)) - rng.uniform(0.2, 1.3)
     tau = 25 * np.maximum(x, 0) ** 1.2
     top = ground.temperature - 22 - 35 * _ramp(x, 0, 0.9)
     return _Layer(tau, np.maximum(top, 203), ice=True, hidden=0.0)
@@ -257,8 +270,8 @@ def _bayes(rng, ground, layers) -> np.ndarray:
     evidence -= sum(layer.hidden * layer.tau for layer in layers) / tau
     evidence += rng.uniform(0, 2.5) * ground.snow + rng.uniform(0, 2.5) * ground.lakes
     evidence += rng.uniform(0, 5) * ground.glint
-    evidence += PRIOR_ERROR * _noise(rng, shape, 1.5, outer=200)
-    evidence += 0.3 * _noise(rng, shape, 1.0, outer=20)
+    evidence += PRIOR_ERROR * _noise(rng, shape, Spectrum(1.5, outer=200))
+    evidence += 0.3 * _noise(rng, shape, Spectrum(1.0, outer=20))
     return SINGLE_LOW * (evidence > 0) + SINGLE_MODERATE * (evidence > 0.8)
 
 
@@ -267,8 +280,8 @@ def _summary(rng, refs, bts, truth) -> np.ndarray:
 
     It finds what is cold for its region, and misses cloud in some.
     """
-    cold = bts[1] < np.median(bts[1]) - 6 + 5 * _noise(rng, truth.shape, 1.5, outer=250)
-    sure = truth & (_noise(rng, truth.shape, 1.3, outer=120) > -1.2)
+    cold = bts[1] < np.median(bts[1]) - 6 + 5 * _noise(rng, truth.shape, Spectrum(1.5, outer=250))
+    sure = truth & (_noise(rng, truth.shape, Spectrum(1.3, outer=120)) > -1.2)
     return sure | (cold & (refs[4] < 0.5))
 
 

@@ -51,8 +51,8 @@ def scene_name(part: str, number: int) -> str:
     stamps = "_".join(time.strftime("%Y%m%dT%H%M%S") for time in times)
     frame = 180 * (1 + int(along / 3))
     cycle, relative = divmod(int(orbit), 385)
-    place = f"0179_{46 + cycle:03d}_{1 + relative:03d}_{frame:04d}"
-    return f"S3A_SL_1_RBT____{stamps}_{place}_LN2_O_NT_003"
+    numbers = f"0179_{46 + cycle:03d}_{1 + relative:03d}_{frame:04d}"
+    return f"S3A_SL_1_RBT____{stamps}_{numbers}_LN2_O_NT_003"
 
 
 def write_scene(path: Path | str, scene: SimulatedScene) -> None:

@@ -1,6 +1,6 @@
 """The formats of scenes, one object each in one list; adding one is a module and a line here.
 
-What a path is can be told by its name alone and on a bare Python, since overlays are made where
+What a path is shows in its name alone and on a bare Python, since overlays are made where
 nothing is installed; a format's module, which reads the files, is loaded when it is first needed.
 """
 
@@ -81,5 +81,5 @@ FORMATS = (SAFE, HDF5)
 
 
 def format_of(path: Path | str) -> SceneFormat:
-    """The format of the scene `path`; of a path that is none, HDF5, whose reader says so."""
+    """The format of the scene `path`; of a path that is none, HDF5, whose reader raises."""
     return next((known for known in FORMATS if known.matches(Path(path))), HDF5)

@@ -39,9 +39,9 @@ def load(path: Path) -> tuple[np.ndarray, str]:
         content = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
         for first in range(0, len(content), BLOCK):
             block = content[first : first + BLOCK]
-            if file.readinto(block) < len(block):
+            if file.readinto(block.data) < len(block):
                 raise SceneError(f"{path}: changed while it was read")
-            digest.update(block)  # while it is in the processor's cache
+            digest.update(block.data)  # The block is still in the processor's cache.
     return content, digest.hexdigest()
 
 

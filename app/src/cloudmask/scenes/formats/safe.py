@@ -45,10 +45,12 @@ def check(path: Path, labels: str = "bayes") -> tuple[int, int]:
     Raises SceneError, naming the file, if S7 to S9 or the flags are missing or of the wrong shape,
     if radiances that are there do not fit, or if a file cannot be opened.
     """
-    shape: tuple[int, int] | None = None
-    for channel in THERMAL:
+    first, *others = THERMAL
+    with _opened(path / f"{first}_BT_in.nc") as dataset:
+        shape = _variable(dataset, f"{first}_BT_in").shape
+    for channel in others:
         with _opened(path / f"{channel}_BT_in.nc") as dataset:
-            shape = _variable(dataset, f"{channel}_BT_in", shape).shape
+            _variable(dataset, f"{channel}_BT_in", shape)
     with _opened(path / FLAGS) as dataset:
         _variable(dataset, "confidence_in", shape)
         if "bayes_in" in dataset:
@@ -193,7 +195,7 @@ def _mask(path: Path, labels: str, shape: tuple[int, int]) -> np.ndarray:
         if not filled.any():
             raise SceneError(
                 f"{path / FLAGS}: 'bayes_in' holds no Bayesian mask, only fill; "
-                "use the summary cloud flag instead (--truth summary)"
+                "use the summary cloud flag instead (--labels summary)"
             )
         known &= filled
         cloud = bayes > 0

@@ -1,0 +1,144 @@
+"""Write a patch store: room for all patches first, then each scene's rows, the tables last."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cloudmask.patches import store
+from cloudmask.patches.extraction import Converted, statistics
+from cloudmask.patches.geometry import PATCH
+
+PIXELS = PATCH * PATCH
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What decides the content of a store: type of the patches, label source, policy for fill."""
+
+    dtype: str = "float16"
+    labels: str = "bayes"
+    nan: str = "ignore"
+
+    def identity(self) -> dict[str, str]:
+        """What enters the store's checksum."""
+        return {"dtype": self.dtype, "truth": self.labels, "nan": self.nan}
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """One scene and the rows of the store that its patches take."""
+
+    path: Path
+    height: int
+    width: int
+    first: int
+    count: int
+
+
+def store_bytes(rows: int, dtype: str) -> int:
+    """Bytes of `rows` patches with their labels."""
+    return rows * PIXELS * (store.CHANNELS * np.dtype(dtype).itemsize + 1)
+
+
+@dataclass(frozen=True)
+class StoreWriter:
+    """An unfinished store that is laid out; can be sent to other processes.
+
+    offsets: where both big data sets begin in the file, bytes.
+    """
+
+    path: Path
+    offsets: dict[str, int]
+
+    @classmethod
+    def open(cls, path: Path) -> "StoreWriter | None":
+        """Open the store that an earlier attempt laid out; None if it is missing or damaged."""
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                offsets = {name: file[name].id.get_offset() for name in ("patches", "labels")}
+        except (OSError, KeyError):
+            return None
+        return cls(path, offsets)
+
+    @classmethod
+    def lay_out(cls, path: Path, rows: int, dtype: str) -> "StoreWriter":
+        """Create the file with both big data sets contiguous, allocated and page-aligned."""
+        with h5py.File(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
+            for name, shape, kind in (
+                ("patches", (rows, PATCH, PATCH, store.CHANNELS), dtype),
+                ("labels", (rows, PATCH, PATCH), "uint8"),
+            ):
+                creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                creation.set_layout(h5py.h5d.CONTIGUOUS)
+                creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+                creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+                h5py.h5d.create(
+                    file.id,
+                    name.encode(),
+                    h5py.h5t.py_create(np.dtype(kind)),
+                    h5py.h5s.create_simple(shape),
+                    creation,
+                )
+        made = cls.open(path)
+        assert made is not None
+        return made
+
+    def write(self, first: int, part: Converted) -> None:
+        """Write one scene's patches and labels to the rows from `first` on."""
+        with self.path.open("r+b") as file:
+            for name, block in (("patches", part.patches), ("labels", part.labels)):
+                file.seek(self.offsets[name] + first * block[0].nbytes)
+                file.write(block.data)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def finish(
+        self, tasks: Sequence[SceneTask], records: Sequence[dict[str, Any]], options: PrepareOptions
+    ) -> None:
+        """Add the tables and attributes of these scenes, and bring everything to the disk."""
+        pairs = list(zip(tasks, records, strict=True))
+        table = np.array([_row(task, record) for task, record in pairs], dtype=store.SCENE_TABLE)
+        identity = [
+            options.identity(),
+            *([task.path.stem, record["sha256"]] for task, record in pairs),
+        ]
+        with h5py.File(self.path, "r+") as file:
+            # They are there already if an earlier attempt was interrupted before the renaming.
+            for name, data in (
+                ("scenes", table),
+                ("statistics", statistics(record["sums"] for record in records)),
+            ):
+                if name in file:
+                    del file[name]
+                file[name] = data
+            file.attrs["format"] = store.FORMAT
+            file.attrs["version"] = store.VERSION
+            file.attrs["truth"] = options.labels
+            file.attrs["nan"] = options.nan
+            file.attrs["checksum"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        self.sync()
+
+
+def _row(task: SceneTask, record: dict[str, Any]) -> tuple:
+    """A scene's row of the table, in the order of `store.SCENE_TABLE`."""
+    return (
+        task.path.stem,
+        record["sha256"],
+        task.first,
+        task.count,
+        task.height,
+        task.width,
+        record["cloud_pixels"],
+        record["invalid_pixels"],
+        record["channels"],
+    )
