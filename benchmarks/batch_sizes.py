@@ -10,7 +10,7 @@ import numpy as np
 from measure import Figure, median, parser, write
 from training import FLOPS_PER_PATCH
 
-from cloudmask.config.settings import Training
+from cloudmask.config.settings import make_config
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
@@ -104,7 +104,8 @@ def measured(
     rows = np.resize(np.arange(len(store.patches)), count * size)
     batches = Batches(store, rows, size, seed=1)
     try:
-        steps = TrainStep(open_devices(), 32, Training(xla=xla), precision, 1, count)
+        config = make_config({"training": {"xla": xla}}, "benchmark")
+        steps = TrainStep(open_devices(), config, precision, count)
         steps.warm_up(batches.shape, store.patches.dtype)
         placed = steps.to_device(*next(batches.epoch(0)))
         seconds: dict[str, list[float]] = {"step": [], "fed": []}

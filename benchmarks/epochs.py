@@ -8,7 +8,7 @@ import numpy as np
 import published
 from measure import Figure, arguments, forget, interleaved, median, write
 
-from cloudmask.config.settings import Training
+from cloudmask.config.settings import make_config
 from cloudmask.hardware.devices import Devices, open_devices, without_greeting
 from cloudmask.patches.batches import GATHERERS, Batches
 from cloudmask.patches.store import PatchStore
@@ -45,9 +45,9 @@ def main() -> None:
         cpu, [tf.config.LogicalDeviceConfiguration()] * DEVICES
     )
     mirrored = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(DEVICES)])
-    settings = Training(), "float32", 1, 1
-    deliver = TrainStep(open_devices(), 2, *settings).to_device
-    two_devices = TrainStep(Devices(mirrored, 0, 1, DEVICES, ""), 2, *settings).to_device
+    config = make_config({"model": {"filters": 2}}, "benchmark")
+    deliver = TrainStep(open_devices(), config, "float32", 1).to_device
+    two_devices = TrainStep(Devices(mirrored, 0, 1, DEVICES, ""), config, "float32", 1).to_device
 
     def copy(threads, count=BUFFERS):
         def part(step, begin, end):

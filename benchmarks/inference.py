@@ -73,9 +73,7 @@ def agreement(scenes: list[Path], precision: str) -> Figure:
         accuracies.append(
             [
                 100
-                * ConfusionCounts.of(way(scene.image), scene.mask, scene.valid, 0.5).scores()[
-                    "accuracy"
-                ]
+                * ConfusionCounts.of(way(scene.image), scene.mask, scene.valid).scores().accuracy
                 for way in (whole, tiles)
             ]
         )

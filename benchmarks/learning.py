@@ -5,7 +5,6 @@ each of three seeds. Trainings that are there already (trained/ below --data) ar
 can be run in parts: --only recipes, --only precisions.
 """
 
-import csv
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from measure import Figure, command, parser, train, write
 
 from cloudmask.hardware.devices import choose_precision
+from cloudmask.record.run_directory import RunDirectory
 
 CONFIGS = Path(__file__).resolve().parents[1] / "app/configs"
 SCENES, SIZE = 40, "768x768"  # 360 patches, of which 288 train
@@ -53,11 +53,10 @@ def make_scenes(data: Path) -> None:
 
 def accuracies(store: Path, name: str, config: str, seed: int, *settings: str) -> list[float]:
     """Validation accuracy after each epoch of a training."""
-    run = store.parent / "trained" / f"{name}-{seed}"
-    if not (run / "result.json").exists():
-        train(store, run, f"seed={seed}", *settings, config=CONFIGS / config)
-    with (run / "history.csv").open() as file:
-        found = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    run = RunDirectory(store.parent / "trained" / f"{name}-{seed}")
+    if not run.finished:
+        train(store, run.path, f"seed={seed}", *settings, config=CONFIGS / config)
+    found = [epoch.val_accuracy for epoch in run.read_history()]
     print(f"{name}, seed {seed}: {max(found):.4f}, {len(found)} epochs", flush=True)
     return found
 

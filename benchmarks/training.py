@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from measure import Figure, arguments, interleaved, median, train, write
 
-from cloudmask.config.settings import Training
+from cloudmask.config.settings import Config
 from cloudmask.hardware.devices import choose_precision, open_devices
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.train.step import TrainStep
 
 BATCH = 8
@@ -26,16 +27,14 @@ def main() -> None:
 
 
 def epochs(data: Path, rounds: int) -> list[Figure]:
-    """Share of an epoch spent waiting for data, and the first epoch against the others."""
+    """Fraction of an epoch spent waiting for data, and the first epoch against the others."""
     runs = []
     for _ in range(rounds):
         settings = ("training.batch_size=8", "training.epochs=4", "model.filters=16")
         train(data / "small.h5", data / "runs/epochs", *settings)
-        lines = (data / "runs/epochs/history.csv").read_text().split()
-        column = {name: k for k, name in enumerate(lines[0].split(","))}
-        rows = [line.split(",") for line in lines[1:]]
-        seconds = [float(row[column["train_seconds"]]) for row in rows]
-        waits = [float(row[column["data_wait_fraction"]]) for row in rows]
+        history = RunDirectory(data / "runs/epochs").read_history()
+        seconds = [epoch.train_seconds for epoch in history]
+        waits = [epoch.data_wait_fraction for epoch in history]
         runs.append((median(waits), seconds[0], median(seconds[1:])))
     wait, first, later = (median([run[k] for run in runs]) for k in range(3))
     return [
@@ -69,7 +68,7 @@ def step(data: Path, rounds: int, half: str) -> Figure:
     batch = next(Batches(store, np.arange(BATCH), BATCH).epoch(0))
     ways = {}
     for precision in ("float32", half):
-        steps = TrainStep(devices, 32, Training(), precision, 1, 1)
+        steps = TrainStep(devices, Config(), precision, 1)
         placed = steps.to_device(*batch)
         ways[precision] = lambda steps=steps, placed=placed: steps.train(placed).numpy()
         ways[precision]()

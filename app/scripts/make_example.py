@@ -17,6 +17,7 @@ import numpy as np
 
 from cloudmask.evaluate import example
 from cloudmask.model import load
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import synthetic
 from cloudmask.scenes.simulation import make_scene
 
@@ -34,7 +35,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a finished run with 16 filters, instead of a new")
     arguments = parser.parse_args()
     write_scene()
-    example.save(load((arguments.run or train(arguments.folder)) / "model.keras"), example.WEIGHTS)
+    example.save(
+        load(RunDirectory(arguments.run or train(arguments.folder)).model), example.WEIGHTS
+    )
     for path in (example.scene(), example.WEIGHTS):
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 

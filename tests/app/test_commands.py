@@ -199,7 +199,7 @@ def test_evaluation_of_a_run_with_baselines(finished, scenes, command, tmp_path)
     within = json.loads((run / "result.json").read_text())["inference"]
     assert inference["accuracy"] == pytest.approx(within["accuracy"], abs=1e-4)
     for name in ("U-Net", "threshold test", "naive Bayes"):
-        assert f"{name}, true field" in done.stdout
+        assert f"{name}, cloud truth" in done.stdout
     again = command("cloudmask-eval", *arguments)
     assert again.returncode == 2
     assert "holds an evaluation already" in again.stderr

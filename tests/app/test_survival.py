@@ -187,15 +187,15 @@ def test_nan_loss_is_told_and_keeps_the_last_checkpoint(arguments, store_path, t
 def test_what_tensorflows_errors_mean(tmp_path):
     """Made up: neither a full GPU nor a node that dies can be had on one machine."""
     tf = pytest.importorskip("tensorflow")
-    from cloudmask.config.settings import Config
     from cloudmask.errors import Fault, Interrupted
     from cloudmask.hardware.devices import Devices
-    from cloudmask.train.run import _explained
+    from cloudmask.record.run_directory import RunDirectory
+    from cloudmask.train.faults import explained
 
     one, two = Devices(None, 0, 1, 2, ""), Devices(None, 0, 2, 2, "")
 
     def meets(error, devices):
-        with _explained(Config(), tmp_path, devices):
+        with explained(RunDirectory(tmp_path), 32, devices):
             raise error(None, None, "told by TensorFlow")
 
     with pytest.raises(Fault, match=r"out of memory with training\.batch_size 32; try 16"):

@@ -43,7 +43,7 @@ def test_example_shows_a_result(apptainer, cpu_image):
         "apptainer", "exec", cpu_image.path, "cloudmask-eval", "--example", cwd=folder
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "accuracy" in done.stdout and "U-Net, true field" in done.stdout
+    assert "accuracy" in done.stdout and "U-Net, cloud truth" in done.stdout
     result = json.loads((folder / "evaluation/result.json").read_text())
     assert 0.8 < result["inference"]["accuracy"] < 1
     (picture,) = (folder / "evaluation/pictures").iterdir()

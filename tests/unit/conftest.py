@@ -15,34 +15,26 @@ from cloudmask.report.notebook import notebook
 def real_runs(store_path, scenes, tmp_path_factory):
     """Four finished runs, two of them evaluated once more, with pictures and the other tiling."""
     from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
+    from cloudmask.evaluate.sources import RunNetwork
+    from cloudmask.record.run_directory import RunDirectory
     from cloudmask.scenes.finding import find_scenes
-    from cloudmask.train.run import train
+    from cloudmask.train.run import TrainingRequest, train
 
     folder = tmp_path_factory.mktemp("report") / "runs"
     places = find_scenes([scenes], part="inference")
     for name, settings in RUNS.items():
         config = load_config(None, (*SMALL, *settings))
-        train(config, store_path, folder / name, places, ["test"])
+        train(TrainingRequest(config, store_path, RunDirectory(folder / name), places, ["test"]))
     for name in ("stop-1", "stop-2"):
         request = EvaluationRequest(
-            run=folder / name,
-            model=None,
+            source=RunNetwork(RunDirectory(folder / name)),
             scenes=[scenes],
-            out=None,
+            command=["test"],
             tiling="published",
-            baselines=False,
-            data=None,
-            threshold=None,
-            truth="bayes",
-            nan="ignore",
             precision="float32",
-            memory_limit=0.0,
-            skip_bad=False,
-            force=False,
             masks=False,
-            pictures=True,
         )
-        run_evaluation(request, ["test"])
+        run_evaluation(request)
     return folder
 
 

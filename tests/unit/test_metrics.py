@@ -22,10 +22,13 @@ def test_scores_are_scikit_learns(threshold):
     probability, mask, valid = sample(1)
     counts = ConfusionCounts.of(probability, mask, valid, threshold)
     truth, predicted = mask[valid], probability[valid] > threshold
-    (rejections, false_alarms), (misses, hits) = oracle.confusion_matrix(truth, predicted)
-    assert counts.confusion() == {
-        "hits": hits, "false_alarms": false_alarms, "misses": misses, "rejections": rejections
-    }  # fmt: skip
+    (negatives, false_alarms), (misses, hits) = oracle.confusion_matrix(truth, predicted)
+    assert counts.confusion().model_dump() == {
+        "hits": hits,
+        "false_alarms": false_alarms,
+        "misses": misses,
+        "rejections": negatives,
+    }
     expected = {
         "accuracy": oracle.accuracy_score(truth, predicted),
         "iou": oracle.jaccard_score(truth, predicted),
@@ -36,35 +39,35 @@ def test_scores_are_scikit_learns(threshold):
         "brier": oracle.brier_score_loss(truth, probability[valid].astype(float)),
     }
     scores = counts.scores()
-    assert {name: scores[name] for name in expected} == pytest.approx(expected)
+    assert {name: getattr(scores, name) for name in expected} == pytest.approx(expected)
 
 
 def test_calibration_is_scikit_learns():
     probability, mask, valid = sample(2)
     rows = ConfusionCounts.of(probability, mask, valid).calibration()
-    share, mean = calibration_curve(mask[valid], probability[valid].astype(float), n_bins=BINS)
-    assert [row["cloud"] for row in rows] == pytest.approx(share)
-    assert [row["probability"] for row in rows] == pytest.approx(mean)
-    assert sum(row["pixels"] for row in rows) == valid.sum()
+    fraction, mean = calibration_curve(mask[valid], probability[valid].astype(float), n_bins=BINS)
+    assert [row.cloud for row in rows] == pytest.approx(fraction)
+    assert [row.probability for row in rows] == pytest.approx(mean)
+    assert sum(row.pixels for row in rows) == valid.sum()
 
 
 def test_counts_add_up():
     one, two = sample(3), sample(4)
     joined = ConfusionCounts.of(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))
     total = ConfusionCounts.of(*one) + ConfusionCounts.of(*two)
-    assert total.scores() == pytest.approx(joined.scores())
+    assert total.scores().model_dump() == pytest.approx(joined.scores().model_dump())
 
 
 def test_undefined_scores_are_none_and_left_out_of_the_mean():
     clear = np.zeros(SHAPE, np.uint8)
     valid = np.ones(SHAPE, bool)
     scores = ConfusionCounts.of(clear.astype(np.float32), clear, valid).scores()
-    assert scores["accuracy"] == 1
-    assert scores["iou"] is scores["precision"] is scores["recall"] is scores["skill"] is None
+    assert scores.accuracy == 1
+    assert scores.iou is scores.precision is scores.recall is scores.skill is None
     other = ConfusionCounts.of(*sample(5)).scores()
-    assert mean_scores([scores, other])["iou"] == other["iou"]
-    assert mean_scores([scores, other])["accuracy"] == (1 + other["accuracy"]) / 2
-    assert mean_scores([scores])["iou"] is None
+    assert mean_scores([scores, other]).iou == other.iou
+    assert mean_scores([scores, other]).accuracy == (1 + other.accuracy) / 2
+    assert mean_scores([scores]).iou is None
 
 
 def test_probability_one_falls_into_the_last_bin():

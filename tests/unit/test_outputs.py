@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cloudmask.evaluate.masks import write_mask
-from cloudmask.evaluate.pictures import COLOURS, write_picture
+from cloudmask.evaluate.pictures import COLORS, write_picture
+from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.scene import Scene
 
 
@@ -29,7 +30,7 @@ def probability():
 def test_mask_is_cf_netcdf(tmp_path, scene, probability):
     xarray = pytest.importorskip("xarray")
     path = tmp_path / "S3A_x.nc"
-    write_mask(path, scene.name, probability, scene.valid, 0.5)
+    write_mask(path, Prediction(scene, probability, 0.5))
     with xarray.open_dataset(path, engine="h5netcdf") as file:
         assert file.attrs["Conventions"] == "CF-1.8"
         assert file["cloud_mask"].dims == ("row", "column")
@@ -45,9 +46,9 @@ def test_mask_is_cf_netcdf(tmp_path, scene, probability):
 def test_picture_shows_all_outcomes(tmp_path, scene, probability):
     image = pytest.importorskip("matplotlib.image")
     path = tmp_path / "S3A_x.png"
-    write_picture(path, scene, probability, 0.5, 0.75)
+    write_picture(path, Prediction(scene, probability, 0.5), 0.75)
     pixels = image.imread(path)[..., :3]
-    for label, colour in COLOURS.items():
-        share = np.isclose(pixels, colour, atol=0.01).all(axis=2).mean()
-        assert share > 0.002, label
+    for label, color in COLORS.items():
+        fraction = np.isclose(pixels, color, atol=0.01).all(axis=2).mean()
+        assert fraction > 0.002, label
     assert list(tmp_path.iterdir()) == [path]

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cloudmask.config.settings import Training
+from cloudmask.config.settings import Training, make_config
 from cloudmask.hardware.devices import Devices, open_devices
 from cloudmask.model import unet
 from cloudmask.patches.store import INVALID
@@ -22,8 +22,9 @@ def make(devices=None, seed=3, steps_per_epoch=2, precision="float32", **setting
     import keras
 
     keras.utils.set_random_seed(1)
-    training = Training(**settings)
-    return TrainStep(devices or open_devices(), 2, training, precision, seed, steps_per_epoch)
+    tree = {"model": {"filters": 2}, "training": settings, "seed": seed}
+    config = make_config(tree, "test")
+    return TrainStep(devices or open_devices(), config, precision, steps_per_epoch)
 
 
 def weights(steps):

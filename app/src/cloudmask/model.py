@@ -1,6 +1,7 @@
 """The published network: a U-Net of three levels. Keras only, so that any Keras backend runs it."""
 
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
 
@@ -17,11 +18,11 @@ PUBLISHED_PARAMETERS = 1_948_609
 
 
 def unet(
-    input_shape=(256, 256, 9),
+    input_shape: tuple[int | None, int | None, int] = (256, 256, 9),
     filters: int = 32,
     precision: str = "float32",
     deterministic: bool = False,
-):
+) -> Any:
     """Build the U-Net as a `keras.Model`: (N, H, W, 9) to cloud probability (N, H, W, 1) float32.
 
     With the published 32 filters it has 1,948,609 parameters in 39 layers. H and W are multiples of
@@ -36,39 +37,52 @@ def unet(
     import keras
     from keras import layers
 
-    def convolve(x, count):
-        for _ in range(2):
-            x = layers.Conv2D(
-                count, 3, padding="same", kernel_initializer="he_normal", dtype=precision
-            )(x)
-            x = layers.Activation("relu", dtype=precision)(x)
-        return x
-
-    def enlarge(x):
-        if not deterministic:
-            return layers.UpSampling2D(2, interpolation="nearest", dtype=precision)(x)
-        _, height, width, count = x.shape
-        x = layers.Concatenate(axis=3, dtype=precision)([x, x])
-        x = layers.Reshape((height, 2 * width, count), dtype=precision)(x)
-        x = layers.Concatenate(axis=2, dtype=precision)([x, x])
-        return layers.Reshape((2 * height, 2 * width, count), dtype=precision)(x)
-
+    enlarge = _copied if deterministic else _up_sampled
     inputs = keras.Input(input_shape)
     x, skips = inputs, []
     for level in range(LEVELS):
-        x = convolve(x, filters * 2**level)
+        x = _convolved(x, filters * 2**level, precision)
         skips.append(x)
         x = layers.MaxPooling2D(2, dtype=precision)(x)
-    x = convolve(x, filters * 2**LEVELS)
+    x = _convolved(x, filters * 2**LEVELS, precision)
     for level in reversed(range(LEVELS)):
-        x = enlarge(x)
+        x = enlarge(x, precision)
         x = layers.Concatenate(dtype=precision)([x, skips[level]])
-        x = convolve(x, filters * 2**level)
+        x = _convolved(x, filters * 2**level, precision)
     outputs = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(x)
     return keras.Model(inputs, outputs, name="unet")
 
 
-def load(path: Path | str):
+def _convolved(x: Any, filters: int, precision: str) -> Any:
+    """Two 3 x 3 convolutions, each with its activation."""
+    from keras import layers
+
+    for _ in range(2):
+        x = layers.Conv2D(
+            filters, 3, padding="same", kernel_initializer="he_normal", dtype=precision
+        )(x)
+        x = layers.Activation("relu", dtype=precision)(x)
+    return x
+
+
+def _up_sampled(x: Any, precision: str) -> Any:
+    from keras import layers
+
+    return layers.UpSampling2D(2, interpolation="nearest", dtype=precision)(x)
+
+
+def _copied(x: Any, precision: str) -> Any:
+    """The same as `_up_sampled`, of copies laid side by side."""
+    from keras import layers
+
+    _, height, width, count = x.shape
+    x = layers.Concatenate(axis=3, dtype=precision)([x, x])
+    x = layers.Reshape((height, 2 * width, count), dtype=precision)(x)
+    x = layers.Concatenate(axis=2, dtype=precision)([x, x])
+    return layers.Reshape((2 * height, 2 * width, count), dtype=precision)(x)
+
+
+def load(path: Path | str) -> Any:
     """Read a saved network; raises InputError that names the file if that fails.
 
     Keras' safe mode refuses files that carry code.
@@ -79,7 +93,7 @@ def load(path: Path | str):
         raise InputError(f"{path}: no such file; expected a network saved as .keras")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parts raise
+    except Exception as error:  # Keras raises whatever its parts raise.
         reason = str(error).strip().split("\n")[0]
         raise InputError(
             f"{path}: not a network that Keras {keras.__version__} reads ({reason})"
@@ -90,6 +104,6 @@ def load(path: Path | str):
     return model
 
 
-def filters_of(model) -> int:
+def filters_of(model: Any) -> int:
     """Filters of the first level of a network built by `unet`."""
     return int(model.weights[0].shape[-1])

@@ -1,5 +1,6 @@
 """The commands: argument parsing, messages and exit codes; the work is done by other modules."""
 
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr."""
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _log_to_stdout()
     try:
         command()
     except InputError as error:
@@ -45,3 +47,19 @@ def run(command: Callable[[], None]) -> int:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+class _StdoutHandler(logging.StreamHandler):
+    """Raises what goes wrong, as `print` does: a closed pipe or a full disk ends the command."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # logging calls this method while it handles the error
+
+
+def _log_to_stdout() -> None:
+    """Show what the package logs as plain lines, each at once: a log file is read as it grows."""
+    logger = logging.getLogger("cloudmask")
+    if not logger.handlers:
+        logger.addHandler(_StdoutHandler(sys.stdout))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

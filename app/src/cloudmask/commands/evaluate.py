@@ -3,8 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
+
+if TYPE_CHECKING:
+    from cloudmask.evaluate.sources import NetworkSource
+    from cloudmask.record.result import Inference
 
 RUNS = Path("runs")
 SCENES = Path("data/inference")
@@ -13,7 +18,7 @@ EPILOG = """\
 examples:
   cloudmask-eval --example
   cloudmask-eval --run runs/paper-1 --scenes data/inference
-  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --truth summary
+  cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --labels summary
   cloudmask-eval
 
 Without --run or --model the newest finished run under ./runs is evaluated, without --scenes the
@@ -62,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, metavar="P", help="cloud above this probability (default: 0.5)"
     )
     parser.add_argument(
+        "--labels",
         "--truth",
         choices=("bayes", "summary"),
         default="bayes",
@@ -103,51 +109,74 @@ def main() -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from cloudmask.evaluate.evaluation import table
-    from cloudmask.evaluate.job import EvaluationRequest, newest_run, run_evaluation
+    from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
+    from cloudmask.record.run_directory import RunDirectory
 
-    if arguments.example and not arguments.scenes:
-        from cloudmask.evaluate import example
-
-        arguments.scenes = [example.scene()]
-        print(f"example: a U-Net of half the published width on the scene {example.scene().name}")
-    if not arguments.run and not arguments.model and not arguments.example:
-        arguments.run = newest_run(RUNS)
-        print(f"no --run or --model given: taking the newest finished run, {arguments.run}")
-    if not arguments.scenes:
-        arguments.scenes = [SCENES]
-        print(f"no --scenes given: taking {SCENES}")
+    source = _source(arguments)
     request = EvaluationRequest(
-        run=arguments.run,
-        model=arguments.model,
-        scenes=[Path(place) for place in arguments.scenes],
-        out=arguments.out,
+        source=source,
+        scenes=_scenes(arguments),
+        command=sys.argv,
         tiling=arguments.tiling,
-        baselines=arguments.baselines,
-        data=arguments.data,
         threshold=arguments.threshold,
-        truth=arguments.truth,
+        labels=arguments.labels,
         nan=arguments.nan,
+        skip_bad=arguments.skip_bad,
         precision=arguments.precision,
         memory_limit=arguments.memory_limit * 1e9,
-        skip_bad=arguments.skip_bad,
+        baselines=arguments.baselines,
+        data=arguments.data,
+        out=RunDirectory(arguments.out) if arguments.out else None,
         force=arguments.force,
         masks=not arguments.no_masks,
         pictures=not arguments.no_pictures,
-        example=arguments.example,
     )
-    out, inference = run_evaluation(request, sys.argv)
-    for line in inference["notes"]:
+    done = run_evaluation(request)
+    _print_inference(done.inference)
+    print(f"results: {done.folder.result}")
+    if request.pictures:
+        print(f"pictures: {done.folder.pictures}")
+
+
+def _source(arguments: argparse.Namespace) -> "NetworkSource":
+    from cloudmask.evaluate.sources import ExampleNetwork, FileNetwork, RunNetwork, newest_run
+    from cloudmask.record.run_directory import RunDirectory
+
+    if arguments.example:
+        return ExampleNetwork()
+    if arguments.model:
+        return FileNetwork(arguments.model)
+    if arguments.run:
+        return RunNetwork(RunDirectory(arguments.run))
+    run = newest_run(RUNS)
+    print(f"no --run or --model given: taking the newest finished run, {run}")
+    return RunNetwork(run)
+
+
+def _scenes(arguments: argparse.Namespace) -> list[Path]:
+    from cloudmask.evaluate import example
+
+    if arguments.scenes:
+        return [Path(scene) for scene in arguments.scenes]
+    if arguments.example:
+        scene = example.scene()
+        print(f"example: a U-Net of half the published width on the scene {scene.name}")
+        return [scene]
+    print(f"no --scenes given: taking {SCENES}")
+    return [SCENES]
+
+
+def _print_inference(inference: "Inference") -> None:
+    from cloudmask.evaluate.evaluation import table
+
+    for line in inference.notes:
         print(line)
-    if inference["left_out"]:
-        print(f"left out {len(inference['left_out'])} scenes:")
-        for line in inference["left_out"]:
+    if inference.left_out:
+        print(f"left out {len(inference.left_out)} scenes:")
+        for line in inference.left_out:
             print(f"  {line}")
     print(table(inference))
     print(
-        f"{inference['scenes']} scenes, {inference['seconds_per_scene']:.2f} s each in the network,"
-        f" {inference['seconds_per_scene_all']:.2f} s with reading and writing"
+        f"{inference.scenes} scenes, {inference.seconds_per_scene:.2f} s each in the network,"
+        f" {inference.seconds_per_scene_all:.2f} s with reading and writing"
     )
-    print(f"results: {out / 'result.json'}")
-    if request.pictures:
-        print(f"pictures: {out / 'pictures'}")

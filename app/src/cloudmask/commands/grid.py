@@ -238,7 +238,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if result is None:
         print(f"{frozen.run(chosen)}: finished already")
     else:
-        train.tell(frozen.run(chosen).path, result)
+        train.print_result(frozen.run(chosen).path, result)
 
 
 def _where(arguments: argparse.Namespace) -> None:

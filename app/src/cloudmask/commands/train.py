@@ -3,8 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
+
+if TYPE_CHECKING:
+    from cloudmask.record.result import Result
 
 EPILOG = """\
 examples:
@@ -14,7 +18,7 @@ examples:
 
 The run directory holds config.yaml, history.csv, mlperf.log, summary.txt, telemetry.csv,
 provenance.json, checkpoints/, model.keras and, once the run is finished, result.json. The same
-command continues a run that was cut off (exit code 75); a finished run is never overwritten.
+command continues an interrupted run (exit code 75); a finished run is never overwritten.
 """
 
 
@@ -59,22 +63,31 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
     from cloudmask.config.settings import load_config
+    from cloudmask.record.run_directory import RunDirectory
     from cloudmask.scenes.finding import find_scenes
-    from cloudmask.train.run import train
+    from cloudmask.train.run import TrainingRequest, train
 
     config = load_config(arguments.config, arguments.set)
     scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []
-    result = train(config, arguments.data, arguments.run, scenes, sys.argv, arguments.force)
-    tell(arguments.run, result)
-
-
-def tell(run: Path, result: dict) -> None:
-    """Print what came out of a run."""
-    training = result["training"]
-    print(
-        f"{run}: {training['epochs_run']} epochs, best {training['best_epoch']}, "
-        f"validation accuracy {training['val_accuracy']:.4f}, "
-        f"{training['seconds_per_epoch']:.1f} s per epoch"
+    request = TrainingRequest(
+        config=config,
+        data=arguments.data,
+        run=RunDirectory(arguments.run),
+        scenes=scenes,
+        command=sys.argv,
+        force=arguments.force,
     )
-    if result["inference"]:
-        print(f"inference: accuracy {result['inference']['accuracy']:.4f} on whole scenes")
+    print_result(arguments.run, train(request))
+
+
+def print_result(run: Path, result: "Result") -> None:
+    """Print what came out of a run."""
+    training, inference = result.training, result.inference
+    if training:
+        print(
+            f"{run}: {training.epochs_run} epochs, best {training.best_epoch}, "
+            f"validation accuracy {training.val_accuracy:.4f}, "
+            f"{training.seconds_per_epoch:.1f} s per epoch"
+        )
+    if inference:
+        print(f"inference: accuracy {inference.accuracy:.4f} on whole scenes")

@@ -1,7 +1,7 @@
 """The two reference classifiers of cloud masking: a fixed threshold test and naive Bayes.
 
-Both look at one pixel at a time. They are the bars that a network, which sees the pixel's
-surroundings, has to pass. Pure NumPy; images are normalised as by `scenes.read_scene`.
+Both look at one pixel at a time. A network, which sees the pixel's surroundings, has to do better.
+Pure NumPy; images are normalized as by `scenes.read_scene`.
 """
 
 from collections.abc import Iterable
@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloudmask.patches.store import CLOUD, INVALID
 from cloudmask.scenes.slstr import (
     CHANNELS,
     REFLECTANCE_OFFSET,
     TEMPERATURE_OFFSET,
     TEMPERATURE_SCALE,
 )
-
-CLOUD, NOT_VALID = 1, 2  # bits of a patch label
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class ThresholdTest:
 
     bright: reflectance in S2 above which a pixel is cloud, 0.3: a visible test as in Saunders and
         Kriebel (1988) and MOD35, set for one value to serve both sea and all but the barest land.
-    snow: normalised difference snow index (S1 - S5) / (S1 + S5) from which a bright pixel is snow,
+    snow: normalized difference snow index (S1 - S5) / (S1 + S5) from which a bright pixel is snow,
         0.4 (Dozier 1989; also used in MOD35 and in Landsat's ACCA).
     cold: kelvin in S8 below which a pixel is cloud, 270, a little below freezing sea: the 11 um
         test of MOD35 over ocean. Snow by day has to be colder, `deep`.
@@ -44,7 +43,7 @@ class ThresholdTest:
     light: float = 0.01
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 9) normalised image to (H, W, 1) uint8, 1 cloud."""
+        """(H, W, 9) normalized image to (H, W, 1) uint8, 1 cloud."""
         s1, s2, s4, s5 = (image[..., k] + REFLECTANCE_OFFSET for k in (0, 1, 3, 4))
         s7, s8, s9 = (image[..., k] * TEMPERATURE_SCALE + TEMPERATURE_OFFSET for k in (6, 7, 8))
         snow = (s1 - s5) > self.snow * np.maximum(s1 + s5, 1e-3)
@@ -71,42 +70,44 @@ class NaiveBayes:
         bins = counts.shape[2]
         totals = counts.sum(axis=2, keepdims=True)
         log = np.log(counts + smoothing) - np.log(totals + smoothing * bins)
-        pixels = totals[:, 0, 0] + smoothing  # so that a class without a pixel is no error
+        pixels = totals[:, 0, 0] + smoothing  # A class without a pixel is no error.
         # One number per channel and bin is all that prediction needs: log odds of cloud.
         self._votes = (log[1] - log[0]).astype(np.float32)
         self._prior = np.float32(np.log(pixels[1]) - np.log(pixels[0]))
 
     @classmethod
-    def fit(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], smoothing: float = 1.0):
+    def fit(
+        cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], smoothing: float = 1.0
+    ) -> "NaiveBayes":
         """Fit on batches of patches (n, 256, 256, 9) and labels (n, 256, 256) uint8.
 
-        Bit 0 of a label is cloud; bit 1 marks a pixel to leave out. Memory does not grow with the
+        Pixels that are INVALID are left out. Memory does not grow with the
         number of batches. Raises ValueError if no pixel is left.
         """
         bins = len(cls.EDGES) + 1
         counts = np.zeros((2, len(CHANNELS), bins), np.int64)
         for patches, labels in batches:
-            use = (labels & NOT_VALID) == 0
+            use = (labels & INVALID) == 0
             pixels, cloud = patches[use], (labels[use] & CLOUD).astype(np.intp)
             for channel in range(len(CHANNELS)):
-                place = cls.bins(pixels[:, channel]) + bins * cloud
-                counts[:, channel] += np.bincount(place, minlength=2 * bins).reshape(2, bins)
+                index = cls.bins(pixels[:, channel]) + bins * cloud
+                counts[:, channel] += np.bincount(index, minlength=2 * bins).reshape(2, bins)
         if not counts.any():
             raise ValueError("no valid pixel to fit naive Bayes on")
         return cls(counts, smoothing)
 
     @classmethod
     def bins(cls, values: np.ndarray) -> np.ndarray:
-        """The bin, 0 to 1281, of each normalised value; the outer ones have no end."""
+        """The bin, 0 to 1281, of each normalized value; the outer ones have no end."""
         return np.searchsorted(cls.EDGES, values.astype(np.float32), side="right")
 
     def predict_probability(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 9) normalised image to (H, W, 1) float32, probability of cloud."""
+        """(H, W, 9) normalized image to (H, W, 1) float32, probability of cloud."""
         odds = np.full(image.shape[:-1], self._prior)
         for channel, votes in enumerate(self._votes):
             odds += votes[self.bins(image[..., channel])]
         return (0.5 * (1 + np.tanh(0.5 * odds)))[..., None]
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 9) normalised image to (H, W, 1) uint8, 1 where cloud is the more probable."""
+        """(H, W, 9) normalized image to (H, W, 1) uint8, 1 where cloud is the more probable."""
         return (self.predict_probability(image) > 0.5).astype(np.uint8)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,20 +12,26 @@ from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
+from cloudmask.evaluate.prediction import Prediction
+from cloudmask.record.result import ClassifierScores, Inference, Scores
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes.scene import Scene, read_scene
+from cloudmask.scenes.slstr import REFLECTANCES
 from cloudmask.system.files import write_csv
 from cloudmask.system.progress import track
 
-# (H, W, 9) normalised image to (H, W, 1), probability of cloud or 0 and 1.
+# (H, W, 9) normalized image to (H, W, 1), probability of cloud or 0 and 1.
 Classifier = Callable[[np.ndarray], np.ndarray]
+
+BASELINE_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How to judge: threshold of the probability, which truth, what to do with fill pixels."""
+    """How to judge: threshold of the probability, label source, policy for fill pixels."""
 
     threshold: float = 0.5
-    truth: str = "bayes"
+    labels: str = "bayes"
     nan: str = "ignore"
     skip_bad: bool = False
 
@@ -33,33 +40,9 @@ class EvaluationOptions:
 class EvaluationOutput:
     """What to write into `folder`; without one, nothing."""
 
-    folder: Path | None = None
+    folder: RunDirectory | None = None
     masks: bool = True
     pictures: bool = True
-
-
-@dataclass
-class _Score:
-    """One classifier's figures so far, against the mask and, where it is known, the true field."""
-
-    mask: list[ConfusionCounts] = field(default_factory=list)
-    true_field: list[ConfusionCounts] = field(default_factory=list)
-
-    def add(self, result: np.ndarray, scene: Scene, threshold: float) -> ConfusionCounts:
-        counts = ConfusionCounts.of(result, scene.mask, scene.valid, threshold)
-        self.mask.append(counts)
-        if scene.cloud_truth is not None:
-            self.true_field.append(
-                ConfusionCounts.of(result, scene.cloud_truth, scene.valid, threshold)
-            )
-        return counts
-
-    def summary(self) -> dict:
-        against_mask = mean_scores([counts.scores() for counts in self.mask])
-        if not self.true_field:
-            return against_mask
-        truth = mean_scores([counts.scores() for counts in self.true_field])
-        return against_mask | {"true_field": truth}
 
 
 def evaluate(
@@ -68,110 +51,172 @@ def evaluate(
     options: EvaluationOptions,
     output: EvaluationOutput = EvaluationOutput(),
     baselines: Mapping[str, Classifier] | None = None,
-) -> dict:
+) -> Inference:
     """Classify each scene and return the section "inference" of a result.
 
     Scores are means over scenes, as the benchmark's; "pooled" holds those over all pixels together.
     `seconds_per_scene` is the network alone, without tracing; `seconds_per_scene_all` contains
     reading and writing as well. Raises SceneError for a bad scene unless `skip_bad`.
     """
-    network, others = _Score(), {name: _Score() for name in baselines or {}}
-    rows: list[dict] = []
-    left_out, notes, shapes = [], [], set()
-    warm_up = predicting = 0.0
+    judge = _Judge(predict, options, baselines or {})
     began = time.perf_counter()
     for path in track(scenes, len(scenes), "evaluate"):
         try:
-            scene = read_scene(path, options.truth, options.nan)
-            if not scene.valid.any():
-                raise SceneError(f"{path}: no pixel holds a measurement in all channels")
+            scene = _read(path, options)
         except SceneError as error:
             if not options.skip_bad:
                 raise
-            left_out.append(str(error))
+            judge.left_out.append(str(error))
             continue
-        notes += [f"{scene.name}: {note}" for note in scene.notes]
-        if baselines and not scene.channels[:6].all():
-            notes.append(f"{scene.name}: the reference classifiers judge without those channels")
-        if scene.image.shape not in shapes:
-            # The first scene of a size pays for tracing; it is classified twice.
-            shapes.add(scene.image.shape)
-            warm_up += _timed(predict, scene.image)[1]
-        probability, seconds = _timed(predict, scene.image)
-        predicting += seconds
-        counts = network.add(probability, scene, options.threshold)
-        for name, score in others.items():
-            score.add(baselines[name](scene.image), scene, 0.5)
-        row = {"name": scene.name, **counts.scores(), **counts.confusion()}
-        rows.append(row | {"invalid_pixels": scene.invalid_pixels, "seconds": seconds})
-        _write(output, scene, probability, options.threshold, row["accuracy"])
-    if not rows:
-        raise InputError(f"no scene can be used; the first: {left_out[0]}")
-    elapsed = time.perf_counter() - began - warm_up
+        probability = judge.judge(scene)
+        _write(output, Prediction(scene, probability, options.threshold), judge.rows[-1])
+    if not judge.rows:
+        raise InputError(f"no scene can be used; the first: {judge.left_out[0]}")
+    elapsed = time.perf_counter() - began - judge.warm_up
     if output.folder:
-        write_csv(output.folder / "scenes.csv", list(rows[0]), rows)
-    pooled = sum(network.mask, ConfusionCounts())
-    return {
-        "scenes": len(rows),
-        **network.summary(),
-        "accuracy_per_scene": {row["name"]: row["accuracy"] for row in rows},
-        "pooled": pooled.scores(),
-        "confusion": pooled.confusion(),
-        "calibration": pooled.calibration(),
-        "threshold": options.threshold,
-        "truth": options.truth,
-        "nan": options.nan,
-        "invalid_pixels": sum(row["invalid_pixels"] for row in rows),
-        "seconds_per_scene": predicting / len(rows),
-        "scenes_per_second": len(rows) / predicting,
-        "seconds_per_scene_all": elapsed / len(rows),
-        "tracing_seconds": max(warm_up - len(shapes) * predicting / len(rows), 0.0),
-        "left_out": left_out,
-        "notes": notes,
-        "baselines": {name: score.summary() for name, score in others.items()},
-    }
+        write_csv(output.folder.scenes_table, list(judge.rows[0]), judge.rows)
+    return judge.inference(elapsed)
 
 
-def _timed(predict: Classifier, image: np.ndarray) -> tuple[np.ndarray, float]:
-    began = time.perf_counter()
-    return predict(image), time.perf_counter() - began
+def _read(path: Path, options: EvaluationOptions) -> Scene:
+    scene = read_scene(path, options.labels, options.nan)
+    if not scene.valid.any():
+        raise SceneError(f"{path}: no pixel holds a measurement in all channels")
+    return scene
 
 
-def _write(
-    output: EvaluationOutput,
-    scene: Scene,
-    probability: np.ndarray,
-    threshold: float,
-    accuracy: float | None,
-) -> None:
+@dataclass
+class _Tables:
+    """One classifier's counts by scene, against the mask and, where known, the cloud truth."""
+
+    mask: list[ConfusionCounts] = field(default_factory=list)
+    cloud_truth: list[ConfusionCounts] = field(default_factory=list)
+
+    def add(self, result: np.ndarray, scene: Scene, threshold: float) -> ConfusionCounts:
+        counts = ConfusionCounts.of(result, scene.mask, scene.valid, threshold)
+        self.mask.append(counts)
+        if scene.cloud_truth is not None:
+            self.cloud_truth.append(
+                ConfusionCounts.of(result, scene.cloud_truth, scene.valid, threshold)
+            )
+        return counts
+
+    def scores(self) -> dict[str, Any]:
+        """Means over scenes; those against the cloud truth are named true_field in the file."""
+        means = mean_scores([counts.scores() for counts in self.mask]).model_dump()
+        if self.cloud_truth:
+            means["true_field"] = mean_scores([counts.scores() for counts in self.cloud_truth])
+        return means
+
+
+class _Judge:
+    """Classifies scene after scene and keeps what was found.
+
+    rows: one for each scene judged. warm_up: seconds of tracing. left_out: scenes that could not be
+    used, and why.
+    """
+
+    def __init__(
+        self,
+        predict: Classifier,
+        options: EvaluationOptions,
+        baselines: Mapping[str, Classifier],
+    ):
+        self._predict = predict
+        self._options = options
+        self._baselines = baselines
+        self._network = _Tables()
+        self._others = {name: _Tables() for name in baselines}
+        self._shapes: set[tuple[int, ...]] = set()
+        self._notes: list[str] = []
+        self._seconds = 0.0
+        self.rows: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
+        self.warm_up = 0.0
+
+    def judge(self, scene: Scene) -> np.ndarray:
+        """Classify a scene; returns its cloud probability."""
+        self._note(scene)
+        if scene.image.shape not in self._shapes:
+            # The first scene of a size pays for tracing; it is classified twice.
+            self._shapes.add(scene.image.shape)
+            self.warm_up += self._timed(scene.image)[1]
+        probability, seconds = self._timed(scene.image)
+        self._seconds += seconds
+        counts = self._network.add(probability, scene, self._options.threshold)
+        for name, tables in self._others.items():
+            tables.add(self._baselines[name](scene.image), scene, BASELINE_THRESHOLD)
+        figures = counts.scores().model_dump() | counts.confusion().model_dump()
+        measured = {"invalid_pixels": scene.invalid_pixels, "seconds": seconds}
+        self.rows.append({"name": scene.name, **figures, **measured})
+        return probability
+
+    def inference(self, elapsed: float) -> Inference:
+        """The section "inference"; `elapsed`: seconds with reading and writing, without tracing."""
+        count, options = len(self.rows), self._options
+        pooled = sum(self._network.mask, ConfusionCounts())
+        baselines = {name: ClassifierScores(**t.scores()) for name, t in self._others.items()}
+        return Inference(
+            scenes=count,
+            **self._network.scores(),
+            accuracy_per_scene={row["name"]: row["accuracy"] for row in self.rows},
+            pooled=pooled.scores(),
+            confusion=pooled.confusion(),
+            calibration=pooled.calibration(),
+            threshold=options.threshold,
+            truth=options.labels,
+            nan=options.nan,
+            invalid_pixels=sum(row["invalid_pixels"] for row in self.rows),
+            seconds_per_scene=self._seconds / count,
+            scenes_per_second=count / self._seconds,
+            seconds_per_scene_all=elapsed / count,
+            tracing_seconds=max(self.warm_up - len(self._shapes) * self._seconds / count, 0.0),
+            left_out=tuple(self.left_out),
+            notes=tuple(self._notes),
+            baselines=baselines,
+        )
+
+    def _note(self, scene: Scene) -> None:
+        self._notes += [f"{scene.name}: {note}" for note in scene.notes]
+        if self._baselines and not scene.channels[:REFLECTANCES].all():
+            self._notes.append(
+                f"{scene.name}: the reference classifiers judge without those channels"
+            )
+
+    def _timed(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        began = time.perf_counter()
+        return self._predict(image), time.perf_counter() - began
+
+
+def _write(output: EvaluationOutput, prediction: Prediction, row: Mapping[str, Any]) -> None:
     if not output.folder:
         return
+    name = prediction.scene.name
     if output.masks:
-        path = output.folder / "masks" / f"{scene.name}.nc"
-        path.parent.mkdir(exist_ok=True)
-        write_mask(path, scene.name, probability, scene.valid, threshold)
+        output.folder.masks.mkdir(exist_ok=True)
+        write_mask(output.folder.masks / f"{name}.nc", prediction)
     if output.pictures:
-        path = output.folder / "pictures" / f"{scene.name}.png"
-        path.parent.mkdir(exist_ok=True)
-        write_picture(path, scene, probability, threshold, accuracy)
+        output.folder.pictures.mkdir(exist_ok=True)
+        write_picture(output.folder.pictures / f"{name}.png", prediction, row["accuracy"])
 
 
-def table(inference: Mapping) -> str:
+def table(inference: Inference) -> str:
     """The scores of the network and the baselines as a plain table, in percent.
 
-    Against the mask, which the benchmark takes for truth (its target is 90 %), and against the true
-    field where it is known.
+    Against the mask, which the benchmark takes for truth (its target is 90 %), and against the
+    cloud truth where it is known.
     """
     columns = ("accuracy", "iou", "precision", "recall", "f1", "skill")
     lines = [f"{'agreement with':30}" + "".join(f"{name:>11}" for name in columns)]
-    entries = {"U-Net": inference, **inference["baselines"]}
+    entries: dict[str, ClassifierScores] = {"U-Net": inference, **inference.baselines}
     for name, scores in entries.items():
-        lines.append(_line(f"{name}, mask", [scores[column] for column in columns]))
-        if "true_field" in scores:
-            true_field = [scores["true_field"][column] for column in columns]
-            lines.append(_line(f"{name}, true field", true_field))
+        lines.append(_line(f"{name}, mask", scores, columns))
+        if scores.true_field:
+            lines.append(_line(f"{name}, cloud truth", scores.true_field, columns))
     return "\n".join(lines)
 
 
-def _line(name: str, values: Sequence[float | None]) -> str:
-    return f"{name:30}" + "".join("          -" if v is None else f"{v:>11.2%}" for v in values)
+def _line(label: str, scores: Scores, columns: Sequence[str]) -> str:
+    values = [getattr(scores, column) for column in columns]
+    cells = ("          -" if value is None else f"{value:>11.2%}" for value in values)
+    return f"{label:30}" + "".join(cells)

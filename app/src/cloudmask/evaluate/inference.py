@@ -1,6 +1,7 @@
 """Cloud probability of whole scenes, by the published tiles or by the whole scene at once."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,11 @@ class Predictor:
     """The network, ready for scenes of any size.
 
     `tiling`: "whole" runs it over the padded scene at once; "published" over 256 x 256 tiles of
-    which the centres are kept. `memory_limit` (bytes, 0: none) cuts "whole" into blocks with a halo
+    which the centers are kept. `memory_limit` (bytes, 0: none) cuts "whole" into blocks with a halo
     that makes them exact: the network sees all that an output pixel depends on.
     """
 
-    def __init__(self, model, precision: str, tiling: str = "whole", memory_limit: int = 0):
+    def __init__(self, model: Any, precision: str, tiling: str = "whole", memory_limit: int = 0):
         import tensorflow as tf
 
         self._model = unet((None, None, 9), filters_of(model), precision)
@@ -34,7 +35,7 @@ class Predictor:
         self._run = tf.function(lambda x: self._model(x, training=False), input_signature=[shape])
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Normalised scene (H, W, 9) float32 to cloud probability (H, W, 1) float32."""
+        """Normalized scene (H, W, 9) float32 to cloud probability (H, W, 1) float32."""
         return self._tiled(image) if self._tiling == "published" else self._whole(image)
 
     def _tiled(self, image: np.ndarray) -> np.ndarray:
@@ -64,8 +65,10 @@ class Predictor:
 
 
 class _Span:
-    """Part of one axis: what it delivers, what the network sees for it, and where the one lies in
-    the other."""
+    """A part of one axis.
+
+    inner: what it delivers; outer: what the network sees for it; cut: the inner part in the outer.
+    """
 
     def __init__(self, begin: int, end: int, size: int):
         seen = max(begin - HALO, 0), min(end + HALO, size)

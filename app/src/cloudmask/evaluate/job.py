@@ -1,21 +1,22 @@
 """One evaluation: what to evaluate, where the results go, and the record that it leaves."""
 
-import json
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudmask.config.settings import Config, load_config
+from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
-from cloudmask.evaluate import example
 from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
 from cloudmask.evaluate.evaluation import Classifier, EvaluationOptions, EvaluationOutput, evaluate
 from cloudmask.evaluate.inference import Predictor
-from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
-from cloudmask.model import load
+from cloudmask.evaluate.sources import NetworkSource
+from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices
 from cloudmask.patches.batches import Batches
 from cloudmask.patches.store import PatchStore
-from cloudmask.record import provenance, result
+from cloudmask.record import provenance
+from cloudmask.record.result import Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
@@ -26,146 +27,107 @@ from cloudmask.system import files
 BASELINE_PATCHES = 2000
 BASELINE_BATCH = 32
 
+logger = logging.getLogger(__name__)
 
-@dataclass
+
+@dataclass(frozen=True)
 class EvaluationRequest:
-    """What `cloudmask-eval` was asked for; None where the run or the default decides.
+    """What to evaluate, and how; None where the network's configuration or the default decides.
 
     scenes: files, product folders, or folders to search. memory_limit: bytes, 0 for none.
-    example: the small network that comes with the package, instead of a run or a model.
+    baselines: judge the reference classifiers as well, fitted on the patch store `data`.
+    force: move an evaluation that is in `out` aside first. command: the command line, for the
+    record.
     """
 
-    run: Path | None
-    model: Path | None
-    scenes: list[Path]
-    out: Path | None
-    tiling: str | None
-    baselines: bool
-    data: Path | None
-    threshold: float | None
-    truth: str
-    nan: str
-    precision: str
-    memory_limit: float
-    skip_bad: bool
-    force: bool
-    masks: bool
-    pictures: bool
-    example: bool = False
-
-    @property
-    def network(self) -> str:
-        """What is evaluated, in words."""
-        return "example" if self.example else str(self.model or self.run)
+    source: NetworkSource
+    scenes: Sequence[Path]
+    command: Sequence[str] = ()
+    tiling: str | None = None
+    threshold: float | None = None
+    labels: str = "bayes"
+    nan: str = "ignore"
+    skip_bad: bool = False
+    precision: str = "auto"
+    memory_limit: float = 0.0
+    baselines: bool = False
+    data: Path | None = None
+    out: RunDirectory | None = None
+    force: bool = False
+    masks: bool = True
+    pictures: bool = True
 
 
-def newest_run(runs: Path) -> Path:
-    """The run under `runs` that finished last; raises InputError if there is none."""
-    # Named levels, since "**" would not follow a link to a run on another file system.
-    results = [*runs.glob(f"*/{result.NAME}"), *runs.glob(f"*/*/{result.NAME}")]
-    finished = [path for path in results if (path.parent / "model.keras").exists()]
-    if not finished:
-        raise InputError(
-            f"no --run or --model given, and no finished run under {runs.absolute()}; "
-            "expected a run directory of cloudmask-train or a saved network"
-        )
-    return max(finished, key=lambda path: (path.parent / "model.keras").stat().st_mtime).parent
+@dataclass(frozen=True)
+class FinishedEvaluation:
+    """Where an evaluation was written, and what it found."""
+
+    folder: RunDirectory
+    inference: Inference
 
 
-def run_evaluation(request: EvaluationRequest, command: list[str]) -> tuple[Path, dict]:
-    """Evaluate and return the output folder and the section "inference" of its result.
+def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
+    """Evaluate; masks and pictures are written as they are made, the result last.
 
-    Masks and pictures are written as they are made, `result.json` last. Raises InputError if the
-    run is not finished or the output folder holds an evaluation already.
+    Raises InputError if the run is not finished or the output folder holds an evaluation already.
     """
-    config = _run_config(request)
-    earlier = (
-        result.read_result(request.run) if request.run else {"experiment": config.model_dump()}
-    )
-    threshold = config.evaluation.threshold if request.threshold is None else request.threshold
-    if not 0 < threshold < 1:
-        raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
-    if not 0 <= request.memory_limit < math.inf:
-        raise InputError(
-            f"--memory-limit: expected gigabytes, found {request.memory_limit / 1e9:g}"
-        )
-    options = EvaluationOptions(threshold, request.truth, request.nan, request.skip_bad)
-    tiling = request.tiling or config.evaluation.tiling
+    request.source.check()
+    config, trained = request.source.config(), request.source.result()
+    options, tiling = _options(request, config), request.tiling or config.evaluation.tiling
     scenes = find_scenes(request.scenes, part="inference")
     baselines = _baselines(request, config) if request.baselines else {}
     devices = open_devices()
     precision = choose_precision(request.precision)
-    network = _network(request)
-    predict = Predictor(network, POLICIES[precision], tiling, int(request.memory_limit))
-    out = _output_folder(request)
+    limit = int(request.memory_limit)
+    predict = Predictor(request.source.load(), POLICIES[precision], tiling, limit)
+    folder = _output_folder(request)
+    output = EvaluationOutput(folder, request.masks, request.pictures)
     watch = Stopwatch(config.name)
-    with Telemetry(out / "telemetry.csv") as telemetry, watch.timer("inference"):
-        inference = evaluate(
-            predict,
-            scenes,
-            options,
-            EvaluationOutput(out, request.masks, request.pictures),
-            baselines,
-        )
-    inference = {"tiling": tiling, "computed_in": precision, **inference}
-    facts = provenance.collect(command, {"model": request.network})
-    system = provenance.system(facts) | {"gpu": devices.gpu or None, "precision": precision}
-    provenance.write(RunDirectory(out).provenance, facts)
-    files.write_text(out / "summary.txt", watch.summary(system))
-    outcome = {
-        "status": "success",
-        "experiment": earlier["experiment"],
-        "training": earlier.get("training"),
-        "inference": inference,
-        "system": system,
-        "energy": telemetry.summary(),
-    }
-    result.write_result(out, {k: v for k, v in outcome.items() if v is not None})
-    return out, inference
+    with Telemetry(folder.telemetry) as telemetry, watch.timer("inference"):
+        inference = evaluate(predict, scenes, options, output, baselines)
+    inference = inference.model_copy(update={"tiling": tiling, "computed_in": precision})
+    system = _record_machine(request, folder, devices, precision)
+    files.write_text(folder.summary, watch.summary(system.model_dump()))
+    Result(
+        status="success",
+        experiment=trained.experiment if trained else config.model_dump(),
+        training=trained.training if trained else None,
+        inference=inference,
+        system=system,
+        energy=Energy(**telemetry.summary()),
+    ).write(folder.result)
+    return FinishedEvaluation(folder, inference)
 
 
-def _network(request: EvaluationRequest):
-    if request.example:
-        return example.network()
-    return load(request.run / "model.keras" if request.run else request.model)
+def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
+    threshold = config.evaluation.threshold if request.threshold is None else request.threshold
+    if not 0 < threshold < 1:
+        raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
+    limit = request.memory_limit
+    if not 0 <= limit < math.inf:
+        raise InputError(f"--memory-limit: expected gigabytes, found {limit / 1e9:g}")
+    return EvaluationOptions(threshold, request.labels, request.nan, request.skip_bad)
 
 
-def _run_config(request: EvaluationRequest) -> Config:
-    if request.example:
-        return load_config(None, ("name=example", f"model.filters={example.FILTERS}"))
-    if not request.run:
-        return load_config(None)
-    if not result.finished(request.run):
-        raise InputError(f"{request.run}: not a finished run; expected a folder with {result.NAME}")
-    return load_config(request.run / "config.yaml")
-
-
-def _output_folder(request: EvaluationRequest) -> Path:
-    """The folder asked for, or the first free `evaluation`, `evaluation-2`, … of the run."""
-    if request.out:
-        if result.finished(request.out):
-            if not request.force:
-                raise InputError(
-                    f"{request.out}: holds an evaluation already; expected a new folder "
-                    "(--force moves it aside)"
-                )
-            print(f"{request.out}: moved to {files.move_aside(request.out)}")
-        request.out.mkdir(parents=True, exist_ok=True)
-        return request.out
-    base = (request.run or Path.cwd()) / "evaluation"
-    number, out = 1, base
-    while True:
-        try:
-            out.mkdir()
-            return out
-        except FileExistsError:
-            number += 1
-            out = base.with_name(f"evaluation-{number}")
+def _output_folder(request: EvaluationRequest) -> RunDirectory:
+    """The folder requested, or a new one beside the network's earlier evaluations."""
+    out = request.out
+    if not out:
+        return request.source.base.new_evaluation()
+    if out.finished:
+        if not request.force:
+            raise InputError(
+                f"{out}: holds an evaluation already; expected a new folder "
+                "(--force moves it aside)"
+            )
+        logger.info("%s: moved to %s", out, files.move_aside(out.path))
+    out.path.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _baselines(request: EvaluationRequest, config: Config) -> dict[str, Classifier]:
-    """Both reference classifiers; naive Bayes is fitted on the run's training patches."""
-    data = request.data or _data_of(request)
+    """Both reference classifiers; naive Bayes is fitted on the network's training patches."""
+    data = request.data or request.source.patches()
     if not data:
         raise InputError("--baselines: naive Bayes needs training patches; expected --data FILE.h5")
     store = PatchStore(data)
@@ -175,12 +137,11 @@ def _baselines(request: EvaluationRequest, config: Config) -> dict[str, Classifi
     return {"threshold test": ThresholdTest().predict, "naive Bayes": bayes.predict_probability}
 
 
-def _data_of(request: EvaluationRequest) -> Path | None:
-    """The patch store that the run was trained on, by its provenance."""
-    path = RunDirectory(request.run).provenance if request.run else None
-    if not path or not path.exists():
-        return None
-    try:
-        return Path(json.loads(path.read_text(encoding="utf-8"))["data"]["path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: damaged; expected the path of the patches in it") from None
+def _record_machine(
+    request: EvaluationRequest, folder: RunDirectory, devices: Devices, precision: str
+) -> System:
+    """Write the provenance; returns the machine as the result describes it."""
+    facts = provenance.collect(request.command, {"model": str(request.source)})
+    provenance.write(folder.provenance, facts)
+    computed_on = {"gpu": devices.gpu or None, "precision": precision}
+    return System(**provenance.system(facts) | computed_on)

@@ -2,10 +2,12 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cloudmask import __version__
+from cloudmask.evaluate.prediction import Prediction
 from cloudmask.system.files import replacing
 
 FILL = 255
@@ -13,18 +15,45 @@ FILL = 255
 PROBABILITY_SCALE = 1 / 250
 
 
-def write_mask(
-    path: Path, name: str, probability: np.ndarray, valid: np.ndarray, threshold: float
-) -> None:
-    """Write cloud mask and probability of one scene, (H, W, 1) each, atomically to `path`."""
+def write_mask(path: Path, prediction: Prediction) -> None:
+    """Write cloud mask and probability of one scene atomically to `path`."""
     import h5netcdf
 
-    known = valid[..., 0]
-    p = probability[..., 0]
-    steps = np.round(p / PROBABILITY_SCALE).astype(np.uint8)
-    layers = {
+    # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        file.attrs["Conventions"] = "CF-1.8"
+        file.attrs["title"] = f"Cloud mask of {prediction.scene.name}"
+        file.attrs["source"] = (
+            f"cloudmask {__version__}, U-Net, cloud above {prediction.threshold:g}"
+        )
+        height, width = prediction.probability.shape[:2]
+        file.dimensions = {"row": height, "column": width}
+        for layer, (values, attributes) in _layers(prediction).items():
+            variable = file.create_variable(
+                layer,
+                ("row", "column"),
+                np.uint8,
+                fillvalue=np.uint8(FILL),
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
+                chunks=(height, width),
+            )
+            variable[...] = values
+            variable.attrs.update(attributes)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def _layers(prediction: Prediction) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+    """Values (H, W) uint8 and attributes by name."""
+    known = prediction.scene.valid[..., 0]
+    probability = prediction.probability[..., 0]
+    steps = np.round(probability / PROBABILITY_SCALE).astype(np.uint8)
+    return {
         "cloud_mask": (
-            np.where(known, p > threshold, FILL).astype(np.uint8),
+            np.where(known, probability > prediction.threshold, FILL).astype(np.uint8),
             {
                 "long_name": "cloud mask",
                 "flag_values": np.array([0, 1], np.uint8),
@@ -40,25 +69,3 @@ def write_mask(
             },
         ),
     }
-    # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
-    content = io.BytesIO()
-    with h5netcdf.File(content, "w") as file:
-        file.attrs["Conventions"] = "CF-1.8"
-        file.attrs["title"] = f"Cloud mask of {name}"
-        file.attrs["source"] = f"cloudmask {__version__}, U-Net, cloud above {threshold:g}"
-        file.dimensions = {"row": p.shape[0], "column": p.shape[1]}
-        for layer, (values, attributes) in layers.items():
-            variable = file.create_variable(
-                layer,
-                ("row", "column"),
-                np.uint8,
-                fillvalue=np.uint8(FILL),
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-                chunks=p.shape,
-            )
-            variable[...] = values
-            variable.attrs.update(attributes)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())

@@ -1,26 +1,29 @@
 """Agreement of a prediction with a mask, pixel by pixel; class 1 is cloud."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
+
+from cloudmask.record.result import CalibrationBin, Confusion, Scores
 
 BINS = 20  # of predicted probability, for calibration
 
 
 @dataclass
 class ConfusionCounts:
-    """Counts over valid pixels, which add up over scenes.
+    """The contingency table over valid pixels, and what calibration needs; they add up over scenes.
 
     hits: cloud in both; false_alarms: cloud predicted only; misses: cloud in the mask only;
-    rejections: clear in both. count, probability, cloud: per probability bin the pixels, the sum of
-    the predicted probabilities and the pixels that are cloud; squares: sum of (probability -
-    mask)**2.
+    correct_negatives: clear in both. squares: sum of (probability - mask)**2. count, probability,
+    cloud: per bin of probability the pixels, the sum of the predicted probabilities, and the pixels
+    that are cloud.
     """
 
     hits: int = 0
     false_alarms: int = 0
     misses: int = 0
-    rejections: int = 0
+    correct_negatives: int = 0
     squares: float = 0.0
     count: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     probability: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
@@ -48,61 +51,64 @@ class ConfusionCounts:
         )
 
     def __add__(self, other: "ConfusionCounts") -> "ConfusionCounts":
-        return ConfusionCounts(
-            *(getattr(self, name) + getattr(other, name) for name in self.__annotations__)
-        )
+        names = [field.name for field in fields(self)]
+        return ConfusionCounts(*(getattr(self, name) + getattr(other, name) for name in names))
 
     @property
     def pixels(self) -> int:
         """Pixels counted."""
-        return self.hits + self.false_alarms + self.misses + self.rejections
+        return self.hits + self.false_alarms + self.misses + self.correct_negatives
 
-    def scores(self) -> dict[str, float | None]:
-        """Shares between 0 and 1; None where a score is not defined (no pixel to divide by).
+    def scores(self) -> Scores:
+        """Fractions between 0 and 1; None where a score is not defined (no pixel to divide by).
 
-        skill is Kuiper's: hit rate minus false-alarm rate. brier is the mean squared difference of
-        probability and mask; calibration_error the mean distance of both per probability bin,
-        weighted by pixels.
+        skill is the Hanssen-Kuipers discriminant (true skill statistic, TSS): hit rate minus false
+        alarm rate. brier is the mean squared difference of probability and mask; calibration_error
+        the mean distance of both per probability bin, weighted by pixels.
         """
-        clouds, clear = self.hits + self.misses, self.false_alarms + self.rejections
-        recall, alarm_rate = _share(self.hits, clouds), _share(self.false_alarms, clear)
-        gap = np.abs(self.probability - self.cloud).sum()
-        return {
-            "accuracy": _share(self.hits + self.rejections, self.pixels),
-            "iou": _share(self.hits, clouds + self.false_alarms),
-            "precision": _share(self.hits, self.hits + self.false_alarms),
-            "recall": recall,
-            "f1": _share(2 * self.hits, clouds + self.hits + self.false_alarms),
-            "skill": None if recall is None or alarm_rate is None else recall - alarm_rate,
-            "brier": _share(self.squares, self.pixels),
-            "calibration_error": _share(float(gap), self.pixels),
-        }
+        clouds, clear = self.hits + self.misses, self.false_alarms + self.correct_negatives
+        hit_rate, alarm_rate = _fraction(self.hits, clouds), _fraction(self.false_alarms, clear)
+        gap = float(np.abs(self.probability - self.cloud).sum())
+        return Scores(
+            accuracy=_fraction(self.hits + self.correct_negatives, self.pixels),
+            iou=_fraction(self.hits, clouds + self.false_alarms),
+            precision=_fraction(self.hits, self.hits + self.false_alarms),
+            recall=hit_rate,
+            f1=_fraction(2 * self.hits, clouds + self.hits + self.false_alarms),
+            skill=None if hit_rate is None or alarm_rate is None else hit_rate - alarm_rate,
+            brier=_fraction(self.squares, self.pixels),
+            calibration_error=_fraction(gap, self.pixels),
+        )
 
-    def confusion(self) -> dict[str, int]:
-        """The confusion matrix."""
-        names = ("hits", "false_alarms", "misses", "rejections")
-        return {name: getattr(self, name) for name in names}
+    def confusion(self) -> Confusion:
+        """The contingency table, whose correct negatives the file calls rejections."""
+        return Confusion(
+            hits=self.hits,
+            false_alarms=self.false_alarms,
+            misses=self.misses,
+            rejections=self.correct_negatives,
+        )
 
-    def calibration(self) -> list[dict[str, float]]:
-        """Per filled probability bin: mean probability, share of cloud, pixels."""
-        return [
-            {
-                "probability": float(self.probability[k] / self.count[k]),
-                "cloud": float(self.cloud[k] / self.count[k]),
-                "pixels": int(self.count[k]),
-            }
+    def calibration(self) -> tuple[CalibrationBin, ...]:
+        """The filled bins of probability."""
+        return tuple(
+            CalibrationBin(
+                probability=float(self.probability[k] / self.count[k]),
+                cloud=float(self.cloud[k] / self.count[k]),
+                pixels=int(self.count[k]),
+            )
             for k in np.flatnonzero(self.count)
-        ]
+        )
 
 
-def _share(part: float, whole: int) -> float | None:
+def _fraction(part: float, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def mean_scores(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
+def mean_scores(scores: Sequence[Scores]) -> Scores:
     """Mean of each score over the scenes for which it is defined."""
-    means = {}
-    for name in scores[0]:
-        values = [score[name] for score in scores if score[name] is not None]
+    means: dict[str, float | None] = {}
+    for name in Scores.model_fields:
+        values = [value for one in scores if (value := getattr(one, name)) is not None]
         means[name] = float(np.mean(values)) if values else None
-    return means
+    return Scores(**means)

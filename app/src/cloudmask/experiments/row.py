@@ -16,19 +16,20 @@ import cloudmask
 from cloudmask.errors import InputError, Interrupted
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.record import provenance
+from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, lock
 
 
 def execute(
     plan: Plan, row: Row, data: Path, scenes: Sequence[Path], command: list[str]
-) -> dict | None:
+) -> Result | None:
     """Train and evaluate the row as cloudmask-train would; None if it is finished already.
 
     Raises what `cloudmask.train.run.train` raises; failures are written to `failure.json` as well.
     """
     from cloudmask.hardware.devices import rank
-    from cloudmask.train.run import train
+    from cloudmask.train.run import TrainingRequest, train
 
     run = plan.run(row)
     if run.finished:
@@ -43,7 +44,7 @@ def execute(
                 run.path.mkdir(parents=True)
                 files.write_text(run.config, config.to_yaml())
             _describe(plan, row, run)
-        return train(config, data, run.path, scenes, command)
+        return train(TrainingRequest(config, data, run, scenes, command))
 
 
 def read(run: RunDirectory) -> dict | None:

@@ -27,9 +27,9 @@ GREETING = re.compile(r"WARNING: All log messages before absl|I\d{4} ")
 
 @dataclass(frozen=True)
 class Devices:
-    """A TensorFlow distribution strategy and this process's place in it.
+    """A TensorFlow distribution strategy and this process's rank in it.
 
-    replicas: devices over all workers; local_replicas: devices of this process.
+    replicas: devices over all workers. gpu: the GPU's name, empty on a CPU.
     """
 
     strategy: Any
@@ -40,7 +40,13 @@ class Devices:
 
     @property
     def local_replicas(self) -> int:
+        """Devices of this process."""
         return self.replicas // self.workers
+
+    @property
+    def gpus(self) -> int:
+        """GPUs over all workers, 0 on a CPU."""
+        return self.replicas if self.gpu else 0
 
     @property
     def chief(self) -> bool:

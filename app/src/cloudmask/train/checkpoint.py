@@ -5,11 +5,14 @@ import json
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cloudmask.errors import Fault
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system.files import replacing
 
 # What reading a damaged zip file of arrays raises.
@@ -24,69 +27,86 @@ DAMAGE = (
     zlib.error,
 )
 
-KEPT = 2  # the last one and, should it be damaged, the one before
+KEPT = 2  # The newest one and, should it be damaged, the one before.
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint.
+
+    state: JSON that holds at least "epoch" (epochs done) and "step" (steps into the next).
+    variables: all variables of the training step. best: the best weights so far, if any epoch has
+    ended.
+    """
+
+    state: dict[str, Any]
+    variables: Sequence[np.ndarray]
+    best: Sequence[np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """The newest intact checkpoint, and a line about each newer one that is damaged."""
+
+    checkpoint: Checkpoint
+    damaged: Sequence[str]
 
 
 class Checkpoints:
-    """The checkpoints of one run, `NNNNNN-SSSSSS.npz` by epochs done and steps into the next.
+    """The checkpoints of a run, `NNNNNN-SSSSSS.npz` by epochs done and steps into the next.
 
-    Each holds the arrays of `variables`, the best weights so far and a JSON state. The zip format's
-    checksums tell a damaged one.
+    A damaged one is recognized by the checksums of the zip format.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, run: RunDirectory):
+        self._run = run
 
-    def save(
-        self, state: dict, variables: Sequence[np.ndarray], best: Sequence[np.ndarray] | None
-    ) -> Path:
-        """Write a checkpoint; `state` holds "epoch" and "step" and is JSON."""
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"{state['epoch']:06d}-{state['step']:06d}.npz"
-        arrays = {f"variable_{i}": value for i, value in enumerate(variables)}
-        arrays |= {f"best_{i}": value for i, value in enumerate(best or ())}
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint, remove those before the last two, and return its path."""
+        state, folder = checkpoint.state, self._run.checkpoints
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{state['epoch']:06d}-{state['step']:06d}.npz"
+        arrays = {"state": np.array(json.dumps(state))}
+        arrays |= {f"variable_{i}": value for i, value in enumerate(checkpoint.variables)}
+        arrays |= {f"best_{i}": value for i, value in enumerate(checkpoint.best or ())}
         with replacing(path) as temporary:
-            np.savez(temporary, state=np.array(json.dumps(state)), **arrays)
-        for old in self._all()[:-KEPT]:
+            # NumPy declares a flag beside the arrays' names; none of ours has its name.
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        for old in self._run.checkpoint_files()[:-KEPT]:
             old.unlink()
         return path
 
-    def load(self) -> tuple[dict, list[np.ndarray], list[np.ndarray] | None, list[str]] | None:
-        """The newest intact one: state, variables, best weights, and lines about damaged ones.
+    def load(self) -> LoadedCheckpoint | None:
+        """Read the newest intact one; None if there is no checkpoint at all.
 
-        None if there is no checkpoint at all. Raises Fault if none is intact.
+        Raises Fault if none is intact.
         """
-        damaged = []
-        for path in reversed(self._all()):
+        damaged: list[str] = []
+        for path in reversed(self._run.checkpoint_files()):
             try:
-                state, variables, best = _read(path)
+                return LoadedCheckpoint(_read(path), damaged)
             except DAMAGE as error:
                 damaged.append(f"{path}: damaged ({error}), the one before is used")
-                continue
-            return state, variables, best, damaged
         if damaged:
             raise Fault(
-                f"{self.folder}: all {len(damaged)} checkpoints are damaged; remove the folder to "
-                "begin again"
+                f"{self._run.checkpoints}: all {len(damaged)} checkpoints are damaged; remove the "
+                "folder to begin again"
             )
         return None
 
     def precision(self) -> str | None:
-        """What the run of the newest intact one computes in; None if there is none."""
-        for path in reversed(self._all()):
-            with contextlib.suppress(DAMAGE):
-                return _read(path)[0].get("precision")
+        """The precision that the run of the newest intact one computes in; None if none is."""
+        for path in reversed(self._run.checkpoint_files()):
+            with contextlib.suppress(*DAMAGE):
+                return _read(path).state.get("precision")
         return None
 
-    def _all(self) -> list[Path]:
-        return sorted(self.folder.glob("[0-9]*-[0-9]*.npz"))
 
-
-def _read(path: Path) -> tuple[dict, list[np.ndarray], list[np.ndarray] | None]:
+def _read(path: Path) -> Checkpoint:
     with np.load(path, allow_pickle=False) as file:
         state = json.loads(str(file["state"]))
         groups = {}
         for group in ("variable", "best"):
             count = sum(name.startswith(f"{group}_") for name in file.files)
             groups[group] = [file[f"{group}_{i}"] for i in range(count)]
-    return state, groups["variable"], groups["best"] or None
+    return Checkpoint(state, groups["variable"], groups["best"] or None)

@@ -1,45 +1,31 @@
-"""The training loop: epochs, validation, early stopping, checkpoints, progress."""
+"""The training loop: epochs, validation, early stopping, checkpoints."""
 
-import csv
-import sys
+import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cloudmask.config.settings import Config
 from cloudmask.errors import Fault, InputError, Interrupted
-from cloudmask.hardware.devices import Devices
 from cloudmask.patches.batches import Batches
-from cloudmask.record.events import EventLog
-from cloudmask.system.files import replacing
-from cloudmask.train.checkpoint import Checkpoints
+from cloudmask.record.history import Epoch, write_history
+from cloudmask.train.attempt import Attempt, TrainingBatches
+from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
-from cloudmask.train.step import TrainStep
+from cloudmask.train.progress import EpochFigures, EpochProgress, duration
+from cloudmask.train.step import FIGURES, TrainStep
 
-FIGURES = 4  # that a step returns
-# After how many steps the workers look whether one of them was asked to stop.
+# After how many steps the workers look whether one of them has been requested to stop.
 AGREEMENT_STEPS = 2
-PROGRESS_SECONDS = 20.0  # between two lines within an epoch
 
-HISTORY = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "seconds",
-    "train_seconds",
-    "patches_per_second",
-    "data_wait_fraction",
-)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
-class State:
+class TrainingState:
     """How far a run is; saved in every checkpoint.
 
     epoch: epochs done; step: training steps done of the next one; sums, train_seconds and wait
@@ -53,42 +39,51 @@ class State:
     wait: float = 0.0
     seconds: float = 0.0
     attempts: int = 1
-    history: list[dict] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
+
+    @classmethod
+    def restore(cls, saved: dict[str, Any]) -> "TrainingState":
+        """The state of which `saved` is what `asdict` makes."""
+        return cls(**saved | {"history": [Epoch(**row) for row in saved["history"]]})
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy per valid pixel of the steps done."""
+        return _means(self.sums)
+
+    def figures(self) -> EpochFigures:
+        """How far the epoch is, for people."""
+        return EpochFigures(self.step, *self.means, self.train_seconds, self.wait)
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        """Take an epoch as done."""
+        self.epoch = epoch.epoch
+        self.history.append(epoch)
+        self.step, self.sums, self.train_seconds, self.wait = 0, [0.0] * FIGURES, 0.0, 0.0
 
 
 class Trainer:
-    """One run's training; `run` is its directory, `cut_off` tells whether to stop and save.
+    """Trains the network of `step`; raises Interrupted, after saving, when requested to stop.
 
-    Of several workers the chief alone writes; all stop at the same step, whoever was asked.
+    Of several workers only the chief writes; all stop at the same step, whichever was requested to.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        steps: TrainStep,
-        training: Batches,
-        validation: Batches,
-        run: Path,
-        log: EventLog,
-        devices: Devices,
-        cut_off: Callable[[], bool],
-    ):
-        self._config = config
-        self._steps = steps
-        self._training = training
-        self._validation = validation
-        self._run = run
-        self._log = log
-        self._chief = devices.chief
-        self._alone = devices.workers == 1
-        self._cut_off = cut_off
-        self._checkpoints = Checkpoints(run / "checkpoints")
-        self._early_stopping = EarlyStopping(config.early_stopping)
-        self._best: list[np.ndarray] | None = None
+    def __init__(self, attempt: Attempt, step: TrainStep, batches: TrainingBatches):
+        self._attempt = attempt
+        self._config = attempt.config
+        self._step = step
+        self._batches = batches
+        self._chief = attempt.devices.chief
+        self._log = attempt.log
+        self._checkpoints = Checkpoints(attempt.run)
+        self._early_stopping = EarlyStopping(attempt.config.early_stopping)
+        self._best: Sequence[np.ndarray] | None = None
         self._identity: dict[str, str] = {}
         self._saved = time.monotonic()
-        self._recent: deque = deque()
-        self.state = State()
+        # Figures of steps that the device may still compute.
+        self._pending: list[Any] = []
+        self._recent: deque[Any] = deque()
+        self.state = TrainingState()
 
     @property
     def best_epoch(self) -> int:
@@ -102,81 +97,72 @@ class Trainer:
         """Whether patience ended the training before its last epoch."""
         return self.state.epoch < self._config.training.epochs
 
-    def resume(self, data: str, precision: str) -> list[str]:
-        """Continue from the newest intact checkpoint, if there is one; returns lines to tell.
+    def resume(self, data: str) -> list[str]:
+        """Continue from the newest intact checkpoint, if there is one; returns lines to report.
 
         `data` is the checksum of the patches. Raises InputError if the run began with others, or
         in another precision.
         """
+        run, precision = self._attempt.run, self._attempt.precision
         self._identity = {"data": data, "precision": precision}
         found = self._checkpoints.load()
         if found is None:
             return []
-        saved, variables, self._best, messages = found
+        saved = dict(found.checkpoint.state)
         if saved.pop("data") != data:
-            raise InputError(f"{self._run}: was begun with another patch store; expected the same")
+            raise InputError(f"{run}: was begun with another patch store; expected the same")
         if (begun := saved.pop("precision")) != precision:
             raise InputError(
-                f"{self._run}: was begun in {begun}, this device chooses {precision}; expected the "
+                f"{run}: was begun in {begun}, this device chooses {precision}; expected the "
                 f"same kind of device, or training.precision={begun} from the beginning"
             )
+        self._best = found.checkpoint.best
         self._early_stopping.restore(saved.pop("stopping"))
-        self.state = State(**saved)
+        self.state = TrainingState.restore(saved)
         self.state.attempts += 1
-        for variable, value in zip(self._steps.variables, variables, strict=True):
-            variable.assign(value)
-        return [*messages, f"continues after epoch {self.state.epoch}, step {self.state.step}"]
+        self._step.restore(found.checkpoint.variables)
+        progress = f"continues after epoch {self.state.epoch}, step {self.state.step}"
+        return [*found.damaged, progress]
 
     def fit(self) -> None:
-        """Train to the end; raises Interrupted, after saving, if asked, Fault on a NaN loss."""
-        epochs = self._config.training.epochs
-        while self.state.epoch < epochs and not self._early_stopping.stop_after(self.state.epoch):
+        """Train to the end; raises Interrupted, after saving, if requested; Fault on a NaN loss."""
+        state, epochs = self.state, self._config.training.epochs
+        while state.epoch < epochs and not self._early_stopping.stop_after(state.epoch):
             began = time.perf_counter()
-            figures = self._train_epoch(self.state.epoch + 1)
-            validation, asked = self._validate(self.state.epoch + 1)
-            self.state.seconds += time.perf_counter() - began
-            self._end_epoch(figures | validation)
-            if asked and self.state.epoch < epochs:
-                self._stop_here()
+            training = self._train_epoch(state.epoch + 1)
+            validation, stop = self._validate(state.epoch + 1)
+            state.seconds += time.perf_counter() - began
+            self._end_epoch(training | validation)
+            if stop and state.epoch < epochs:
+                self._interrupt()
         if self._chief:
-            # A kill between checkpoint and history leaves the latter short.
-            write_history(self._run / "history.csv", self.state.history)
+            # A kill between checkpoint and history leaves the latter one epoch short.
+            write_history(self._attempt.run.history, state.history)
         best = self._best if self._config.early_stopping.weights == "best" else None
-        self._steps.set_weights(self._steps.kept() if best is None else best)
+        self._step.set_weights(self._step.kept() if best is None else best)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        state, batches = self.state, self._training
+        state, batches = self.state, self._batches.training
         self._log.epoch_start(epoch)
-        began = told = time.perf_counter()
-        waited = batches.wait_seconds
-        earlier = state.train_seconds, state.wait
-        pending: list = []
-        progress = Progress(self._chief, self._config.training.epochs, epoch, batches)
-        for batch in batches.epoch(epoch, state.step, self._steps.to_device):
-            pending.append(self._steps.train(batch, self._cut_off()))
+        clock = _EpochClock(state, batches)
+        label = f"epoch {epoch}/{self._config.training.epochs}"
+        progress = EpochProgress(label, batches, self._chief)
+        for batch in batches.epoch(epoch, state.step, self._step.to_device):
+            figures = self._step.train(batch, self._attempt.stop.requested)
+            self._pending.append(figures)
             state.step += 1
-            now = time.perf_counter()
-            state.train_seconds = earlier[0] + now - began
-            state.wait = earlier[1] + batches.wait_seconds - waited
-            if now - told >= progress.interval:
-                told = now
-                _collect(pending, state.sums)
-                progress.tell(state)
-            asked, due = self._asked(pending[-1:]), self._due()
-            if (asked or due) and state.step < batches.steps:
-                _collect(pending, state.sums)
-                before = state.seconds
-                state.seconds += now - began
-                if asked:
-                    self._stop_here()
-                self._save()
-                # The epoch's end adds its whole time.
-                state.seconds = before
-        _collect(pending, state.sums)
-        state.train_seconds = earlier[0] + time.perf_counter() - began
+            clock.update()
+            if progress.due():
+                self._collect()
+                progress.show(state.figures())
+            stop = self._agreed_to_stop(figures)
+            if (stop or self._checkpoint_due()) and state.step < batches.steps:
+                self._save_within_epoch(clock.elapsed, stop)
+        self._collect()
+        clock.update()
         progress.close()
         self._log.epoch_stop(epoch)
-        loss, accuracy = _means(state.sums)
+        loss, accuracy = state.means
         return {
             "loss": loss,
             "accuracy": accuracy,
@@ -186,30 +172,46 @@ class Trainer:
         }
 
     def _validate(self, epoch: int) -> tuple[dict[str, float], bool]:
-        """Figures of the validation patches, and whether any worker was asked to stop."""
+        """Figures of the validation patches, and whether any worker has been requested to stop."""
         self._log.eval_start(epoch)
         sums = [0.0] * FIGURES
-        batches = self._validation.epoch(0, deliver=self._steps.to_device)
-        with self._steps.judged():
-            _collect([self._steps.validate(batch, self._cut_off()) for batch in batches], sums)
+        batches = self._batches.validation.epoch(0, deliver=self._step.to_device)
+        with self._step.judged():
+            stop = self._attempt.stop
+            _add([self._step.validate(batch, stop.requested) for batch in batches], sums)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)
         self._recent.clear()
         return {"val_loss": loss, "val_accuracy": accuracy}, sums[3] > 0
 
-    def _asked(self, figures: list) -> bool:
-        """Whether to stop after this step; all workers answer alike."""
-        if self._alone:
-            return self._cut_off()
-        # Of a step that is done already, so that nothing waits for the device.
-        self._recent.extend(figures)
+    def _collect(self) -> None:
+        """Add the figures of the steps done to the epoch's sums, which waits for the device."""
+        _add(self._pending, self.state.sums)
+        self._pending.clear()
+
+    def _agreed_to_stop(self, figures: Any) -> bool:
+        """Whether to stop after the step of these figures; all workers decide alike."""
+        if self._attempt.devices.workers == 1:
+            return self._attempt.stop.requested
+        # Read an earlier step's value: the newest would block on the device.
+        self._recent.append(figures)
         return len(self._recent) > AGREEMENT_STEPS and self._recent.popleft().numpy()[3] > 0
 
-    def _due(self) -> bool:
+    def _checkpoint_due(self) -> bool:
         """Whether the minutes between two checkpoints are over."""
         minutes = self._config.checkpoint.minutes
         return bool(minutes) and time.monotonic() - self._saved > 60 * minutes
+
+    def _save_within_epoch(self, elapsed: float, stop: bool) -> None:
+        self._collect()
+        before = self.state.seconds
+        self.state.seconds += elapsed
+        if stop:
+            self._interrupt()
+        self._save()
+        # The epoch's end adds its whole time.
+        self.state.seconds = before
 
     def _end_epoch(self, figures: dict[str, float]) -> None:
         state = self.state
@@ -219,104 +221,76 @@ class Trainer:
                 "training.learning_rate, or training.precision float32. The checkpoint of the "
                 "epoch before is kept"
             )
-        state.epoch += 1
-        seconds = state.seconds - sum(row["seconds"] for row in state.history)
-        row = {"epoch": state.epoch, **figures, "seconds": seconds}
-        state.history.append({name: row[name] for name in HISTORY})
-        state.step, state.sums, state.train_seconds, state.wait = 0, [0.0] * FIGURES, 0.0, 0.0
-        if self._early_stopping.update(state.epoch, figures):
-            self._best = self._steps.kept()
+        seconds = state.seconds - sum(row.seconds for row in state.history)
+        epoch = Epoch(epoch=state.epoch + 1, seconds=seconds, **figures)
+        state.end_epoch(epoch)
+        if self._early_stopping.update(epoch):
+            self._best = self._step.kept()
         self._save()
-        if not self._chief:
-            return
-        write_history(self._run / "history.csv", state.history)
-        left = (self._config.training.epochs - state.epoch) * state.seconds / state.epoch
-        ends = f"  ends within {duration(left)}" if left else ""
-        print(
-            f"epoch {state.epoch}/{self._config.training.epochs}  "
-            f"loss {figures['loss']:.4f}  accuracy {figures['accuracy']:.4f}  "
-            f"val_loss {figures['val_loss']:.4f}  val_accuracy {figures['val_accuracy']:.4f}  "
-            f"{figures['patches_per_second']:.1f} patches/s  "
-            f"waiting for data {figures['data_wait_fraction']:.1%}{ends}",
-            flush=True,
+        if self._chief:
+            write_history(self._attempt.run.history, state.history)
+            self._report(epoch)
+
+    def _report(self, epoch: Epoch) -> None:
+        epochs = self._config.training.epochs
+        left = (epochs - epoch.epoch) * self.state.seconds / epoch.epoch
+        logger.info(
+            f"epoch {epoch.epoch}/{epochs}  "
+            f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
+            f"val_loss {epoch.val_loss:.4f}  val_accuracy {epoch.val_accuracy:.4f}  "
+            f"{epoch.patches_per_second:.1f} patches/s  "
+            f"waiting for data {epoch.data_wait_fraction:.1%}"
+            + (f"  ends within {duration(left)}" if left else "")
         )
 
     def _save(self) -> None:
         self._saved = time.monotonic()
         if not self._chief:
             return
-        state = asdict(self.state) | {"stopping": self._early_stopping.state(), **self._identity}
-        variables = [variable.numpy() for variable in self._steps.variables]
-        self._checkpoints.save(state, variables, self._best)
+        state = asdict(self.state)
+        state |= {"stopping": self._early_stopping.state(), **self._identity}
+        variables = [variable.numpy() for variable in self._step.variables]
+        self._checkpoints.save(Checkpoint(state, variables, self._best))
 
-    def _stop_here(self) -> None:
+    def _interrupt(self) -> None:
         self._save()
         self._log.interrupted(self.state.epoch)
         raise Interrupted(
-            f"{self._run}: saved after epoch {self.state.epoch}, step {self.state.step}; "
+            f"{self._attempt.run}: saved after epoch {self.state.epoch}, step {self.state.step}; "
             "the same command continues"
         )
 
 
-class Progress:
-    """Progress within an epoch: a bar on a terminal, a line now and then elsewhere."""
+class _EpochClock:
+    """Keeps in the state how long an epoch's steps took, over all attempts at the epoch."""
 
-    def __init__(self, show: bool, epochs: int, epoch: int, batches: Batches):
+    def __init__(self, state: TrainingState, batches: Batches):
+        self._state = state
         self._batches = batches
-        self._label = f"epoch {epoch}/{epochs}"
-        self._show = show
-        self._bar = None
-        self.interval = PROGRESS_SECONDS
-        if show and sys.stderr.isatty():
-            from tqdm import tqdm
+        self._began = time.perf_counter()
+        self._waited = batches.wait_seconds
+        self._earlier = state.train_seconds, state.wait
 
-            self.interval = 0.5
-            self._bar = tqdm(total=batches.steps, desc=self._label, unit="step", leave=False)
+    @property
+    def elapsed(self) -> float:
+        """Seconds of this attempt."""
+        return time.perf_counter() - self._began
 
-    def tell(self, state: State) -> None:
-        """Show how far the epoch is."""
-        loss, accuracy = _means(state.sums)
-        rate = state.step * self._batches.samples / self._batches.steps / state.train_seconds
-        figures = (
-            f"loss {loss:.4f} accuracy {accuracy:.4f} {rate:.1f} patches/s, "
-            f"waiting for data {state.wait / state.train_seconds:.1%}"
-        )
-        if self._bar is not None:
-            self._bar.update(state.step - self._bar.n)
-            self._bar.set_postfix_str(figures)
-        elif self._show:
-            print(f"{self._label} step {state.step}/{self._batches.steps} {figures}", flush=True)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
+    def update(self) -> None:
+        """Bring the state up to now."""
+        seconds, wait = self._earlier
+        self._state.train_seconds = seconds + self.elapsed
+        self._state.wait = wait + self._batches.wait_seconds - self._waited
 
 
-def _collect(pending: list, sums: list[float]) -> None:
-    """Add the figures of finished steps to `sums`: the only place that waits for the device."""
+def _add(pending: Sequence[Any], sums: list[float]) -> None:
+    """Add the figures of steps to `sums`."""
     for figures in pending:
         for index, value in enumerate(figures.numpy()):
             sums[index] += float(value)
-    pending.clear()
 
 
-def _means(sums: list[float]) -> tuple[float, float]:
+def _means(sums: Sequence[float]) -> tuple[float, float]:
     """Loss and accuracy per valid pixel."""
     pixels = max(sums[2], 1.0)
     return sums[0] / pixels, sums[1] / pixels
-
-
-def write_history(path: Path, history: list[dict]) -> None:
-    """Write one row per epoch, atomically."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HISTORY)
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def duration(seconds: float) -> str:
-    """Rounded for people: 45 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

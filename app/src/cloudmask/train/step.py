@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cloudmask.config.settings import Training
+from cloudmask.config.settings import Config, Training
 from cloudmask.hardware.devices import POLICIES, Devices
 from cloudmask.model import unet
 from cloudmask.patches.store import CLOUD, INVALID
@@ -26,55 +26,44 @@ INITIAL_SCALE = 2.0**15
 GROWTH_STEPS = 2000
 
 
-class TrainStep:
-    """Model, optimizer and the compiled training and validation step.
+FIGURES = 4  # that a step returns
 
-    `seed` and `steps_per_epoch` are for augmentation and for the learning rate's schedule.
+
+class TrainStep:
+    """Model, optimizer and the compiled training and validation step of a configuration.
+
+    `steps_per_epoch` is for the schedule of the learning rate.
     """
 
-    def __init__(
-        self,
-        devices: Devices,
-        filters: int,
-        settings: Training,
-        precision: str,
-        seed: int,
-        steps_per_epoch: int,
-    ):
-        import keras
+    def __init__(self, devices: Devices, config: Config, precision: str, steps_per_epoch: int):
         import tensorflow as tf
 
+        settings = config.training
         self._devices = devices
-        self._seed = seed if settings.augment else None
-        with devices.strategy.scope():
-            self._size = {"filters": filters, "precision": POLICIES[precision]}
-            # XLA has no gradient of Keras 2's up-sampling either.
-            plain = settings.deterministic or settings.xla
-            self.model = unet(**self._size, deterministic=plain)
-            rate = _learning_rate(settings, steps_per_epoch)
-            self.optimizer = keras.optimizers.Adam(rate, beta_2=settings.beta_2)
-            self.optimizer.build(self.model.trainable_variables)
-            # All replicas compute the same new values: the first one's will do.
-            first = tf.VariableAggregation.ONLY_FIRST_REPLICA
-            self._scaling = [
-                tf.Variable(value, trainable=False, aggregation=first)
-                for value in ((INITIAL_SCALE, 0.0) if precision == "float16" else ())
-            ]
-            self._averages = [
-                tf.Variable(tf.convert_to_tensor(value), trainable=False, aggregation=first)
-                for value in (self.model.trainable_variables if settings.averaging else ())
-            ]
+        self._seed = config.seed if settings.augment else None
+        self._filters = config.model.filters
+        self._policy = POLICIES[precision]
         self._decay = settings.averaging
+        with devices.strategy.scope():
+            # XLA has no gradient of Keras 2's up-sampling, and on a GPU it is not deterministic.
+            plain = settings.deterministic or settings.xla
+            self.model = unet(filters=self._filters, precision=self._policy, deterministic=plain)
+            self.optimizer = _optimizer(settings, steps_per_epoch)
+            self.optimizer.build(self.model.trainable_variables)
+            scaling = (INITIAL_SCALE, 0.0) if precision == "float16" else ()
+            self._scaling = [_variable(value) for value in scaling]
+            averaged = self.model.trainable_variables if self._decay else ()
+            self._averages = [_variable(tf.convert_to_tensor(value)) for value in averaged]
         self._gradients = self._differentiate
         if settings.xla:
             self._gradients = tf.function(self._differentiate, jit_compile=True)
         self._train = tf.function(self._train_all)
         self._validate = tf.function(self._validate_all)
-        self._stop = [tf.constant(asked, tf.float64) for asked in (0.0, 1.0)]
+        self._stop = [tf.constant(flag, tf.float64) for flag in (0.0, 1.0)]
 
     def published(self) -> Any:
-        """The network as published, with the weights of now: what a run leaves behind."""
-        model = unet(**self._size)
+        """The network as published, with the present weights: what a run leaves behind."""
+        model = unet(filters=self._filters, precision=self._policy)
         model.set_weights(self.model.get_weights())
         return model
 
@@ -97,6 +86,11 @@ class TrainStep:
         self.set_weights(self.kept())
         yield
         self.set_weights(raw)
+
+    def restore(self, values: Sequence[np.ndarray]) -> None:
+        """Give all `variables` these values."""
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Give the model these weights."""
@@ -126,11 +120,10 @@ class TrainStep:
         for _ in range(2):
             for figures in (self.train(batch), self.validate(batch)):
                 figures.numpy()
-        for variable, value in zip(self.variables, before, strict=True):
-            variable.assign(value)
+        self.restore(before)
 
     def to_device(self, patches: np.ndarray, labels: np.ndarray) -> list:
-        """Bring this worker's share of a batch to its devices, each replica its part.
+        """Bring this worker's shard of a batch to its devices, each replica its part.
 
         The tensors use the arrays' memory.
         """
@@ -218,18 +211,18 @@ class TrainStep:
         return loss, tf.stack([tf.cast(figure, tf.float64) for figure in figures])
 
     def _turned(self, patches, labels, context):
-        """Each patch in one of its eight orientations, drawn by seed, step and place in the batch.
+        """Each patch in one of its eight orientations, drawn by seed, step and index in the batch.
 
-        So it does not depend on how the batch is spread, and a resumed run draws the same.
+        Hence it does not depend on how the batch is spread, and a resumed run draws the same.
         """
         import tensorflow as tf
 
-        share = tf.shape(patches)[0]
+        shard = tf.shape(patches)[0]
         step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
         drawn = tf.random.stateless_uniform(
-            (share * self._devices.replicas,), (self._seed, step), 0, 8, tf.int32
+            (shard * self._devices.replicas,), (self._seed, step), 0, 8, tf.int32
         )
-        mine = drawn[context.replica_id_in_sync_group * share :][:share]
+        mine = drawn[context.replica_id_in_sync_group * shard :][:shard]
 
         def turn(a):
             for bit, change in enumerate(
@@ -243,7 +236,8 @@ class TrainStep:
                 a = tf.where(chosen[:, None, None, None], change(a), a)
             return a
 
-        # As numbers of the patches' type: for integers TensorFlow prints an error, and works.
+        # The labels turn as numbers of the patches' type: for integers TensorFlow works, but prints
+        # an error.
         as_numbers = tf.cast(labels[..., tf.newaxis], patches.dtype)
         return turn(patches), tf.cast(turn(as_numbers)[..., 0], labels.dtype)
 
@@ -281,6 +275,21 @@ def _tensor(array: np.ndarray) -> Any:
         return tf.convert_to_tensor(array)
     # TensorFlow's own conversion copies.
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _variable(value: Any) -> Any:
+    """A variable that no gradient changes; all replicas compute the same new values of it."""
+    import tensorflow as tf
+
+    first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return tf.Variable(value, trainable=False, aggregation=first)
+
+
+def _optimizer(settings: Training, steps_per_epoch: int) -> Any:
+    import keras
+
+    rate = _learning_rate(settings, steps_per_epoch)
+    return keras.optimizers.Adam(rate, beta_2=settings.beta_2)
 
 
 def _learning_rate(settings: Training, steps_per_epoch: int) -> Any:

@@ -1,10 +1,11 @@
 """A small trained network and a scene that come with the package, for a first result at once.
 
-Made by app/scripts/make_example.py. The network is stored as bare weights, since Keras 2 does not
-read what Keras 3 saves, and images have either.
+app/scripts/make_example.py makes them. The network is stored as bare weights, since Keras 2 does
+not read what Keras 3 saves, and an image has one or the other.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def scene() -> Path:
     return next(FOLDER.glob("*.hdf"))
 
 
-def network():
+def network() -> Any:
     """The trained U-Net of half the published width, for images of any size (multiples of 8)."""
     from cloudmask.model import unet
 
@@ -28,7 +29,7 @@ def network():
     return model
 
 
-def save(model, path: Path) -> None:
+def save(model: Any, path: Path) -> None:
     """Write the weights of a network in half precision, in the order of its layers."""
     arrays = {f"w{i}": w.astype(np.float16) for i, w in enumerate(model.get_weights())}
     np.savez_compressed(path, **arrays)

@@ -1,0 +1,35 @@
+"""What the phases of a training share."""
+
+from dataclasses import dataclass
+
+from cloudmask.config.settings import Config
+from cloudmask.hardware.devices import Devices
+from cloudmask.patches.batches import Batches
+from cloudmask.record.events import EventLog
+from cloudmask.record.run_directory import RunDirectory
+from cloudmask.record.stopwatch import Stopwatch
+from cloudmask.system.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process's attempt at a run: an interrupted run takes several.
+
+    Of several workers only the chief writes into `run`; the others' `log` drops its events.
+    """
+
+    config: Config
+    run: RunDirectory
+    devices: Devices
+    precision: str
+    log: EventLog
+    watch: Stopwatch
+    stop: StopRequest
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """The batches that train and those that validate."""
+
+    training: Batches
+    validation: Batches

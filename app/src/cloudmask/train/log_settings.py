@@ -1,0 +1,61 @@
+"""What the MLPerf log of a run holds before its first epoch: submission, sizes, settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudmask import __version__
+from cloudmask.config.settings import Config
+from cloudmask.record import staging_times
+from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts
+from cloudmask.record.result import System
+from cloudmask.train.attempt import Attempt, TrainingBatches
+
+
+def log_settings(
+    attempt: Attempt, provenance: Mapping[str, Any], system: System, batches: TrainingBatches
+) -> None:
+    """Log who submits what, and the sizes and hyper-parameters of the training."""
+    attempt.log.submission(_submission(attempt.config, provenance, system))
+    attempt.log.settings(_training(attempt, batches))
+
+
+def log_staging(log: EventLog) -> None:
+    """Log when the data was copied to this node."""
+    begin, end = staging_times.read()
+    log.staging_start(begin)
+    log.staging_stop(end)
+
+
+def _submission(config: Config, provenance: Mapping[str, Any], system: System) -> SubmissionFacts:
+    who = config.submission
+    return SubmissionFacts(
+        org=who.organization,
+        division=who.division,
+        version=__version__,
+        github_commit_version=provenance["git"]["commit"],
+        status=who.status,
+        platform=who.platform or system.gpu or system.cpu or "unknown",
+        poc_name=who.name,
+        poc_email=who.email,
+        user=who.user or provenance["user"],
+    )
+
+
+def _training(attempt: Attempt, batches: TrainingBatches) -> TrainingFacts:
+    config, devices = attempt.config, attempt.devices
+    return TrainingFacts(
+        train_samples=batches.training.samples,
+        eval_samples=batches.validation.samples,
+        global_batch_size=config.training.batch_size,
+        seed=config.seed,
+        optimizer={
+            "name": "adam",
+            "base_learning_rate": config.training.learning_rate,
+            "adam_beta_2": config.training.beta_2,
+            "learning_rate_warmup_epochs": config.training.warmup_epochs,
+        },
+        number_of_ranks=devices.replicas,
+        number_of_nodes=devices.workers,
+        accelerators_per_node=devices.gpus // devices.workers,
+        others={"precision": attempt.precision, "config_sha256": config.sha256()},
+    )

@@ -1,0 +1,77 @@
+"""What comes out of a training: the sections of `result.json`, and the log's result."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudmask.record import provenance, staging_times
+from cloudmask.record.history import Epoch
+from cloudmask.record.result import Result, System, Training
+from cloudmask.train.attempt import Attempt
+from cloudmask.train.loop import Trainer
+
+
+def system_section(attempt: Attempt, facts: Mapping[str, Any]) -> System:
+    """The machine, by the provenance `facts` and what the run computes on."""
+    devices = attempt.devices
+    computed_on = {
+        "gpu": devices.gpu or None,
+        "gpus": devices.gpus,
+        "nodes": devices.workers,
+        "replicas": devices.replicas,
+        "precision": attempt.precision,
+    }
+    return System(**provenance.system(facts) | computed_on)
+
+
+def training_result(attempt: Attempt, trainer: Trainer, system: System) -> Result:
+    """The result of a run whose training has ended, as yet without inference and energy."""
+    config = attempt.config
+    identity = {"config_sha256": config.sha256(), "precision": attempt.precision}
+    return Result(
+        status="success",
+        experiment=config.model_dump() | identity,
+        training=_training(attempt, trainer),
+        system=system,
+    )
+
+
+def _training(attempt: Attempt, trainer: Trainer) -> Training:
+    """Figures of the kept weights, and times over the epochs that ran."""
+    state = trainer.state
+    kept = state.history[trainer.best_epoch - 1]
+    seconds = sum(epoch.train_seconds or 0.0 for epoch in state.history)
+    patches = sum(epoch.patches or 0 for epoch in state.history)
+    waited = sum(
+        (epoch.data_wait_fraction or 0.0) * (epoch.train_seconds or 0.0) for epoch in state.history
+    )
+    chief = attempt.devices.chief  # The others have no log.
+    return Training(
+        epochs_run=state.epoch,
+        best_epoch=trainer.best_epoch,
+        stopped_early=trainer.stopped_early,
+        accuracy=kept.accuracy,
+        loss=kept.loss,
+        val_accuracy=kept.val_accuracy,
+        val_loss=kept.val_loss,
+        seconds=state.seconds,
+        seconds_per_epoch=state.seconds / state.epoch,
+        first_epoch_seconds=state.history[0].seconds,
+        tracing_seconds=attempt.watch.seconds("tracing"),
+        patches_per_second=patches / seconds,
+        data_wait_fraction=waited / seconds,
+        staging_seconds=staging_times.total_seconds(attempt.run.log) if chief else 0.0,
+        attempts=state.attempts,
+    )
+
+
+def logged_result(result: Result, history: Sequence[Epoch]) -> dict[str, Any]:
+    """Value of the log's `result` event, in the shape of the published submissions."""
+    described: dict[str, Any] = {"name": "cloudmask"}
+    if result.training:
+        columns = ("loss", "accuracy", "val_loss", "val_accuracy")
+        figures = {name: [getattr(epoch, name) for epoch in history] for name in columns}
+        described["training"] = {**result.training.model_dump(), "history": figures}
+    if result.inference:
+        names = {"scenes", "accuracy", "iou", "precision", "recall", "f1", "seconds_per_scene"}
+        described["inference"] = result.inference.model_dump(include=names)
+    return described
