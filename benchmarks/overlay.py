@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app" / "src"))
 
 from cloudmask.errors import InputError
-from cloudmask.overlay import build, check, extract, manifest
+from cloudmask.overlay import build, check, e2fsprogs, extract, layout, manifest
 
 # Seconds of two reads by one process in the container; busybox and coreutils both have these.
 NOW = "$(cat /proc/uptime)"
@@ -68,8 +68,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict:
     seconds: dict[str, list[float]] = {"build": [time.perf_counter() - began]}
     content = manifest.read(image).content(manifest.PATCHES)
     source.unlink()
-    inside = extract.UPPER + manifest.PATCHES
-    dump = [build.tool("debugfs"), "-R", f"dump {inside} {out}", str(image)]
+    inside = layout.UPPER + manifest.PATCHES
+    dump = [e2fsprogs.tool("debugfs"), "-R", f"dump {inside} {out}", str(image)]
     ways: dict[str, Callable[[], object]] = {
         "read": lambda: read(image),
         "cp": lambda: synced(["cp", str(image), str(out)], out),

@@ -13,7 +13,7 @@ import pytest
 from support import machine
 
 from cloudmask.overlay import extract, manifest, processes
-from cloudmask.overlay.build import tool
+from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -95,4 +95,4 @@ def hold_copying(cluster, node):
 
 
 def holders(cluster, node):
-    return list((cluster.root / "local" / node).glob("*/holders/*/lock"))
+    return list((cluster.root / "local" / node).glob("*/leases/*/lock"))

@@ -12,12 +12,14 @@ import pytest
 from cloudmask.commands import stage
 from cloudmask.errors import Fault, InputError
 from cloudmask.overlay import extract, manifest
-from cloudmask.overlay.build import build, plan, tool
+from cloudmask.overlay.build import build, plan
+from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.overlay.ext3 import Ext3
+from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import PATCHES
 
 MIB = 1 << 20
-INSIDE = extract.UPPER + PATCHES
+INSIDE = UPPER + PATCHES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,12 +93,12 @@ def test_the_extracted_file_equals_the_source(image, content, tmp_path, workers)
 def test_the_reader_lists_the_blocks_that_debugfs_lists(image, content):
     blocks = [int(n) for n in debugfs(image, f"blocks {INSIDE}").split()[-2405:] if n.isdigit()]
     with Ext3(image) as source:
-        runs = list(source.runs(source.file(INSIDE)))
-        assert sum(run.length for run in runs) == len(content)
+        extents = list(source.extents(source.file(INSIDE)))
+        assert sum(extent.length for extent in extents) == len(content)
         ours = [
-            run.place // source.block + index
-            for run in runs
-            for index in range(-(-run.length // source.block))
+            extent.position // source.block + index
+            for extent in extents
+            for index in range(-(-extent.length // source.block))
         ]
     # debugfs lists the indirect blocks among them.
     assert len(ours) == -(-len(content) // 4096)
@@ -116,7 +118,7 @@ def test_a_fragmented_file(image, tmp_path):
         f"write {tmp_path}/large patches.h5",
     )
     with Ext3(other) as source:
-        assert len(list(source.runs(source.file(INSIDE)))) > 20
+        assert len(list(source.extents(source.file(INSIDE)))) > 20
     out = tmp_path / "out"
     extract.extract(other, expected(PATCHES, fragments, tmp_path), out, 3)
     assert out.read_bytes() == fragments
@@ -133,7 +135,7 @@ def test_holes_stay_holes(image, tmp_path, end):
     (tmp_path / "sparse").write_bytes(data)
     debugfs(other, f"rm {INSIDE}", "cd /upper/data", f"write {tmp_path}/sparse patches.h5")
     with Ext3(other) as source:
-        assert None in {run.place for run in source.runs(source.file(INSIDE))}
+        assert None in {extent.position for extent in source.extents(source.file(INSIDE))}
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extract, "PIECE", 64 * 1024)
@@ -158,13 +160,13 @@ def test_a_triple_indirect_file():
     image = SimpleNamespace(path="i", block=1024, blocks=10**9, read=None)
     tables = {7: [0] * 255 + [8], 8: [0] * 255 + [9], 9: [0] * 255 + [4242]}
     image.read = lambda place, length: struct.pack("<256I", *tables[place // 1024])
-    for name in ("_blocks", "_below", "_run"):
+    for name in ("_blocks", "_below", "_extent"):
         setattr(image, name, getattr(Ext3, name).__get__(image))
     last = 12 + 256 + 256**2 + 256**3
     inode = SimpleNamespace(size=last * 1024, pointers=(*[0] * 14, 7))
-    hole, end = Ext3.runs(image, inode)
-    assert (hole.offset, hole.place, hole.length) == (0, None, (last - 1) * 1024)
-    assert (end.offset, end.place, end.length) == ((last - 1) * 1024, 4242 * 1024, 1024)
+    hole, end = Ext3.extents(image, inode)
+    assert (hole.offset, hole.position, hole.length) == (0, None, (last - 1) * 1024)
+    assert (end.offset, end.position, end.length) == ((last - 1) * 1024, 4242 * 1024, 1024)
 
 
 def refused(image, out, path=PATCHES, source=None):
@@ -179,12 +181,13 @@ def refused(image, out, path=PATCHES, source=None):
 def test_one_flipped_bit_is_refused_with_its_place(image, tmp_path):
     other = copy(image, tmp_path)
     with Ext3(other) as source:
-        runs = source.runs(source.file(INSIDE))
-        place = next(r.place + 4 * MIB - r.offset for r in runs if r.offset + r.length > 4 * MIB)
+        extents = source.extents(source.file(INSIDE))
+        found = next(e for e in extents if e.offset + e.length > 4 * MIB)
+        position = found.position + 4 * MIB - found.offset
     with other.open("r+b") as file:
-        file.seek(place)
+        file.seek(position)
         byte = file.read(1)[0]
-        file.seek(place)
+        file.seek(position)
         file.write(bytes([byte ^ 1]))
     message = refused(other, tmp_path / "out")
     assert f"{PATCHES} differs from its checksum in bytes {4 * MIB} to {5 * MIB}" in message

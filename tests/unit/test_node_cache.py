@@ -15,7 +15,8 @@ import pytest
 
 from cloudmask.errors import InputError
 from cloudmask.overlay import manifest, node_cache
-from cloudmask.overlay.build import build, plan, tool
+from cloudmask.overlay.build import build, plan
+from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.system import disk, files
 
 MEGABYTES = 150
@@ -136,17 +137,17 @@ def test_a_copy_is_kept_for_a_task_to_come(task, local):
     second = task(local)
     assert second.ready()[2]["method"] == "found another task's copy"
     second.end("keep\n")
-    # The one to come never comes: the mark loses its meaning, or somebody sweeps.
-    sweep = [STAGE, "sweep", "--local", local]
-    subprocess.run(sweep, check=True)
+    # The one to come never comes: the mark loses its meaning, or somebody cleans.
+    clean = [STAGE, "clean", "--local", local]
+    subprocess.run(clean, check=True)
     assert (data / "patches.h5").exists()
     os.utime(data.parent / ".kept", (0, 0))
-    subprocess.run(sweep, check=True)
+    subprocess.run(clean, check=True)
     assert not data.exists()
     third = task(local)
     third.ready()
     third.end("keep\n")
-    subprocess.run([*sweep, "--kept"], check=True)
+    subprocess.run([*clean, "--kept"], check=True)
 
 
 def test_a_killed_copier_holds_nobody_up(task, local):
@@ -181,14 +182,14 @@ def test_a_waiter_that_is_asked_to_stop_leaves(task, local):
     with (content / ".copying").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = task(local)
-        while len(list((user_folder(local) / "holders").iterdir())) < 2:
+        while len(list((user_folder(local) / "leases").iterdir())) < 2:
             time.sleep(0.01)
         second.process.terminate()
         assert second.process.wait(10) == 75
     first.end()
 
 
-def test_what_the_dead_leave_is_swept_and_the_living_keep_theirs(task, local):
+def test_what_the_dead_leave_is_removed_and_the_living_keep_theirs(task, local):
     dead, living = task(local), task(local)
     _, tmp, _ = dead.ready()
     data, _, _ = living.ready()
@@ -234,9 +235,9 @@ def test_without_room_the_next_place_is_taken_and_then_none(task, local, tmp_pat
 def test_a_network_file_system_is_no_nodes_own(tmp_path, image, monkeypatch):
     assert disk.file_system(tmp_path) not in {"", *disk.NETWORK}
     monkeypatch.setattr(disk, "file_system", lambda place: "lustre")
-    mine = node_cache.Share(image, [tmp_path], 1)
+    mine = node_cache.NodeCache(image, [tmp_path], 1)
     staged = mine.open()
-    assert (staged.method, staged.data) == (node_cache.SHARED, "")
+    assert (staged.method, staged.data) == (node_cache.FROM_OVERLAY, "")
     assert f"{tmp_path}: on lustre, which is no node's own" in staged.reason
 
 
@@ -245,8 +246,8 @@ def test_a_disk_that_fails_is_passed_over(tmp_path, image, monkeypatch):
         raise OSError(errno.EIO, "Input/output error", "disk")
 
     monkeypatch.setattr(node_cache.extract, "extract", broken)
-    staged = node_cache.Share(image, [tmp_path], 1).open()
-    assert (staged.method, "Input/output error" in staged.reason) == (node_cache.SHARED, True)
+    staged = node_cache.NodeCache(image, [tmp_path], 1).open()
+    assert (staged.method, "Input/output error" in staged.reason) == (node_cache.FROM_OVERLAY, True)
     assert not list(tmp_path.glob("cloudmask-*"))
 
 

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.overlay import build, manifest, processes
+from cloudmask.overlay import build, layout, manifest, processes
 from cloudmask.overlay.check import check
+from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.overlay.ext3 import Ext3
 
 MAKE_OVERLAY = Path(__file__).resolve().parents[2] / "overlays" / "make-overlay"
@@ -21,7 +22,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 @pytest.fixture(autouse=True)
 def e2fsprogs():
     try:
-        build.tool("debugfs")
+        tool("debugfs")
     except InputError as error:
         pytest.skip(str(error))
 
@@ -77,7 +78,7 @@ def test_owner_of_upper_and_work(patches, tmp_path):
     image = folder / "o.ext3"
     assert make(patches, "--out", image).returncode == 0
     for inside in ("/upper", "/work"):
-        command = [build.tool("debugfs"), "-R", f"stat {inside}", image]
+        command = [tool("debugfs"), "-R", f"stat {inside}", image]
         said = subprocess.run(command, capture_output=True, text=True).stdout
         owner, group = (int(said.split(f"{key}:")[1].split()[0]) for key in ("User", "Group"))
         assert (owner, group) == (os.getuid(), os.getgid())
@@ -140,14 +141,14 @@ def test_blocks_of_a_file(blocks):
         here = min(max(left, 0), 1024**level)
         total += sum(-(-here // 1024**k) for k in range(1, level + 1)) if here else 0
         left -= here
-    assert build.file_blocks(blocks * 4096) == total
+    assert layout.file_blocks(blocks * 4096) == total
     assert {12: 12, 13: 14, 1036: 1037, 1037: 1040}.get(blocks, total) == total
 
 
 def test_the_whole_data_set_fits_in_what_is_planned():
     """A real file system of 24 GB, sparse: what mkfs leaves free holds the file."""
     size = 19_400 * 256 * 256 * 19
-    planned = build.image_bytes([size], 64)
+    planned = layout.image_bytes([size], 64)
     assert size < planned < size * 1.008
 
 
@@ -211,7 +212,7 @@ def test_check_finds_what_is_wrong(image):
     image.chmod(0o644)
     data = image.read_bytes()
     with Ext3(image) as source:
-        place = next(source.runs(source.file("/upper/data/patches.h5"))).place
+        place = next(source.extents(source.file("/upper/data/patches.h5"))).position
     with image.open("r+b") as file:
         file.seek(place)
         file.write(b"other")

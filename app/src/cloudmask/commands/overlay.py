@@ -1,4 +1,4 @@
-"""make-overlay (cloudmask-overlay): patches to overlay image; check one; tell who holds one."""
+"""make-overlay (cloudmask-overlay): make an overlay image, check one, show who has one open."""
 
 import argparse
 import os
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("patches", nargs="?", type=Path, metavar="FILE.h5", help="patch store")
     what.add_argument("--check", type=Path, metavar="IMAGE", help="verify an overlay")
-    what.add_argument("--who", type=Path, metavar="IMAGE", help="tell who has an overlay open")
+    what.add_argument("--who", type=Path, metavar="IMAGE", help="show who has an overlay open")
     parser.add_argument(
         "--out", type=Path, metavar="FILE.ext3", help="image (default: beside the patches)"
     )
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--container", type=Path, metavar="SIF", help="with --check: read a batch through it"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, no more")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
     parser.add_argument(
         "--workers",
         type=int,
@@ -93,7 +93,7 @@ def _build(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     made = build.build(plan, arguments.workers)
     seconds = time.perf_counter() - started
-    rate = made.image["size"] / 1e6 / seconds
+    rate = made.image.size / 1e6 / seconds
     print(f"{image}: done in {seconds:.1f} s ({rate:.0f} MB/s), checked, read-only")
 
 

@@ -6,9 +6,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
 from cloudmask.system import signals
+
+if TYPE_CHECKING:
+    from cloudmask.overlay.node_cache import NodeCopy
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -25,8 +29,8 @@ checksums of the manifest beside the image while they are copied.
 `share` keeps one copy of all the overlay's files per node: the first task copies, others wait for
 it or find it. It prints three lines (folder with the files, empty if they are to be read from the
 overlay; the task's folder for temporary files; a record in JSON) and keeps the copy until its
-standard input ends or it gets SIGTERM; the last task on the node removes it, unless it was told
-"keep" on its standard input, since another task is to come.
+standard input ends or it gets SIGTERM. The last task on the node removes it, unless its standard
+input ended with the line "keep", since another task is to come.
 """
 
 
@@ -69,11 +73,13 @@ def parser() -> argparse.ArgumentParser:
             metavar="N",
             help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
         )
-    sweep = verbs.add_parser("sweep", help="remove copies that tasks of yours left when they died")
-    sweep.add_argument(
-        "--kept", action="store_true", help="also those that are kept for a task to come"
+    clean = verbs.add_parser(
+        "clean", aliases=["sweep"], help="remove copies that tasks of yours left when they died"
     )
-    for verb in (share, sweep):
+    clean.add_argument(
+        "--kept", action="store_true", help="remove also those kept for a task to come"
+    )
+    for verb in (share, clean):
         verb.add_argument(
             "--local",
             type=Path,
@@ -103,39 +109,39 @@ def _extract(arguments: argparse.Namespace) -> None:
 
 
 def _share(arguments: argparse.Namespace) -> None:
-    from cloudmask.overlay.node_cache import Share
+    from cloudmask.overlay.node_cache import NodeCache
 
     # The warning before a time limit is meant for the training; some batch systems send it to all.
     # The other signals count while the copy is made and used, and must not disturb its removal.
     signals.ignore(signal.SIGUSR1, *STOP_SIGNALS)
-    share = Share(arguments.image, arguments.local, arguments.workers)
+    cache = NodeCache(arguments.image, arguments.local, arguments.workers)
     message = f"{arguments.image}: stop requested; the copy is given back"
     last_words = ""
     try:
         with signals.interrupted_by(*STOP_SIGNALS, message=message):
-            staged = share.open()
-            print(f"{staged.data}\n{staged.tmp}\n{json.dumps(staged.as_json())}", flush=True)
-            print(_sentence(staged), file=sys.stderr, flush=True)
+            copy = cache.open()
+            print(f"{copy.data}\n{copy.tmp}\n{json.dumps(copy.as_json())}", flush=True)
+            print(_sentence(copy), file=sys.stderr, flush=True)
             last_words = sys.stdin.read()
     finally:
-        share.close(keep=last_words == "keep\n")
+        cache.close(keep=last_words == "keep\n")
 
 
-def _sentence(staged) -> str:
-    if not staged.data:
+def _sentence(copy: "NodeCopy") -> str:
+    if not copy.data:
         return (
-            f"WARNING: {staged.overlay}: NOT on the node's own disk, {staged.method}, which "
-            f"starves a GPU: {staged.reason}"
+            f"WARNING: {copy.overlay}: NOT on the node's own disk, {copy.method}, which "
+            f"starves a GPU: {copy.reason}"
         )
-    size, rate = staged.bytes / 1e9, staged.bytes / 1e6 / max(staged.seconds, 1e-9)
-    copied = f" ({size:.2f} GB, {rate:.0f} MB/s, verified)" if staged.bytes else ""
-    return f"{staged.data}: {staged.method} in {staged.seconds:.2f} s{copied}"
+    size, rate = copy.bytes / 1e9, copy.bytes / 1e6 / max(copy.seconds, 1e-9)
+    copied = f" ({size:.2f} GB, {rate:.0f} MB/s, verified)" if copy.bytes else ""
+    return f"{copy.data}: {copy.method} in {copy.seconds:.2f} s{copied}"
 
 
-def _sweep(arguments: argparse.Namespace) -> None:
-    from cloudmask.overlay.node_cache import sweep
+def _clean(arguments: argparse.Namespace) -> None:
+    from cloudmask.overlay.node_cache import clean
 
-    sweep(arguments.local, arguments.kept)
+    clean(arguments.local, arguments.kept)
 
 
-VERBS = {"extract": _extract, "share": _share, "sweep": _sweep}
+VERBS = {"extract": _extract, "share": _share, "clean": _clean, "sweep": _clean}

@@ -11,7 +11,7 @@ from cloudmask.experiments.experiment import load_experiment
 from cloudmask.hardware.preflight import Report
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3
-from cloudmask.overlay.extract import UPPER
+from cloudmask.overlay.layout import UPPER
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import disk
 

@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cloudmask.errors import InputError
+from cloudmask.errors import Fault, InputError
 from cloudmask.overlay import manifest, processes
-from cloudmask.overlay.build import UPPER, tool
-from cloudmask.overlay.ext3 import Ext3
-from cloudmask.overlay.manifest import Manifest
+from cloudmask.overlay.e2fsprogs import check_filesystem
+from cloudmask.overlay.ext3 import Ext3, Inode
+from cloudmask.overlay.layout import UPPER
+from cloudmask.overlay.manifest import Content, Manifest
 from cloudmask.system.files import sha256
 
 RUNTIMES = ("apptainer", "singularity")
@@ -31,7 +33,7 @@ print(*next(Batches(store, rows, {batch}).epoch(0))[0].shape)'
 def check(image: Path, container: Path | None = None) -> Iterator[str]:
     """Yield a line for each step that passed; raises InputError for the first that did not."""
     known = manifest.read(image)
-    if any(holder.writing for holder in processes.find(image)):
+    if any(process.writing for process in processes.find(image)):
         raise InputError(f"{image}: in use: " + "; ".join(processes.describe(image)))
     with Ext3(image) as source:
         try:
@@ -39,7 +41,7 @@ def check(image: Path, container: Path | None = None) -> Iterator[str]:
         except (ValueError, KeyError, TypeError):
             inside = "damaged"
     size = image.stat().st_size
-    if inside != known.id or size != known.image["size"]:
+    if inside != known.id or size != known.image.size:
         raise InputError(f"{image}: is not the image of its manifest; copy both, or build again")
     total = sum(content.size for content in known.files)
     yield f"manifest: {len(known.files)} files, {total / 1e9:.2f} GB, id {known.id[:12]}"
@@ -55,19 +57,51 @@ def check(image: Path, container: Path | None = None) -> Iterator[str]:
 
 def _checksum(image: Path, known: Manifest) -> str:
     started = time.perf_counter()
-    if sha256(image) != known.image["sha256"]:
+    if sha256(image) != known.image.sha256:
         raise InputError(f"{image}: damaged: its sha256 is not the manifest's; build it again")
-    rate = known.image["size"] / 1e6 / (time.perf_counter() - started)
-    return f"checksum: sha256 {known.image['sha256'][:12]}…, read at {rate:.0f} MB/s"
+    rate = known.image.size / 1e6 / (time.perf_counter() - started)
+    return f"checksum: sha256 {known.image.sha256[:12]}…, read at {rate:.0f} MB/s"
 
 
 def _fsck(image: Path) -> str:
-    command = [tool("e2fsck"), "-f", "-n", str(image)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = " ".join(done.stdout.split())[-200:]
-        raise InputError(f"{image}: e2fsck finds damage: {said}")
+    try:
+        check_filesystem(image)
+    except Fault as error:
+        raise InputError(f"{image}: damaged: {error}") from None
     return "file system: e2fsck finds no fault"
+
+
+def read_back(image: Path, files: Sequence[Content], workers: int) -> None:
+    """Compare every file in the image with its checksums; raises InputError."""
+    with Ext3(image) as source, ThreadPoolExecutor(max(1, workers)) as pool:
+        if source.content(UPPER + manifest.SENTINEL) != manifest.sentinel(files).encode():
+            raise InputError(f"{manifest.SENTINEL} is not that of the manifest")
+        for content in files:
+            inode = source.file(UPPER + content.path)
+            if inode.size != content.size:
+                raise InputError(f"{content.path} has {inode.size} bytes, not {content.size}")
+            jobs = [
+                pool.submit(_digest, source, inode, index * content.chunk, content.chunk)
+                for index in range(len(content.chunks))
+            ]
+            for index, job in enumerate(jobs):
+                if job.result() != content.chunks[index]:
+                    raise InputError(f"{content.path} differs in its chunk {index}")
+
+
+def _digest(source: Ext3, inode: Inode, offset: int, length: int) -> str:
+    """SHA-256 of a piece of a file in the image."""
+    extents = list(source.extents(inode, offset, length))
+
+    def read_at(buffer: memoryview, at: int) -> int:
+        extent = next(e for e in extents if e.offset <= at < e.offset + e.length)
+        part = buffer[: extent.offset + extent.length - at]
+        if extent.position is None:
+            part[:] = bytes(len(part))
+            return len(part)
+        return os.preadv(source.descriptor, [part], extent.position + at - extent.offset)
+
+    return manifest.digest(read_at, offset, min(length, inode.size - offset))
 
 
 def runtime() -> str:

@@ -34,12 +34,12 @@ class Inode:
 
 
 @dataclass(frozen=True)
-class Run:
-    """`length` bytes of a file from `offset` lie in the image at `place`; None for a hole."""
+class Extent:
+    """`length` bytes of a file from `offset` lie in the image at `position`; None for a hole."""
 
     offset: int
     length: int
-    place: int | None
+    position: int | None
 
 
 class Ext3:
@@ -78,11 +78,11 @@ class Ext3:
         """Close the image; further reads fail."""
         os.close(self.descriptor)
 
-    def read(self, place: int, length: int) -> bytes:
-        """`length` bytes from `place`; raises InputError if the image ends before."""
-        data = os.pread(self.descriptor, length, place)
+    def read(self, position: int, length: int) -> bytes:
+        """`length` bytes from `position`; raises InputError if the image ends before."""
+        data = os.pread(self.descriptor, length, position)
         if len(data) != length:
-            raise InputError(f"{self.path}: truncated: ends within bytes {place}+{length}")
+            raise InputError(f"{self.path}: truncated: ends within bytes {position}+{length}")
         return data
 
     def find(self, path: str) -> Inode:
@@ -102,41 +102,39 @@ class Ext3:
             raise InputError(f"{self.path}: {path} is not a regular file")
         return inode
 
-    def runs(self, inode: Inode, offset: int = 0, length: int | None = None) -> Iterator[Run]:
+    def extents(self, inode: Inode, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """The pieces of a file in order, from `offset` (a multiple of the block size) on.
 
-        Neighbouring blocks are joined; the last piece ends with the file or after `length` bytes.
+        Neighboring blocks are joined; the last piece ends with the file or after `length` bytes.
         """
         end = inode.size if length is None else min(inode.size, offset + length)
         first, last = offset // self.block, -(-end // self.block)
-        start, place, count = first, None, 0
+        # `count` blocks of the file from `start` on are those of the image from `begin` on, or a
+        # hole if `begin` is 0.
+        start, begin, count = first, 0, 0
         for pointer, blocks in self._blocks(inode, first, last):
-            if count and (pointer == 0) == (place is None):
-                joins = place is None or pointer == place + count
-            else:
-                joins = False
-            if not joins:
+            if not count or pointer != (begin and begin + count):
                 if count:
-                    yield self._run(start, place, count, end)
-                start, place, count = start + count, pointer or None, 0
+                    yield self._extent(start, begin, count, end)
+                start, begin, count = start + count, pointer, 0
             count += blocks
         if count:
-            yield self._run(start, place, count, end)
+            yield self._extent(start, begin, count, end)
 
     def content(self, path: str) -> bytes:
         """A small file's content."""
         inode = self.file(path)
         return b"".join(
-            bytes(run.length) if run.place is None else self.read(run.place, run.length)
-            for run in self.runs(inode)
+            bytes(e.length) if e.position is None else self.read(e.position, e.length)
+            for e in self.extents(inode)
         )
 
-    def _run(self, start: int, place: int | None, count: int, end: int) -> Run:
+    def _extent(self, start: int, begin: int, count: int, end: int) -> Extent:
         offset = start * self.block
-        if place is not None and not 0 < place <= self.blocks - count:
-            raise InputError(f"{self.path}: damaged: block {place} is outside the image")
-        where = None if place is None else place * self.block
-        return Run(offset, min(count * self.block, end - offset), where)
+        if begin > self.blocks - count:
+            raise InputError(f"{self.path}: damaged: block {begin} is outside the image")
+        position = begin * self.block if begin else None
+        return Extent(offset, min(count * self.block, end - offset), position)
 
     def _read_superblock(self) -> None:
         size = os.fstat(self.descriptor).st_size
@@ -181,17 +179,23 @@ class Ext3:
 
     def _entries(self, folder: Inode) -> dict[bytes, int]:
         """Inode numbers by name. An indexed directory reads as a linear one."""
-        found = {}
-        for run in self.runs(folder):
-            for place in range(0, run.length if run.place is not None else 0, self.block):
-                raw, at = self.read(run.place + place, self.block), 0
-                while at + 8 <= len(raw):
-                    number, length, name_length = struct.unpack_from("<IHB", raw, at)
-                    if length < 8:
-                        raise InputError(f"{self.path}: damaged: a directory has no end")
-                    if number:
-                        found[raw[at + 8 : at + 8 + name_length]] = number
-                    at += length
+        found: dict[bytes, int] = {}
+        for extent in self.extents(folder):
+            if extent.position is None:
+                continue
+            for offset in range(0, extent.length, self.block):
+                found |= self._entries_in(self.read(extent.position + offset, self.block))
+        return found
+
+    def _entries_in(self, block: bytes) -> dict[bytes, int]:
+        found, at = {}, 0
+        while at + 8 <= len(block):
+            number, length, name_length = struct.unpack_from("<IHB", block, at)
+            if length < 8:
+                raise InputError(f"{self.path}: damaged: a directory has no end")
+            if number:
+                found[block[at + 8 : at + 8 + name_length]] = number
+            at += length
         return found
 
     def _blocks(self, inode: Inode, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -230,7 +234,7 @@ class Ext3:
             return
         entries = entries[low:high]
         start = entries[0]
-        # Nearly every block of a fresh image: 1024 neighbours, compared in one go.
+        # Nearly every block of a fresh image: 1024 neighbors, compared in one go.
         near = start and start + len(entries) <= self.blocks
         if near and entries == array("I", range(start, start + len(entries))):
             yield start, len(entries)

@@ -17,17 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudmask.errors import Fault, InputError
-from cloudmask.overlay.ext3 import Ext3, Inode, Run
+from cloudmask.overlay.ext3 import Ext3, Extent, Inode
+from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import PIECE, Content
 from cloudmask.system.disk import require_space
 from cloudmask.system.files import replacing
 from cloudmask.system.progress import track
 
-UPPER = "/upper"  # where the runtime looks for the overlay's content inside the image
-
 
 @dataclass(frozen=True)
-class Staged:
+class Extraction:
     """What was done: bytes of the file, seconds it took with syncing it to the disk."""
 
     bytes: int
@@ -39,7 +38,7 @@ class Staged:
         return self.bytes / 1e6 / max(self.seconds, 1e-9)
 
 
-def extract(image: Path, expected: Content, out: Path, workers: int) -> Staged:
+def extract(image: Path, expected: Content, out: Path, workers: int) -> Extraction:
     """Copy the file `expected.path` of the overlay `image` to `out`, checked while it is copied.
 
     Chunks of `expected.chunk` bytes are copied and hashed by `workers` threads. `out` appears under
@@ -62,76 +61,92 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Staged:
             _copy(source, inode, expected, temporary, max(1, workers))
             temporary.chmod(0o444)
     _sync_folder(out.parent)
-    return Staged(expected.size, time.perf_counter() - started)
+    return Extraction(expected.size, time.perf_counter() - started)
 
 
 def _copy(source: Ext3, inode: Inode, expected: Content, out: Path, workers: int) -> None:
-    failed = threading.Event()
-
-    def one(index: int) -> None:
-        if failed.is_set():
-            return
-        offset = index * expected.chunk
-        try:
-            found = _copy_chunk(source, inode, offset, expected.chunk, descriptor)
-            # Starts writing the chunk to the disk at once, so that the sync at the end is short:
-            # pages that are not yet on the disk stay in memory.
-            os.posix_fadvise(descriptor, offset, expected.chunk, os.POSIX_FADV_DONTNEED)
-            if found != expected.chunks[index]:
-                raise InputError(
-                    f"{source.path}: damaged: {expected.path} differs from its checksum in bytes "
-                    f"{offset} to {min(offset + expected.chunk, expected.size)}; "
-                    "copy or build the image again"
-                )
-        except BaseException:
-            failed.set()
-            raise
-
     os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     count = len(expected.chunks)
     try:
         os.ftruncate(descriptor, expected.size)
+        copier = _Copier(source, inode, expected, descriptor)
         with ThreadPoolExecutor(workers) as pool:
             try:
-                for _ in track(pool.map(one, range(count)), count, "stage", unit="chunk"):
+                for _ in track(pool.map(copier.copy, range(count)), count, "stage", unit="chunk"):
                     pass
             except BaseException:
-                failed.set()  # a signal, say: the threads are not to go on
+                # Also after a signal the other threads must not go on.
+                copier.failed.set()
                 raise
     finally:
         os.close(descriptor)
 
 
-def _copy_chunk(source: Ext3, inode: Inode, offset: int, length: int, out: int) -> str:
-    """Copy one chunk and return its SHA-256. Holes of the file stay holes."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(PIECE, length)))
-    for pieces in _batches(source.runs(inode, offset, length), len(buffer)):
-        position, filled = pieces[0].offset, 0
-        for piece in pieces:
-            part = buffer[filled : filled + piece.length]
-            if piece.place is None:
-                part[:] = bytes(piece.length)
-            else:
-                _read_into(source, part, piece.place)
-            filled += piece.length
-        digest.update(buffer[:filled])
-        if any(piece.place is not None for piece in pieces):
-            _write_all(out, buffer[:filled], position)
-    return digest.hexdigest()
+class _Copier:
+    """Copies chunks of one file to the open file `out`; threads share it.
+
+    Once `failed` is set, further chunks are passed over.
+    """
+
+    def __init__(self, source: Ext3, inode: Inode, expected: Content, out: int):
+        self.failed = threading.Event()
+        self._source = source
+        self._inode = inode
+        self._expected = expected
+        self._out = out
+
+    def copy(self, index: int) -> None:
+        """Copy one chunk; raises InputError if it differs from its checksum."""
+        if self.failed.is_set():
+            return
+        expected = self._expected
+        offset = index * expected.chunk
+        try:
+            found = self._copy_chunk(offset, expected.chunk)
+            # This starts writing the chunk to the disk at once, so that the sync at the end is
+            # short: pages that are not yet on the disk stay in memory.
+            os.posix_fadvise(self._out, offset, expected.chunk, os.POSIX_FADV_DONTNEED)
+            if found != expected.chunks[index]:
+                raise InputError(
+                    f"{self._source.path}: damaged: {expected.path} differs from its checksum in "
+                    f"bytes {offset} to {min(offset + expected.chunk, expected.size)}; "
+                    "copy or build the image again"
+                )
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def _copy_chunk(self, offset: int, length: int) -> str:
+        """Copy a chunk and return its SHA-256. Holes of the file stay holes."""
+        digest = hashlib.sha256()
+        buffer = memoryview(bytearray(min(PIECE, length)))
+        for batch in _batches(self._source.extents(self._inode, offset, length), len(buffer)):
+            filled = 0
+            for extent in batch:
+                part = buffer[filled : filled + extent.length]
+                if extent.position is None:
+                    part[:] = bytes(extent.length)
+                else:
+                    _read_into(self._source, part, extent.position)
+                filled += extent.length
+            digest.update(buffer[:filled])
+            if any(extent.position is not None for extent in batch):
+                _write_all(self._out, buffer[:filled], batch[0].offset)
+        return digest.hexdigest()
 
 
-def _batches(runs: Iterator[Run], room: int) -> Iterator[list[Run]]:
-    """The runs, cut and gathered so that each batch fills the buffer of `room` bytes."""
-    batch, left = [], room
-    for run in runs:
-        offset, length, place = run.offset, run.length, run.place
+def _batches(extents: Iterator[Extent], room: int) -> Iterator[list[Extent]]:
+    """The extents, cut and gathered so that each batch fills the buffer of `room` bytes."""
+    batch: list[Extent] = []
+    left = room
+    for extent in extents:
+        offset, length, position = extent.offset, extent.length, extent.position
         while length:
             take = min(left, length)
-            batch.append(Run(offset, take, place))
+            batch.append(Extent(offset, take, position))
             offset, length, left = offset + take, length - take, left - take
-            place = None if place is None else place + take
+            position = None if position is None else position + take
             if not left:
                 yield batch
                 batch, left = [], room
@@ -139,18 +154,18 @@ def _batches(runs: Iterator[Run], room: int) -> Iterator[list[Run]]:
         yield batch
 
 
-def _read_into(source: Ext3, part: memoryview, place: int) -> None:
+def _read_into(source: Ext3, part: memoryview, position: int) -> None:
     while part:
-        count = os.preadv(source.descriptor, [part], place)
+        count = os.preadv(source.descriptor, [part], position)
         if not count:
             raise InputError(f"{source.path}: truncated while it was read")
-        part, place = part[count:], place + count
+        part, position = part[count:], position + count
 
 
-def _write_all(out: int, part: memoryview, place: int) -> None:
+def _write_all(out: int, part: memoryview, offset: int) -> None:
     while part:
-        count = os.pwrite(out, part, place)
-        part, place = part[count:], place + count
+        count = os.pwrite(out, part, offset)
+        part, offset = part[count:], offset + count
 
 
 @contextlib.contextmanager

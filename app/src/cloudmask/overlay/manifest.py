@@ -7,26 +7,34 @@ SHA-256 cannot be computed by several threads, those of the chunks can.
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.system.files import write_text
 
 SCHEMA = 1
 CHUNK = 64 << 20  # bytes: 360 of them for the whole data set, each a large read
-PIECE = 256 << 10  # bytes a thread handles at a time: they stay in the cache of its core
+PIECE = 256 << 10  # bytes that a thread handles at a time: they stay in the cache of its core
 FOLDER = "/data"  # of the container, where everything in an overlay lies
 PATCHES = f"{FOLDER}/patches.h5"
 SCENES = f"{FOLDER}/inference"
 SENTINEL = f"{FOLDER}/overlay.json"  # inside: a small file that shows the overlay is mounted
 
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
 @dataclass(frozen=True)
 class Content:
-    """A file in the overlay: its path in the container, size in bytes, checksums in hexadecimal."""
+    """A file in the overlay: its path in the container, size in bytes, checksums in hexadecimal.
+
+    chunk: bytes of each chunk but the last; chunks: their SHA-256.
+    """
 
     path: str
     size: int
@@ -36,19 +44,45 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file of the host as it was when the overlay was made; mtime_ns: its last change."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The image: size in bytes, time of its last change, SHA-256."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which version of cloudmask made the overlay, where and when."""
+
+    cloudmask: str
+    host: str
+    time: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of an overlay, where it came from, and the image it is in.
 
     id: SHA-256 over paths and checksums; the sentinel in the image repeats it.
-    sources: per file, [path on the host, size in bytes, time of last change in ns].
-    image: size in bytes, time of last change in ns and sha256 of the image.
+    sources: the host's file by path in the container.
     """
 
     id: str
     files: tuple[Content, ...]
-    sources: dict[str, list] = field(default_factory=dict)
-    image: dict[str, int | str] = field(default_factory=dict)
-    made: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Source]
+    image: ImageFacts
+    made: Origin
 
     def content(self, path: str) -> Content:
         """The file at a path of the container; raises InputError if there is none."""
@@ -58,14 +92,11 @@ class Manifest:
         names = ", ".join(content.path for content in self.files[:5])
         raise InputError(f"the overlay holds no {path}; it holds {names}")
 
-    def sentinel(self) -> str:
-        """Text of the small file inside the image."""
-        files = {content.path: content.sha256 for content in self.files}
-        return json.dumps({"schema": SCHEMA, "id": self.id, "files": files}, indent=1) + "\n"
-
     def write(self, path: Path) -> None:
         """Write it atomically, as JSON."""
-        write_text(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+        sources = {name: astuple(source) for name, source in self.sources.items()}
+        data = {"schema": SCHEMA, **asdict(self), "sources": sources}
+        write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def beside(image: Path) -> Path:
@@ -77,23 +108,74 @@ def read(image: Path) -> Manifest:
     """The manifest beside an image; raises InputError if it is missing or damaged."""
     path = beside(image)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("schema") != SCHEMA:
-            raise ValueError(f"expected schema {SCHEMA}")
-        files = [Content(**{**f, "chunks": tuple(f["chunks"])}) for f in data.pop("files")]
-        return Manifest(files=tuple(files), **data)
+        return _parse(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; the manifest belongs beside the image, copy both"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a manifest of an overlay ({error})") from None
 
 
-def identity(files: tuple[Content, ...]) -> str:
+def identity(files: Sequence[Content]) -> str:
     """The manifest's id for these files."""
     lines = (f"{content.sha256} {content.path}\n" for content in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def sentinel(files: Sequence[Content]) -> str:
+    """Text of the small file inside the image."""
+    checksums = {content.path: content.sha256 for content in files}
+    text = json.dumps({"schema": SCHEMA, "id": identity(files), "files": checksums}, indent=1)
+    return text + "\n"
+
+
+def _parse(data: object) -> Manifest:
+    """The manifest of parsed JSON; raises ValueError that names the key."""
+    if isinstance(data, dict) and data.get("schema") != SCHEMA:
+        raise ValueError(f"schema: expected {SCHEMA}, found {data.get('schema')!r}")
+    kinds = {"schema": int, "id": str, "files": list, "sources": dict, "image": dict, "made": dict}
+    top = _object(data, kinds, "manifest")
+    files = tuple(_content(entry, f"files.{n}") for n, entry in enumerate(top["files"]))
+    if top["id"] != identity(files):
+        raise ValueError("id: is not that of the files")
+    sources = {name: _source(entry, f"sources.{name}") for name, entry in top["sources"].items()}
+    image = ImageFacts(**_object(top["image"], ImageFacts.__annotations__, "image"))
+    made = Origin(**_object(top["made"], Origin.__annotations__, "made"))
+    _check_sha256(image.sha256, "image.sha256")
+    return Manifest(top["id"], files, sources, image, made)
+
+
+def _content(data: object, where: str) -> Content:
+    kinds = {"path": str, "size": int, "sha256": str, "chunk": int, "chunks": list}
+    entry = _object(data, kinds, where)
+    found = Content(**{**entry, "chunks": tuple(entry["chunks"])})
+    if found.size < 0 or found.chunk <= 0 or len(found.chunks) != -(-found.size // found.chunk):
+        raise ValueError(f"{where}: {len(found.chunks)} chunks do not make up {found.size} bytes")
+    for checksum in (found.sha256, *found.chunks):
+        _check_sha256(checksum, where)
+    return found
+
+
+def _source(data: object, where: str) -> Source:
+    if not isinstance(data, list) or [type(part) for part in data] != [str, int, int]:
+        raise ValueError(f"{where}: expected path, size and time, found {data!r}")
+    return Source(*data)
+
+
+def _object(data: object, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+    """A JSON object that has exactly these keys with values of these types."""
+    if not isinstance(data, dict) or data.keys() != kinds.keys():
+        raise ValueError(f"{where}: expected the keys {', '.join(kinds)}")
+    for key, kind in kinds.items():
+        if type(data[key]) is not kind:
+            raise ValueError(f"{where}.{key}: expected {kind.__name__}, found {data[key]!r}")
+    return data
+
+
+def _check_sha256(text: object, where: str) -> None:
+    if not isinstance(text, str) or not _SHA256.fullmatch(text):
+        raise ValueError(f"{where}: expected a SHA-256, found {text!r}")
 
 
 def measure(source: Path, path: str, workers: int) -> Content:
@@ -106,27 +188,27 @@ def measure(source: Path, path: str, workers: int) -> Content:
         descriptor = handle.fileno()
         size = os.fstat(descriptor).st_size
 
-        def read_at(buffer: memoryview, place: int) -> int:
-            return os.preadv(descriptor, [buffer], place)
+        def read_at(buffer: memoryview, offset: int) -> int:
+            return os.preadv(descriptor, [buffer], offset)
 
         with ThreadPoolExecutor(max(2, workers)) as pool:
             whole = pool.submit(digest, read_at, 0, size)
             chunks = [
-                pool.submit(digest, read_at, place, min(CHUNK, size - place))
-                for place in range(0, size, CHUNK)
+                pool.submit(digest, read_at, offset, min(CHUNK, size - offset))
+                for offset in range(0, size, CHUNK)
             ]
             return Content(path, size, whole.result(), CHUNK, tuple(c.result() for c in chunks))
 
 
-def digest(read_at: Callable[[memoryview, int], int], place: int, length: int) -> str:
-    """SHA-256 of `length` bytes from `place`, read by `read_at(buffer, place) -> bytes read`."""
+def digest(read_at: Callable[[memoryview, int], int], offset: int, length: int) -> str:
+    """SHA-256 of `length` bytes from `offset`, read by `read_at(buffer, offset) -> bytes read`."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(PIECE, length)))
-    end = place + length
-    while place < end:
-        count = read_at(buffer[: min(PIECE, end - place)], place)
+    end = offset + length
+    while offset < end:
+        count = read_at(buffer[: min(PIECE, end - offset)], offset)
         if not count:
             raise InputError("the file became shorter while it was read")
         digest.update(buffer[:count])
-        place += count
+        offset += count
     return digest.hexdigest()

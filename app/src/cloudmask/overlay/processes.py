@@ -1,4 +1,4 @@
-"""Who has an overlay open on this node, and what a user can do about it, in plain words."""
+"""Processes that have an overlay open on this node, and what a user can do about them."""
 
 import contextlib
 import os
@@ -12,11 +12,11 @@ from cloudmask.errors import InputError
 
 PROC = Path("/proc")
 IN_USE = ("currently in use by another process", "currently in use for writing")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Holder:
+class ImageProcess:
     """A process that has the image open: pid, user, command line.
 
     leftover: a FUSE process whose container is gone, killed before it could unmount.
@@ -39,19 +39,19 @@ class Holder:
         return f"{what} has it open for {doing}; wait until it ends"
 
 
-def find(image: Path) -> list[Holder]:
+def find(image: Path) -> list[ImageProcess]:
     """The processes of this node that have `image` open, as far as this user may see them."""
     wanted = _status(image)
     found = []
     for folder in PROC.iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
-        # A process may end while it is looked at, or be another user's.
+        # A process may end while it is looked at, or belong to another user.
         with contextlib.suppress(OSError, ValueError):
             modes = [_writing(fd) for fd in (folder / "fd").iterdir() if _is(fd, wanted)]
             if modes:
-                found.append(_holder(folder, any(modes)))
-    return sorted(found, key=lambda holder: holder.pid)
+                found.append(_describe(folder, any(modes)))
+    return sorted(found, key=lambda process: process.pid)
 
 
 def locked(image: Path) -> bool:
@@ -63,18 +63,18 @@ def locked(image: Path) -> bool:
 
 
 def describe(image: Path) -> list[str]:
-    """Lines that say who holds the image and what to do."""
+    """Lines that say which processes have the image open and what to do."""
     found = find(image)
-    lines = [str(holder) for holder in found]
+    lines = [str(process) for process in found]
     host = socket.gethostname()
     if not found and locked(image):
         lines.append(f"a process of another user on {host} holds it; root sees which")
     elif not found:
         lines.append(
-            f"nobody on {host} has it open, as far as you may see; on a shared file system the "
-            "holder can be on another node: ask there with the same command"
+            f"nobody on {host} has it open, as far as you may see; on a shared file system a "
+            "process of another node may: run the same command there"
         )
-    if found and not all(holder.leftover for holder in found):
+    if found and not all(process.leftover for process in found):
         lines.append(
             f"any number of containers may read it at once with --overlay {image}:ro; "
             "a writer needs it alone"
@@ -88,9 +88,10 @@ def explain(image: Path, message: str) -> str:
         return f"{image}: in use: " + "; ".join(describe(image))
     if "upper dir failed" in message or "is not writable" in message:
         return f"{image}: not writable for you; open it read-only, --overlay {image}:ro"
-    lines = [COLOUR.sub("", line).strip() for line in message.splitlines()]
-    told = [line for line in lines if line.startswith(("FATAL", "ERROR"))] or [*filter(None, lines)]
-    return f"{image}: the container runtime failed: {told[-1] if told else 'no message'}"
+    lines = [COLOR.sub("", line).strip() for line in message.splitlines()]
+    errors = [line for line in lines if line.startswith(("FATAL", "ERROR"))]
+    shown = errors or [line for line in lines if line] or ["no message"]
+    return f"{image}: the container runtime failed: {shown[-1]}"
 
 
 def _status(image: Path) -> os.stat_result:
@@ -114,7 +115,7 @@ def _writing(fd: Path) -> bool:
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
-def _holder(folder: Path, writing: bool) -> Holder:
+def _describe(folder: Path, writing: bool) -> ImageProcess:
     command = _command(folder)
     uid = folder.stat().st_uid
     try:
@@ -124,8 +125,9 @@ def _holder(folder: Path, writing: bool) -> Holder:
     # In "pid (name) state ppid …" the name may hold spaces and parentheses.
     parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
     above = _command(PROC / parent).lower()
-    alive = "apptainer" in above or "singularity" in above or "starter" in above
-    return Holder(int(folder.name), user, command, writing, "fuse2fs" in command and not alive)
+    in_container = any(name in above for name in ("apptainer", "singularity", "starter"))
+    leftover = "fuse2fs" in command and not in_container
+    return ImageProcess(int(folder.name), user, command, writing, leftover)
 
 
 def _command(folder: Path) -> str:
