@@ -7,6 +7,9 @@
 #
 # CLOUDMASK_RUNTIME: the runtime (default: apptainer, else singularity).
 # CLOUDMASK_GPU: "auto" (default), "yes" or "no".
+#
+# CONTAINER_COMMAND     the command line that is run
+# CONTAINER_VARIABLES   variables to pass on, each as NAME=VALUE
 set -euo pipefail
 
 # Passed on if set. Everything else of the host stays outside: PYTHONPATH, LD_PRELOAD, conda's …
@@ -20,7 +23,7 @@ container::runtime() {
       return
     fi
   done
-  echo "error: no ${CLOUDMASK_RUNTIME:-apptainer or singularity} on PATH; try 'module load apptainer'" >&2
+  echo "error: no ${CLOUDMASK_RUNTIME:-apptainer or singularity} on PATH; name its module in CLOUDMASK_MODULES, or load it" >&2
   return 2
 }
 

@@ -2,7 +2,7 @@
 # Where a job runs and what it works on. To be sourced.
 #
 # What may be set, by hand or by `cloudmask-grid submit --site S --gpu G`:
-#   CLOUDMASK_SITE      site file or its name (generic); fills in whatever of the following is unset
+#   CLOUDMASK_SITE      site file or its name (generic); sets whatever of the following is unset
 #   CLOUDMASK_IMAGE     container image
 #   CLOUDMASK_DEVICE    what the preflight insists on: gpu or cpu
 #   CLOUDMASK_OVERLAY   overlay image on the shared file system, its manifest beside it
@@ -11,67 +11,52 @@
 #   CLOUDMASK_MODULES   modules to load
 #   CLOUDMASK_RUNS      where runs lie (runs)
 # Variables of the job in these, such as $SLURM_TMPDIR, are put in.
+#
+# A site file is YAML and has one reader, `cloudmask-grid site`. `cloudmask-grid submit` and `chain` read
+# it where the job is submitted and export what it says, so that the job reads no file. A job that was
+# submitted without them asks the reader in the container. What the container itself needs is known
+# before: its image is CLOUDMASK_IMAGE or cloudmask.sif, and its runtime is on PATH, or comes with
+# CLOUDMASK_MODULES or with a module of the runtime's own name.
+#
+# ENVIRONMENT_BINDS      options of container::exec that make the job's directories visible
+# ENVIRONMENT_LOCAL      node-local directories that are there
+# ENVIRONMENT_EXPANDED   what environment::expand made of its text
+# ENVIRONMENT_UNSET      a variable in that text that is not set, else ""
 set -euo pipefail
 
-readonly SITE_VARIABLES=(CLOUDMASK_IMAGE CLOUDMASK_DEVICE CLOUDMASK_OVERLAY CLOUDMASK_SCENES
-  CLOUDMASK_LOCAL CLOUDMASK_MODULES)
+readonly ENVIRONMENT_SITE_VARIABLES=(CLOUDMASK_IMAGE CLOUDMASK_DEVICE CLOUDMASK_OVERLAY
+  CLOUDMASK_SCENES CLOUDMASK_LOCAL CLOUDMASK_MODULES)
 
-say() { printf '%(%H:%M:%S)T %s\n' -1 "$*" >&2; }
-
-stop_with() {
-  say "error: $*"
-  signals::end 2
-}
+ENVIRONMENT_BINDS=()
+ENVIRONMENT_LOCAL=()
+ENVIRONMENT_EXPANDED=
+ENVIRONMENT_UNSET=
 
 environment::load() {
-  local name
   export USER=${USER:-$(id -un)} CLOUDMASK_RUNS=${CLOUDMASK_RUNS:-runs}
-  [[ $PWD != *[,:]* ]] || stop_with "$PWD: container runtimes take no comma or colon in a folder's name"
-  # That of the machine where the job was submitted, as likely as not.
+  [[ $PWD != *[,:]* ]] || signals::stop "$PWD: container runtimes take no comma or colon in a folder's name"
+  # It is that of the machine where the job was submitted, as likely as not.
   if [[ -n ${TMPDIR:-} && ! -w $TMPDIR ]]; then
-    say "TMPDIR=$TMPDIR cannot be written to here: taking /tmp"
+    log::info "TMPDIR=$TMPDIR cannot be written to here: taking /tmp"
     unset TMPDIR
   fi
-  # The container that reads the site's file may itself need a module.
-  export CLOUDMASK_MODULES=${CLOUDMASK_MODULES-$(environment::site_modules)}
-  environment::modules
-  for name in "${SITE_VARIABLES[@]}"; do
-    if [[ -z ${!name+set} ]]; then
-      environment::from_site
-      break
-    fi
-  done
-  for name in "${SITE_VARIABLES[@]}"; do
-    if [[ $name != CLOUDMASK_LOCAL ]]; then
-      environment::expand "${!name-}" || stop_with "$name=${!name}: \$$EXPAND_UNSET is not set"
-      export "$name=$EXPANDED"
-    fi
-  done
+  environment::load_modules "${CLOUDMASK_MODULES-}"
+  environment::complete
+  environment::expand_all
   environment::choose_local
-  mkdir -p "$CLOUDMASK_RUNS"
-  ENVIRONMENT_BINDS=()
-  environment::bind "$CLOUDMASK_RUNS"
-  if [[ -n $CLOUDMASK_SCENES ]]; then
-    environment::bind "$CLOUDMASK_SCENES"
-  fi
-  environment::bind "$(dirname "$CLOUDMASK_OVERLAY")"
-  # Where the image lies if this is a link.
-  environment::bind "$(dirname "$(realpath -m "$CLOUDMASK_OVERLAY")")"
-  local place
-  for place in "${ENVIRONMENT_LOCAL[@]}"; do
-    environment::bind "$place"
-  done
-  say "job ${SLURM_JOB_ID:-without Slurm} on ${SLURMD_NODENAME:-$(hostname)}, image $CLOUDMASK_IMAGE"
+  environment::bind_all
+  log::info "job ${SLURM_JOB_ID:-without Slurm} on ${SLURMD_NODENAME:-$(hostname)}, image $CLOUDMASK_IMAGE"
 }
 
-# Run a cloudmask command in the image; it sees the working directory and all places of the job.
+# Run a cloudmask command in the image; it sees the working directory and the job's others.
 environment::run() {
   container::exec "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "$@"
 }
 
-environment::modules() {
+# Load modules, several names in one text.
+environment::load_modules() {
   local file
-  [[ -n ${CLOUDMASK_MODULES:-} ]] || return 0
+  [[ -n $1 ]] || return 0
   # The module command is a function that batch shells may lack, and not written for strict shells.
   set +eu
   if ! command -v module >/dev/null; then
@@ -81,61 +66,107 @@ environment::modules() {
     done
   fi
   # shellcheck disable=SC2086 # several names
-  module load $CLOUDMASK_MODULES
+  module load $1
   set -eu
 }
 
-# The modules of the site's file: a list in brackets on one line.
-environment::site_modules() {
-  local file=${CLOUDMASK_SITE:-generic}
-  [[ -f $file ]] || file=slurm/sites/$file.yaml
-  [[ ! -f $file ]] || sed -n 's/^modules: *\[\(.*\)\].*/\1/p' "$file" | tr -d ",\"'"
+# Set by the site's file what is not set yet; load its modules if that had not been done.
+environment::complete() {
+  local name modules=${CLOUDMASK_MODULES+known}
+  for name in "${ENVIRONMENT_SITE_VARIABLES[@]}"; do
+    if [[ -z ${!name+set} ]]; then
+      environment::bring_runtime
+      environment::read_site
+      break
+    fi
+  done
+  [[ -n $modules ]] || environment::load_modules "$CLOUDMASK_MODULES"
 }
 
-# Set what is unset by the site's file; the image reads it, since the node may have no Python.
-environment::from_site() {
+# A container runtime on PATH, if need be by the module of its name; if there is none, the container's
+# own error says so.
+environment::bring_runtime() {
+  local name
+  for name in ${CLOUDMASK_RUNTIME:-apptainer singularity}; do
+    if container::runtime &>/dev/null; then
+      return 0
+    fi
+    environment::load_modules "$name" 2>/dev/null
+  done
+}
+
+# Set what is unset by the site's file, which the image reads, since the node may have no Python.
+environment::read_site() {
   local -r site=${CLOUDMASK_SITE:-generic}
   local name value
-  [[ -n ${CLOUDMASK_SITE:-} ]] || say "no site is named (CLOUDMASK_SITE): taking 'generic'"
+  [[ -n ${CLOUDMASK_SITE:-} ]] || log::info "no site is named (CLOUDMASK_SITE): taking 'generic'"
   environment::expand "${CLOUDMASK_IMAGE:-cloudmask.sif}" || true
-  local -r image=$EXPANDED
+  local -r image=$ENVIRONMENT_EXPANDED
   while IFS='=' read -r name value; do
     export "$name=${!name-$value}"
   done < <(container::exec "$image" cloudmask-grid site "$site" || echo "CLOUDMASK_FAILED=$?")
   [[ -z ${CLOUDMASK_FAILED:-} ]] || exit "$CLOUDMASK_FAILED"
 }
 
-# Put the values of variables in for $NAME and ${NAME} of a text, as EXPANDED; nothing else in it is
-# evaluated. Fails if one of them is not set, and says which: EXPAND_UNSET.
+# Put the values of variables in for $NAME and ${NAME} of a text, as ENVIRONMENT_EXPANDED; nothing else
+# in it is evaluated. Fails if one of them is not set, whose name is ENVIRONMENT_UNSET.
 environment::expand() {
   local text=$1 name
-  EXPANDED='' EXPAND_UNSET=''
+  ENVIRONMENT_EXPANDED='' ENVIRONMENT_UNSET=''
   while [[ $text =~ ^([^$]*)\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?(.*)$ ]]; do
-    EXPANDED+=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]} text=${BASH_REMATCH[3]}
-    EXPANDED+=${!name-}
-    [[ -n ${!name-} ]] || EXPAND_UNSET=$name
+    ENVIRONMENT_EXPANDED+=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]} text=${BASH_REMATCH[3]}
+    ENVIRONMENT_EXPANDED+=${!name-}
+    [[ -n ${!name-} ]] || ENVIRONMENT_UNSET=$name
   done
-  EXPANDED+=$text
-  [[ -z $EXPAND_UNSET ]]
+  ENVIRONMENT_EXPANDED+=$text
+  [[ -z $ENVIRONMENT_UNSET ]]
 }
 
-# The node-local directories that are there, as the array ENVIRONMENT_LOCAL; each other is named.
-environment::choose_local() {
-  local place
-  ENVIRONMENT_LOCAL=()
-  for place in ${CLOUDMASK_LOCAL:-}; do
-    if ! environment::expand "$place"; then
-      say "node-local $place: not set here"
-    elif [[ -d $EXPANDED ]] || mkdir "$EXPANDED" 2>/dev/null; then
-      ENVIRONMENT_LOCAL+=("$EXPANDED")
-    else
-      say "node-local $EXPANDED: not there"
+# Put variables into everything but CLOUDMASK_LOCAL, of which each directory is taken by itself.
+environment::expand_all() {
+  local name
+  for name in "${ENVIRONMENT_SITE_VARIABLES[@]}"; do
+    if [[ $name != CLOUDMASK_LOCAL ]]; then
+      environment::expand "${!name-}" || signals::stop "$name=${!name}: \$$ENVIRONMENT_UNSET is not set"
+      export "$name=$ENVIRONMENT_EXPANDED"
     fi
   done
 }
 
-# Make a place outside the working directory visible in the container, if it is there: commands say
-# better than runtimes what is missing.
+# The node-local directories that are there, as the array ENVIRONMENT_LOCAL; each other is named.
+environment::choose_local() {
+  local directory
+  ENVIRONMENT_LOCAL=()
+  for directory in ${CLOUDMASK_LOCAL:-}; do
+    if ! environment::expand "$directory"; then
+      log::info "node-local $directory: not set here"
+    elif [[ -d $ENVIRONMENT_EXPANDED ]] || mkdir "$ENVIRONMENT_EXPANDED" 2>/dev/null; then
+      ENVIRONMENT_LOCAL+=("$ENVIRONMENT_EXPANDED")
+    else
+      log::info "node-local $ENVIRONMENT_EXPANDED: not there"
+    fi
+  done
+}
+
+# Everything that the job works on, as the array ENVIRONMENT_BINDS.
+environment::bind_all() {
+  local directory
+  ENVIRONMENT_BINDS=()
+  mkdir -p "$CLOUDMASK_RUNS"
+  environment::bind "$CLOUDMASK_RUNS"
+  if [[ -n $CLOUDMASK_SCENES ]]; then
+    environment::bind "$CLOUDMASK_SCENES"
+  fi
+  environment::bind "$(dirname "$CLOUDMASK_OVERLAY")"
+  # Where the image lies if this is a link.
+  environment::bind "$(dirname "$(realpath -m "$CLOUDMASK_OVERLAY")")"
+  for directory in "${ENVIRONMENT_LOCAL[@]}"; do
+    environment::bind "$directory"
+  done
+}
+
+# Make a directory outside the working directory visible in the container, if it is there: commands
+# explain better than runtimes what is missing.
 environment::bind() {
   local path
   path=$(realpath -m "$1")

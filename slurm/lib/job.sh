@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
 # The steps of the jobs. To be sourced from the folder of the checkout.
+#
+# COPIED          set by a job script that runs as Slurm's copy of it
+# JOB_EXPERIMENT  experiment of the row, as the user gave it
+# JOB_INDEX       number of the row
+# JOB_RUN         its run directory
+# JOB_SCENES      options that name the scenes to evaluate on
+# JOB_PATCHES     patch store that the overlay is made of
 set -euo pipefail
 
 # A batch script runs as Slurm's copy elsewhere. Submitted from within a step, say an interactive
@@ -8,7 +15,7 @@ if [[ -n ${COPIED:-} ]]; then
   unset TF_CONFIG "${!SLURM_STEP@}"
 fi
 
-for part in container environment signals nodes staging; do
+for part in log container environment signals nodes staging; do
   # shellcheck disable=SC1090 # each is checked by itself
   source "slurm/lib/$part.sh"
 done
@@ -20,13 +27,13 @@ job::row() {
   JOB_INDEX=${SLURM_ARRAY_TASK_ID:-${CLOUDMASK_INDEX:-1}}
   JOB_RUN=$(environment::run cloudmask-grid where "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
     --runs "$CLOUDMASK_RUNS") || signals::end "$?"
-  say "row $JOB_INDEX of $JOB_EXPERIMENT: $JOB_RUN, attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
+  log::info "row $JOB_INDEX of $JOB_EXPERIMENT: $JOB_RUN, attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
 }
 
 # End the job if this file of the run, its last, is there.
 job::stop_if_finished() {
   if [[ -e $JOB_RUN/$1 ]]; then
-    say "$JOB_RUN/$1: finished already"
+    log::info "$JOB_RUN/$1: finished already"
     exit 0
   fi
 }
@@ -50,7 +57,7 @@ job::scenes() {
   fi
 }
 
-# Train the row, and evaluate it on the scenes, until it is finished or cut off; then end the job.
+# Train the row, and evaluate it on the scenes, until it is finished or interrupted; then end the job.
 job::train() {
   job::scenes
   job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
@@ -95,7 +102,7 @@ job::in_image() {
   container::become "$CLOUDMASK_IMAGE" "${ENVIRONMENT_BINDS[@]}" "${STAGING_BINDS[@]}" "$@"
 }
 
-# Run a command, told of the job's signals; end the job if it does not succeed.
+# Run a command that gets the job's signals; end the job if it does not succeed.
 job::step() {
   local code=0
   "$@" &
@@ -113,7 +120,7 @@ job::run() {
 }
 
 job::end() {
-  if (($1 == 0 || $1 == CUT_OFF)); then
+  if (($1 == 0 || $1 == SIGNALS_INTERRUPTED)); then
     nodes::leave
   fi
   staging::close

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # One node or several. To be sourced.
+#
+# CLOUDMASK_FIRST   file with the process number of the first worker's program; exported, so that the
+#                   workers of the job's step have it; beside it with .failed: the exit code that counts
 set -euo pipefail
 
 # Of the ports above this, one for each job and worker is taken.
-readonly FIRST_PORT=20000 PORTS=10000
+readonly NODES_FIRST_PORT=20000 NODES_PORTS=10000
 
 # On several nodes, and in an allocation that is entered by hand: run the given script once on each
 # node and end with what becomes of it. In such a step, and on a single node: go on.
@@ -24,10 +27,10 @@ nodes::enter() {
 nodes::run() {
   local code=0
   # A signal to srun would reach every process of the step, also those that serve the image's file
-  # system and would die of it. So the first worker's program is told alone; the others follow it.
+  # system and would die of it. So the first worker's program alone gets it; the others follow.
   export CLOUDMASK_FIRST=$PWD/slurm/logs/.first-$SLURM_JOB_ID
-  rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"
-  trap 'rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"' EXIT
+  nodes::clean_up
+  signals::at_exit nodes::clean_up
   # In an allocation entered by hand, this may be another machine.
   [[ -z ${SLURM_PROCID:-} ]] || signals::by_file "$CLOUDMASK_FIRST"
   # Since Slurm 22.05 a step does not get the job's processors by itself. A worker that fails ends
@@ -39,7 +42,11 @@ nodes::run() {
   return "$code"
 }
 
-# A worker has ended well or saved: the first says so by removing its file, the others wait for that.
+nodes::clean_up() {
+  rm -f "$CLOUDMASK_FIRST" "$CLOUDMASK_FIRST.failed"
+}
+
+# A worker has ended well or saved: the first shows it by removing its file, the others wait for that.
 nodes::leave() {
   [[ -n ${CLOUDMASK_FIRST:-} ]] || return 0
   if [[ ${SLURM_PROCID:-0} == 0 ]]; then
@@ -55,9 +62,9 @@ nodes::leave() {
 nodes::cluster() {
   ((${SLURM_STEP_NUM_TASKS:-1} > 1)) || return 0
   ((SLURM_STEP_NUM_TASKS == SLURM_STEP_NUM_NODES)) \
-    || stop_with "$SLURM_STEP_NUM_TASKS tasks on $SLURM_STEP_NUM_NODES nodes; expected --ntasks-per-node=1"
+    || signals::stop "$SLURM_STEP_NUM_TASKS tasks on $SLURM_STEP_NUM_NODES nodes; expected --ntasks-per-node=1"
   local workers=() address node
-  local port=$((FIRST_PORT + SLURM_JOB_ID * 16 % PORTS))
+  local port=$((NODES_FIRST_PORT + SLURM_JOB_ID * 16 % NODES_PORTS))
   while read -r node; do
     address=$(scontrol --oneliner show node "$node" | grep -o ' NodeAddr=[^ ]*')
     workers+=("\"${address#*=}:$((port++))\"")
@@ -69,5 +76,5 @@ nodes::cluster() {
     echo "${workers[*]}"
   )
   export TF_CONFIG="{\"cluster\": {\"worker\": [$list]}, \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"
-  say "worker $SLURM_PROCID of ${#workers[@]}: $list"
+  log::info "worker $SLURM_PROCID of ${#workers[@]}: $list"
 }

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Runs that differ in their number of workers only. To be sourced.
+#
+# CLOUDMASK_SCALING_RUN     run directory of the step; exported to it
+# CLOUDMASK_SCALING_BATCH   its global batch; exported to it
 set -euo pipefail
 
-readonly SCALING_EPOCHS=3 # the first of them is not representative, two more tell how far they vary
+readonly SCALING_EPOCHS=3 # the first of them is not representative, two more show how far they vary
 
 # Start the given script as a step for each size of the allocation, one after the other; end with the
 # table. In such a step: go on.
@@ -11,7 +14,7 @@ scaling::in_turn() {
     nodes::cluster
     return 0
   fi
-  [[ -n ${SLURM_JOB_ID:-} ]] || stop_with "needs an allocation: sbatch slurm/scaling.sbatch"
+  [[ -n ${SLURM_JOB_ID:-} ]] || signals::stop "needs an allocation: sbatch slurm/scaling.sbatch"
   local -r gpus=${SLURM_GPUS_ON_NODE:-0} batch=${CLOUDMASK_BATCH:-32}
   local -r each=$((gpus > 0 ? gpus : 1))
   local workers kind
@@ -34,14 +37,14 @@ scaling::in_turn() {
 # One size as a step over as few nodes as have so many GPUs; a failure ends the job.
 scaling::step() {
   local -r workers=$1 gpus=$2
-  local nodes=$workers share=0 code=0
+  local nodes=$workers each=0 code=0
   shift 2
   if ((gpus > 0)); then
-    share=$((workers < gpus ? workers : gpus))
+    each=$((workers < gpus ? workers : gpus))
     nodes=$(((workers + gpus - 1) / gpus))
   fi
   local options=(--nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1)
-  ((share == 0)) || options+=(--gpus-per-node="$share")
+  ((each == 0)) || options+=(--gpus-per-node="$each")
   nodes::run "${options[@]}" bash "$@" || code=$?
   ((code == 0)) || signals::end "$code"
 }

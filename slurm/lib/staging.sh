@@ -3,17 +3,26 @@
 #
 # `cloudmask-stage share` holds this task's share in the copy for as long as this shell lives: it
 # ends with its standard input, also if the shell is killed.
+#
+# STAGING_BINDS     options of container::exec that make the data visible as /data
+# STAGING_PROCESS   process that holds the copy, "" if there is none
+# STAGING_INPUT     its standard input
+# STAGING_DATA      directory of the copy, "" if the data is read from the overlay
+# STAGING_TMP       temporary directory to remove, else ""
+# STAGING_KEPT      directory with a mark for each node that keeps a copy for tasks to come, else ""
 set -euo pipefail
 
 STAGING_BINDS=()
 STAGING_PROCESS=
+STAGING_INPUT=
 STAGING_TMP=
 STAGING_DATA=
+STAGING_KEPT=
 
 staging::open() {
   local data tmp record code=0
-  trap staging::close EXIT
-  [[ -z $SIGNALS_GOT ]] || signals::end "$CUT_OFF"
+  signals::at_exit staging::close
+  [[ -z $SIGNALS_GOT ]] || signals::end "$SIGNALS_INTERRUPTED"
   STAGING_KEPT=${SLURM_ARRAY_JOB_ID:+slurm/logs/.kept-$SLURM_ARRAY_JOB_ID}
   # From here on this task answers for what is kept on its node.
   [[ -z $STAGING_KEPT ]] || rm -f "$STAGING_KEPT/$SLURMD_NODENAME"
@@ -47,7 +56,7 @@ staging::open() {
 # Give the share back; whoever is the last on the node takes the copy along, unless tasks of this
 # array are still to begin: the next one finds it.
 staging::close() {
-  trap - EXIT
+  signals::not_at_exit staging::close
   [[ -z $STAGING_TMP ]] || rm -rf "$STAGING_TMP"
   [[ -n $STAGING_PROCESS ]] || return 0
   unset TMPDIR
@@ -64,7 +73,7 @@ staging::close() {
     environment::run cloudmask-stage sweep "${ENVIRONMENT_LOCAL[@]/#/--local=}" || true
   fi
   STAGING_PROCESS=
-  staging::sweep_other_nodes
+  staging::clean_other_nodes
 }
 
 staging::others_to_come() {
@@ -74,7 +83,7 @@ staging::others_to_come() {
 }
 
 # The array's last task sees to nodes where a copy was kept and nobody came: a small job for each.
-staging::sweep_other_nodes() {
+staging::clean_other_nodes() {
   local mark node
   [[ -d ${STAGING_KEPT:-} ]] && ! staging::others_to_come || return 0
   for mark in "$STAGING_KEPT"/*; do
@@ -86,8 +95,8 @@ staging::sweep_other_nodes() {
     rm "$mark" 2>/dev/null || continue
     sbatch --nodelist="$node" --partition="$SLURM_JOB_PARTITION" \
       ${SLURM_JOB_ACCOUNT:+--account="$SLURM_JOB_ACCOUNT"} ${SLURM_JOB_QOS:+--qos="$SLURM_JOB_QOS"} \
-      slurm/sweep.sbatch >&2 \
-      || say "WARNING: a copy is left on $node: bash slurm/sweep.sbatch removes it there"
+      slurm/clean.sbatch >&2 \
+      || log::info "WARNING: a copy is left on $node: bash slurm/clean.sbatch removes it there"
   done
   rmdir "$STAGING_KEPT" 2>/dev/null || true
 }

@@ -30,7 +30,7 @@ def test_time_limit_twice_then_finished_with_the_same_result(cluster, uninterrup
         cluster.until(lambda saved=saved: list(cluster.tree.glob(saved)), f"epoch {attempt * 2}")
         # What Slurm does at the warning, without waiting for a minute, its shortest limit, to pass.
         cluster.run("scancel", "--batch", "--signal=USR1", task)
-        words = f"cut off in attempt {attempt} of 10: queued again"
+        words = f"interrupted in attempt {attempt} of 10: queued again"
         cluster.until(lambda words=words: words in cluster.log(task), words)
     cluster.wait(job)
     result = cluster.result("limited")[0]
@@ -56,9 +56,9 @@ def test_slurm_warns_before_the_limit(cluster):
     cluster.wait(job, state="FAILED")
     log = cluster.log(f"{job}_1")
     assert log.count("got SIGUSR1") == 2
-    first, second = log.split("cut off in attempt 1 of 2: queued again")
+    first, second = log.split("interrupted in attempt 1 of 2: queued again")
     assert "continues after epoch" not in first and "continues after epoch" in second
-    assert "cut off in attempt 2 of 2 (CLOUDMASK_ATTEMPTS): not queued again" in second
+    assert "interrupted in attempt 2 of 2 (CLOUDMASK_ATTEMPTS): not queued again" in second
     assert not cluster.result("minute")
 
 
@@ -101,8 +101,8 @@ def test_a_node_dies(cluster, uninterrupted):
     assert losses(result) == losses(uninterrupted)
     # Its disk still holds what its tasks had there. Who comes next tidies, or this:
     assert cluster.left()
-    swept = cluster.batch("slurm/sweep.sbatch", f"--nodelist={died}")
-    cluster.wait(swept)
+    cleaned = cluster.batch("slurm/clean.sbatch", f"--nodelist={died}")
+    cluster.wait(cleaned)
 
 
 @pytest.mark.parametrize("during", ["staging", "training"])
@@ -118,7 +118,7 @@ def test_scancel_leaves_nothing_on_the_node(cluster, during):
         cluster.until(lambda: list(cluster.tree.glob(saved)), "epoch 1")
         # As with cgroups, where Slurm tells the shell alone.
         cluster.run("scancel", "--batch", "--signal=TERM", job)
-        cluster.until(lambda: "cancelled or preempted" in cluster.log(f"{job}_1"), "saved")
+        cluster.until(lambda: "canceled or preempted" in cluster.log(f"{job}_1"), "saved")
     cluster.idle()
     assert not cluster.result(f"cancelled-{during}")
     if copying:

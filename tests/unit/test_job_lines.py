@@ -177,7 +177,7 @@ def test_command_line_of_the_container(checkout, runtime):
     golden.check(f"{runtime}.txt", text)
 
 
-@pytest.mark.parametrize("job", ["train", "evaluate", "prepare", "sweep"])
+@pytest.mark.parametrize("job", ["train", "evaluate", "prepare", "clean"])
 def test_what_a_job_runs_in_the_image(checkout, job):
     """Without Slurm; the site says nothing that is not set."""
     shell = Shell(checkout, "apptainer")
