@@ -182,13 +182,13 @@ def test_rows_over_ssh_share_the_gpus_of_their_kind(grid, tmp_path, sshd):
     ("text", "expected"),
     [
         ("executor: pbs", "executor: 'pbs'; expected one of slurm, lsf, ssh"),
-        ("executor: ssh", "hosts: Field required"),
+        ("executor: ssh", "hosts: is missing"),
         ("executor: ssh\nhosts: [{host: -oProxyCommand=x, folder: a, data: b}]", "hosts.0.host"),
         ("executor: lsf\ntime: soon", "time: String should match"),
         ("executor: lsf", "data: no patch store"),
     ],
 )
-def test_wrong_site_file_is_told(grid, tmp_path, text, expected):
+def test_a_wrong_site_file_is_reported(grid, tmp_path, text, expected):
     experiment(tmp_path, "")
     (tmp_path / "s.yaml").write_text(text)
     done = grid("submit", "e.yaml", "--site", "s.yaml")

@@ -89,7 +89,7 @@ def test_product_conditions_inclusion_and_exclusion(write):
         ("parameters: {training.epoch: 3}", "did you mean training.epochs"),
         ("parameters: {epochs: 3}", "did you mean training.epochs"),
         ("parameters: {training.epochs: [1, 0]}", "training.epochs: .*greater than 0, found 0"),
-        ("parameter: {}", "parameter: no such key; known here: name, base"),
+        ("parameter: {}", "parameter: no such key; did you mean parameters"),
         ("when: {gpuu: {seed: 1}}", "when: gpuu: no such parameter"),
         ("repeats: 0", "repeats"),
         ("base: nowhere.yaml", "nowhere.yaml: no such file"),
@@ -97,9 +97,16 @@ def test_product_conditions_inclusion_and_exclusion(write):
         ("parameters: {seed: 0..9999999}", "expected at most 1000000"),
     ],
 )
-def test_wrong_file_is_told(write, text, expected):
+def test_a_wrong_file_is_reported(write, text, expected):
     with pytest.raises(InputError, match=expected):
         load_experiment(write(text))
+
+
+def test_a_setting_has_one_row_key_under_both_of_its_names(write):
+    path = write(
+        "parameters: {training.ema_decay: [0.9, 0.99]}\nexclude: [{training.averaging: 0.9}]"
+    )
+    assert load_experiment(path).rows == [{"training.averaging": 0.99}]
 
 
 def test_unknown_name_lists_what_is_shipped():

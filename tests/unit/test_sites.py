@@ -68,7 +68,8 @@ def test_adding_a_cluster_is_adding_a_file(tmp_path):
     ("change", "expected"),
     [
         ({"gpus": {}}, "gpus"),
-        ({"gpu": {}}, "gpu"),
+        ({"gpu": {}}, "gpu: no such key; did you mean gpus"),
+        ({"gpus": {"v100": {"gress": ""}}}, "gpus.v100.gress: no such key; did you mean gres"),
         ({"time": "a day"}, "time"),
         ({"local": ["a,b"]}, "local"),
         ({"gpus": {"v100": {"gres": "gpu v100"}}}, "gpus.v100.gres"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from cloudmask.config.settings import Loader
+from cloudmask.config.yaml_model import Loader
 from cloudmask.errors import InputError
 
 # Names that the published cloud-masking files use, and what they are here.
@@ -37,8 +37,8 @@ _BRACKETS = re.compile(r"([^\[\]]*)\[(\d+)-(\d+)\]([^\[\]]*)")
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """What such a file says: parameters as lists, under the names of this project's settings.
+class CloudmeshFile:
+    """What such a file holds: parameters as lists, under the names of this project's settings.
 
     labels: those that are no settings here; titles: the file's own names, for run directories.
     """
@@ -49,7 +49,7 @@ class Foreign:
     titles: dict[str, str]
 
 
-def read(path: Path, tree: dict) -> Foreign:
+def read(path: Path, tree: dict) -> CloudmeshFile:
     """Understand the file's content; raises InputError that names file and key."""
     parameters: dict[str, list] = {}
     titles: dict[str, str] = {}
@@ -66,7 +66,7 @@ def read(path: Path, tree: dict) -> Foreign:
     name = tree.get("application", {})
     name = name.get("name") if isinstance(name, dict) else None
     name = re.sub(r"[^A-Za-z0-9._-]", "-", str(name or path.stem)).lstrip("._-")
-    return Foreign(name or "experiment", parameters, labels, titles)
+    return CloudmeshFile(name or "experiment", parameters, labels, titles)
 
 
 def _values(path: Path, title: str, given, tree: dict, numeric: bool) -> list:

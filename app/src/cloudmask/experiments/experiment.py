@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 import cloudmask
-from cloudmask.config.settings import Config, Section, make_config, read_yaml
+from cloudmask.config.settings import EMA_DECAY, Config, make_config
+from cloudmask.config.yaml_model import Section, make_model, read_yaml
 from cloudmask.errors import InputError
 from cloudmask.experiments import cloudmesh
 from cloudmask.experiments.grid import combinations
@@ -18,12 +19,14 @@ SHIPPED = Path(cloudmask.__file__).parent / "configs" / "experiments"
 DEFAULT = "paper"
 # Where a row runs and which repetition it is; not settings of the configuration.
 ROW_KEYS = ("gpu", "site", "repeat")
+_SYNONYMS = {f"training.{EMA_DECAY[1]}": f"training.{EMA_DECAY[0]}"}
 
 
 class ExperimentFile(Section):
     """The keys of an experiment file."""
 
     name: str = Field(
+        "",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="the folder under runs/; default: the file's name",
     )
@@ -130,32 +133,31 @@ def settings() -> dict[str, Any]:
 
 
 def _own(path: Path, tree: dict) -> Experiment:
-    try:
-        file = ExperimentFile.model_validate({"name": path.stem} | tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(ExperimentFile.model_fields)
-            raise InputError(f"{path}: {key}: no such key; known here: {known}") from None
-        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from None
+    file = make_model({"name": path.stem} | tree, ExperimentFile, str(path))
     base: dict[str, Any] = {}
     if file.base is not None:
         base = read_yaml(path.parent / file.base)
         make_config(base, str(path.parent / file.base))
-    parameters = dict(file.parameters)
+    parameters = _by_setting(file.parameters)
     if "repeat" not in parameters and file.repeats > 1:
         parameters["repeat"] = f"1..{file.repeats}"
     _check_keys(path, file)
+    when = {key: _by_setting(entry) for key, entry in _by_setting(file.when).items()}
+    include, exclude = (list(map(_by_setting, part)) for part in (file.include, file.exclude))
     resolved = make_config(base, str(path)).model_dump()
     current = {key: _at(resolved, key) for key in settings()}
     try:
-        rows = combinations(parameters, file.when, file.include, file.exclude, current)
+        rows = combinations(parameters, when, include, exclude, current)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if not rows:
         raise InputError(f"{path}: no row is left; expected fewer exclusions")
     return Experiment(file.name, str(path), base, rows)
+
+
+def _by_setting(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with its parameters under the names that settings have in files and results."""
+    return {_SYNONYMS.get(key, key): value for key, value in entry.items()}
 
 
 def _check_keys(path: Path, file: ExperimentFile) -> None:
@@ -173,6 +175,7 @@ def _check_keys(path: Path, file: ExperimentFile) -> None:
 
 
 def _check_key(where: str, key: str, known: Mapping) -> None:
+    key = _SYNONYMS.get(key, key)
     if key in ROW_KEYS or (key in known and key != "name"):
         return
     same = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]

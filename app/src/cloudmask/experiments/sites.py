@@ -4,16 +4,11 @@ Job scripts read them through it as well, as `cloudmask-grid site` in the contai
 """
 
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import ValidationError
-
-from cloudmask.config.settings import Section, read_yaml
+from cloudmask.config.yaml_model import AnySection, load_model, read_yaml
 from cloudmask.errors import InputError
 
 FOLDER = Path("slurm/sites")
-
-SiteModel = TypeVar("SiteModel", bound=Section)
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -29,11 +24,6 @@ def executor(path: Path) -> str:
     return str(read_yaml(path).get("executor", "slurm"))
 
 
-def read(path: Path, model: type[SiteModel]) -> SiteModel:
-    """The checked content; raises InputError that names file and key."""
-    try:
-        return model.model_validate(read_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from None
+def read(path: Path, model: type[AnySection]) -> AnySection:
+    """The checked content; raises InputError that names the file and every wrong key."""
+    return load_model(path, model)

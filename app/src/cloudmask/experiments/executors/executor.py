@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from cloudmask.config.settings import Section
+from cloudmask.config.yaml_model import Section
 from cloudmask.errors import EXIT_INTERRUPTED
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.system.signals import StopRequest

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from cloudmask.config.settings import Positive, Section
+from cloudmask.config.yaml_model import Positive, Section
 from cloudmask.errors import InputError
 from cloudmask.experiments import sites
 from cloudmask.experiments.executors.batch import BatchSystem
@@ -66,6 +66,15 @@ class SlurmSite(Section):
     scenes: Exported = Field("", description="scenes to evaluate on; empty: those in the overlay")
     options: list[str] = Field([], description="further options of sbatch")
     unverified: list[str] = Field([], description="keys that nobody could try on the cluster")
+
+    @field_validator("unverified")
+    @classmethod
+    def _names_keys(cls, unverified: list[str]) -> list[str]:
+        for key in unverified:
+            # Such as gpus.a100.constraint, or with a remark after it.
+            if re.split(r"[.\s]", key)[0] not in cls.model_fields:
+                raise ValueError(f"{key!r} is no key of a site")
+        return unverified
 
     def gpu(self, name: str | None) -> SlurmGpu:
         """The entry of a GPU; None is the only one there is. Raises InputError."""
@@ -149,12 +158,7 @@ class Slurm(BatchSystem):
 
 def load_site(name_or_path: str | Path) -> SlurmSite:
     """The cluster of a site file, or of that name under slurm/sites/; raises InputError."""
-    path = sites.find(name_or_path)
-    found = sites.read(path, SlurmSite)
-    unknown = [key for key in found.unverified if not _is_key(key)]
-    if unknown:
-        raise InputError(f"{path}: unverified: {unknown[0]!r} is no key of a site")
-    return found
+    return sites.read(sites.find(name_or_path), SlurmSite)
 
 
 def sbatch(options: Sequence[str], script: Sequence[str | Path]) -> tuple[str, ...]:
@@ -189,7 +193,3 @@ def _array_size() -> int | None:
         return None
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
     return int(match[1]) if match else None
-
-
-def _is_key(key: str) -> bool:
-    return re.split(r"[.\s]", key)[0] in SlurmSite.model_fields

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cloudmask.config.settings import Positive, Section
+from cloudmask.config.yaml_model import Positive, Section
 from cloudmask.errors import Fault, InputError
 from cloudmask.experiments import sites
 from cloudmask.experiments.executors.executor import (
