@@ -13,7 +13,7 @@
 # Variables of the job in these, such as $SLURM_TMPDIR, are put in.
 #
 # A site file is YAML and has one reader, `cloudmask-grid site`. `cloudmask-grid submit` and `chain` read
-# it where the job is submitted and export what it says, so that the job reads no file. A job that was
+# it where the job is submitted and export its values, so that the job reads no file. A job that was
 # submitted without them asks the reader in the container. What the container itself needs is known
 # before: its image is CLOUDMASK_IMAGE or cloudmask.sif, and its runtime is on PATH, or comes with
 # CLOUDMASK_MODULES or with a module of the runtime's own name.
@@ -83,8 +83,8 @@ environment::complete() {
   [[ -n $modules ]] || environment::load_modules "$CLOUDMASK_MODULES"
 }
 
-# A container runtime on PATH, if need be by the module of its name; if there is none, the container's
-# own error says so.
+# A container runtime on PATH, if need be by the module of its name; if there is none, container::exec
+# reports that.
 environment::bring_runtime() {
   local name
   for name in ${CLOUDMASK_RUNTIME:-apptainer singularity}; do

@@ -78,8 +78,8 @@ staging::close() {
 
 staging::others_to_come() {
   [[ -n ${SLURM_ARRAY_JOB_ID:-} ]] || return 1
-  local words=(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --states=PENDING --format=%i)
-  [[ -n $("${words[@]}" 2>/dev/null) ]]
+  local command=(squeue --noheader --jobs="$SLURM_ARRAY_JOB_ID" --states=PENDING --format=%i)
+  [[ -n $("${command[@]}" 2>/dev/null) ]]
 }
 
 # The array's last task sees to nodes where a copy was kept and nobody came: a small job for each.

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.experiments import experiment, words
+from support.experiments import experiment, rows_by_state
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result
@@ -109,7 +109,7 @@ def test_one_file_over_three_sites(grid, command, tmp_path, store_path, sshd):
     started = [lines.index("row 1: started"), lines.index("row 3: started on node")]
     ended = [lines.index("row 1: finished"), lines.index("row 3: finished")]
     assert max(started) < min(ended)
-    assert words(grid("status", "e.yaml")) == {"finished": {1, 2, 3}}
+    assert rows_by_state(grid("status", "e.yaml")) == {"finished": {1, 2, 3}}
     noted = [json.loads(line) for line in (tmp_path / "runs/e/submitted.jsonl").open()]
     assert {each["site"] for each in noted} == {"local", "summit.yaml", "lab.yaml"}
     assert (tmp_path / "far away 1/runs/e").is_dir()
@@ -120,13 +120,13 @@ def test_one_file_over_three_sites(grid, command, tmp_path, store_path, sshd):
 
 
 def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
-    """Two places on a real sshd and a host that does not answer, whose rows the others take."""
+    """Two folders on a real sshd and a host that does not answer, whose rows the others take."""
     experiment(tmp_path, "  seed: [1, 2]\n")
     ssh_site(tmp_path, sshd, store_path, "nowhere.invalid", "node", "node")
     done = grid("submit", "e.yaml", "--site", "lab.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nowhere.invalid: " in done.stdout
-    assert words(grid("status", "e.yaml")) == {"finished": {1, 2}}
+    assert rows_by_state(grid("status", "e.yaml")) == {"finished": {1, 2}}
     for run in tmp_path.glob("runs/e/0*"):
         assert read_result(run)["status"] == "success"
         assert (run / "model.keras").exists() and not (run / ".lock").exists()

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import psutil
-from support.experiments import experiment, words
+from support.experiments import experiment, rows_by_state
 
 from cloudmask.experiments import plan
 from cloudmask.record import provenance
@@ -58,7 +58,7 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
         finished += "finished" in line
         if finished >= 3 and "started" in line:  # between the two, none may be running
             break
-    # The node dies: executor and rows at once, without a word.
+    # The node dies: executor and rows at once, with no time to save.
     executor.send_signal(signal.SIGSTOP)  # so that it cannot note anything
     rows = psutil.Process(executor.pid).children()
     assert 1 <= len(rows) <= 2, "no row runs"
@@ -68,7 +68,7 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
     executor.stdout.close()
     time.sleep(0.5)
 
-    before = words(grid("status", "e.yaml"))
+    before = rows_by_state(grid("status", "e.yaml"))
     assert 3 <= len(before["finished"]) <= 5
     assert before["lost"] == set(range(1, 13)) - before["finished"]
     missing = grid("missing", "e.yaml").stdout.strip()
@@ -82,7 +82,7 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
             stdout=log,
             stderr=log,
         )
-    while "running" not in words(grid("status", "e.yaml")):
+    while "running" not in rows_by_state(grid("status", "e.yaml")):
         assert again.poll() is None, (tmp_path / "log").read_text()
     # watch, into a file and at a terminal, ends when nothing runs or waits any more.
     with (tmp_path / "watched").open("w+") as file:
@@ -100,10 +100,10 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
     # Between two rows of the executor none may be running.
     assert any(re.search(r"running .* epoch 1 of 1", screen) for screen in screens)
     assert screens[-1].endswith("12 rows: 12 finished")
-    assert words(grid("status", "e.yaml")) == {"finished": set(range(1, 13))}
+    assert rows_by_state(grid("status", "e.yaml")) == {"finished": set(range(1, 13))}
     assert grid("missing", "e.yaml").stdout == ""
     assert all(path.stat().st_mtime_ns == time for path, time in results.items())
-    # Every directory tells what it is, and was computed with that.
+    # Every directory describes itself, and was computed with that.
     frozen = plan.load(tmp_path / "runs/e")
     for row in frozen.rows:
         result = read_result(frozen.run(row).path)
@@ -113,7 +113,7 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
         assert json.loads(frozen.run(row).row.read_text())["index"] == row.index
     done = grid("plan", "e.yaml")
     assert "12 rows, 0 of them to be run" in done.stdout
-    # What this tree is no commit may tell; a row then holds the program, all that it needs.
+    # No commit may identify this tree; a row then holds the program, all that it needs.
     archive = frozen.run(frozen.rows[0]).source
     assert archive.exists() == (provenance.git()["dirty"] is not False)
 
@@ -139,14 +139,14 @@ def test_kept_program_works(grid, tmp_path, store_path, monkeypatch):
 
 def test_states_with_their_reasons_and_rerun_of_one(grid, tmp_path, store_path):
     experiment(tmp_path, "  training.learning_rate: [1e-3, 1e-2]\n")
-    assert words(grid("status", "e.yaml")) == {"planned": {1, 2}}
+    assert rows_by_state(grid("status", "e.yaml")) == {"planned": {1, 2}}
     assert not (tmp_path / "runs").exists()
     bad = tmp_path / "bad.h5"
     bad.write_bytes(b"no patch store")
     done = grid("submit", "e.yaml", "--data", bad)
     assert done.returncode == 1 and "2 rows failed (1 first)" in done.stderr
     done = grid("status", "e.yaml")
-    assert words(done) == {"failed": {1, 2}}
+    assert rows_by_state(done) == {"failed": {1, 2}}
     assert "bad.h5" in done.stdout
     assert grid("submit", "e.yaml", "--data", store_path).stdout.startswith("e: no row is planned")
 
@@ -157,12 +157,12 @@ def test_states_with_their_reasons_and_rerun_of_one(grid, tmp_path, store_path):
     )
     seen = set()
     while executor.poll() is None:
-        seen |= set(words(grid("status", "e.yaml")))
+        seen |= set(rows_by_state(grid("status", "e.yaml")))
     executor.stdout.close()
     assert executor.returncode == 0
     assert {"failed", "running"} <= seen
-    assert words(grid("status", "e.yaml")) == {"failed": {1}, "finished": {2}}
-    # A finished row is begun anew only when asked for, and what it was is kept.
+    assert rows_by_state(grid("status", "e.yaml")) == {"failed": {1}, "finished": {2}}
+    # A finished row is begun anew only with --fresh, and what it was is kept.
     done = grid("rerun", "e.yaml", "--data", store_path, "--index", "2")
     assert done.returncode == 2 and "this row is finished (--fresh" in done.stderr
     done = grid("rerun", "e.yaml", "--data", store_path, "--index", "2", "--fresh")
@@ -188,15 +188,15 @@ def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
         time.sleep(0.05)
     done = grid("status", "e.yaml")
     assert re.search(r"1 +running +1 +epoch \d+ of 500, ends by \d{4}-", done.stdout)
-    assert words(done) == {"running": {1}, "queued": {2}}
+    assert rows_by_state(done) == {"running": {1}, "queued": {2}}
     executor.send_signal(signal.SIGTERM)
     _, errors = executor.communicate(timeout=60)
     assert executor.returncode == 75 and "interrupted: runs/e" in errors
     done = grid("status", "e.yaml")
-    assert words(done) == {"interrupted": {1}, "lost": {2}}
+    assert rows_by_state(done) == {"interrupted": {1}, "lost": {2}}
     assert "epochs done" in done.stdout
 
-    # An executor that is killed cannot tell its rows any more; the kernel does.
+    # An executor that is killed cannot signal its rows any more; the kernel does.
     run = history.parent
     executor = subprocess.Popen(
         [GRID, "rerun", "e.yaml", "--data", store_path, "--index", "1"],
@@ -213,7 +213,7 @@ def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
     while (run / ".lock").exists():
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert words(grid("status", "e.yaml"))["interrupted"] == {1}
+    assert rows_by_state(grid("status", "e.yaml"))["interrupted"] == {1}
 
 
 def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):

@@ -62,7 +62,8 @@ def test_eight_at_once_on_one_node_some_killed(cluster):
 
     cluster.wait(job, _4="FAILED")
     assert len(cluster.result("eight")) == 7
-    # Nobody could speak for the task whose shell was killed: it is told in status and begun again.
+    # Nothing was left to report the task whose shell was killed: status shows it, and it is begun
+    # again.
     again = cluster.submit(name, "--nodelist=n3", index="4")
     cluster.wait(again)
     results = cluster.result("eight")

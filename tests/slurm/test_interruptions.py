@@ -116,7 +116,7 @@ def test_scancel_leaves_nothing_on_the_node(cluster, during):
     else:
         saved = f"runs/cancelled-{during}/0001*/checkpoints/000001*"
         cluster.until(lambda: list(cluster.tree.glob(saved)), "epoch 1")
-        # As with cgroups, where Slurm tells the shell alone.
+        # As with cgroups, where Slurm signals the shell alone.
         cluster.run("scancel", "--batch", "--signal=TERM", job)
         cluster.until(lambda: "canceled or preempted" in cluster.log(f"{job}_1"), "saved")
     cluster.idle()

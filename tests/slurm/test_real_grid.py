@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.experiments import words
+from support.experiments import rows_by_state
 
 from cloudmask.experiments import plan
 from cloudmask.record.result import read_result
@@ -31,7 +31,7 @@ exec {grid} run "$1" --index "$SLURM_ARRAY_TASK_ID" --data {data}
 
 
 @pytest.fixture
-def place(tmp_path, store_path, cluster):
+def folder(tmp_path, store_path, cluster):
     """A folder with the experiment, a site and the job's script."""
     (tmp_path / "e.yaml").write_text(EXPERIMENT)
     # A node for each row, so that some wait.
@@ -44,42 +44,44 @@ def place(tmp_path, store_path, cluster):
     return tmp_path
 
 
-def grid(place, *arguments):
+def grid(folder, *arguments):
     command = [GRID, *arguments]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
-def states(place):
+def states(folder):
     """Row numbers by state."""
-    return words(grid(place, "status", "e.yaml"))
+    return rows_by_state(grid(folder, "status", "e.yaml"))
 
 
-def test_grid_of_twelve_cancelled_in_the_middle(place):
-    done = grid(place, "submit", "e.yaml", "--site", "site.yaml", "--gpu", "cpu")
+def test_grid_of_twelve_cancelled_in_the_middle(folder):
+    done = grid(folder, "submit", "e.yaml", "--site", "site.yaml", "--gpu", "cpu")
     assert done.returncode == 0, done.stderr
     assert "--array=1-12" in done.stdout
     job = re.search(r"Submitted batch job (\d+)", done.stdout)[1]
     until = time.monotonic() + 240
-    while len(states(place).get("finished", ())) < 3:
-        assert time.monotonic() < until, states(place)
+    while len(states(folder).get("finished", ())) < 3:
+        assert time.monotonic() < until, states(folder)
         time.sleep(0.5)
     subprocess.run(["scancel", "--signal=KILL", job], check=True)
     subprocess.run(["scancel", job], check=True)
     while subprocess.run(["squeue", "-h", "-j", job], capture_output=True).stdout.strip():
         assert time.monotonic() < until
         time.sleep(0.2)
-    left = states(place)
+    left = states(folder)
     assert left["finished"] and "running" not in left
     # What Slurm has dropped cannot be told from what waits by files alone: missing has all of it.
-    missing = grid(place, "missing", "e.yaml").stdout.strip()
+    missing = grid(folder, "missing", "e.yaml").stdout.strip()
     assert set(plan.parse_ranges(missing)) == set(range(1, 13)) - left["finished"]
-    done = grid(place, "rerun", "e.yaml", "--site", "site.yaml", "--gpu", "cpu", "--index", missing)
+    done = grid(
+        folder, "rerun", "e.yaml", "--site", "site.yaml", "--gpu", "cpu", "--index", missing
+    )
     assert done.returncode == 0, done.stderr
     assert f"--array={missing}" in done.stdout
     until = time.monotonic() + 240
-    while states(place) != {"finished": set(range(1, 13))}:
-        assert time.monotonic() < until, states(place)
+    while states(folder) != {"finished": set(range(1, 13))}:
+        assert time.monotonic() < until, states(folder)
         time.sleep(0.5)
-    frozen = plan.load(place / "runs/e")
+    frozen = plan.load(folder / "runs/e")
     for row in frozen.rows:
         assert read_result(frozen.run(row).path)["experiment"]["seed"] == row.parameters["seed"]

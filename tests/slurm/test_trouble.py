@@ -1,4 +1,4 @@
-"""What can be wrong before anything runs, told in a line before time is lost; odd ways in."""
+"""What can be wrong before anything runs, reported in a line before time is lost; odd ways in."""
 
 import json
 import shutil
@@ -49,11 +49,11 @@ def test_no_overlay_no_image_no_gpu_each_in_one_line(cluster):
         "CLOUDMASK_IMAGE": (cluster.root / "none.sif", "none.sif: no such image"),
         "CLOUDMASK_DEVICE": ("gpu", "no GPU is visible"),
     }
-    for key, (value, told) in wrong.items():
+    for key, (value, expected) in wrong.items():
         job = cluster.submit(name, f"--export=ALL,{cluster.exports(**{key: value})}")
         cluster.wait(job, state="FAILED")
         assert cluster.job(job)["ExitCode"] == "2:0", key
-        assert told in cluster.log(f"{job}_1"), key
+        assert expected in cluster.log(f"{job}_1"), key
     assert not list(cluster.tree.glob("runs/nothing/0001*"))
 
 

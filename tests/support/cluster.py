@@ -78,9 +78,9 @@ class Cluster:
         )
         assert shown.returncode == 0, shown.stderr
         line = shlex.split(shown.stdout)
-        place = next(i for i, word in enumerate(line) if word.endswith(".sbatch"))
+        script = next(i for i, word in enumerate(line) if word.endswith(".sbatch"))
         # Of two options that differ sbatch takes the last.
-        done = self.run(*line[:place], "--parsable", *options, *line[place:], **variables)
+        done = self.run(*line[:script], "--parsable", *options, *line[script:], **variables)
         assert done.returncode == 0, done.stderr
         self.submitted.append(done.stdout.strip())
         return self.submitted[-1]
@@ -118,7 +118,7 @@ class Cluster:
         """Wait until all tasks of the jobs have ended, in this state; `others`: _4="FAILED"."""
         deadline = time.monotonic() + seconds
         while self.queued(*jobs):
-            assert time.monotonic() < deadline, self.told(*jobs)
+            assert time.monotonic() < deadline, self.queue_and_logs(*jobs)
             time.sleep(0.2)
         for job in jobs:
             done = subprocess.run(
@@ -127,7 +127,9 @@ class Cluster:
             for line in done.stdout.splitlines():
                 found = dict(re.findall(r"(\S+?)=(\S*)", line))
                 expected = others.get(f"_{found.get('ArrayTaskId')}", state)
-                assert found["JobState"] == expected, f"{found['JobState']}: {self.told(job)}"
+                assert found["JobState"] == expected, (
+                    f"{found['JobState']}: {self.queue_and_logs(job)}"
+                )
 
     def queued(self, *jobs: str) -> str:
         """Tasks of the jobs that wait or run."""
@@ -149,7 +151,7 @@ class Cluster:
         texts = [p.read_text() for p in self.tree.glob(f"slurm/logs/*-{job}.log")]
         return "".join(texts)
 
-    def told(self, *jobs: str) -> str:
+    def queue_and_logs(self, *jobs: str) -> str:
         """Queue and logs, for a failed test."""
         logs = [p for job in jobs for p in sorted(self.tree.glob(f"slurm/logs/*-{job}[_.]*"))]
         return self.queued(*jobs) + "".join(f"\n== {p.name}\n{p.read_text()[-1500:]}" for p in logs)
@@ -158,7 +160,9 @@ class Cluster:
         """Wait for something to become true; returns it."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"{what}: {self.told(*self.submitted[-3:])}"
+            assert time.monotonic() < deadline, (
+                f"{what}: {self.queue_and_logs(*self.submitted[-3:])}"
+            )
             time.sleep(every)
         return found
 
@@ -197,15 +201,15 @@ class Cluster:
     @contextlib.contextmanager
     def little_space(self, node: str, size: str):
         """A node's own disk of this size, as mount has it, for the block."""
-        place = self.root / "local" / node
-        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "cloudmask", place]
+        directory = self.root / "local" / node
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "cloudmask", directory]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"no small file system can be made here: {done.stderr.strip()}")
         try:
             yield
         finally:
-            subprocess.run(["umount", "--lazy", place], check=True)
+            subprocess.run(["umount", "--lazy", directory], check=True)
 
     def node(self, name: str, action: str) -> None:
         """Bring a node up, or kill it with all that runs on it."""

@@ -1,4 +1,4 @@
-"""Experiments of tiny runs, and what cloudmask-grid says about them."""
+"""Experiments of tiny runs, and what cloudmask-grid reports about them."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def experiment(folder: Path, text: str, epochs: int = 1) -> Path:
     return path
 
 
-def words(done) -> dict[str, set[int]]:
+def rows_by_state(done) -> dict[str, set[int]]:
     """Row numbers by state, from the table of `status`."""
     assert done.returncode == 0, done.stderr
     found = {}

@@ -163,8 +163,8 @@ def test_of_several_workers_the_first_writes_what_is_beside_a_run(
     write, tmp_path, monkeypatch, worker
 ):
     rows = plan.freeze(load_experiment(write("name: g\nparameters: {seed: [1]}")), tmp_path)
-    place = {"cluster": {"worker": ["n1:1", "n2:1"]}, "task": {"type": "worker", "index": worker}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(place))
+    workers = {"cluster": {"worker": ["n1:1", "n2:1"]}, "task": {"type": "worker", "index": worker}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
     monkeypatch.setattr("cloudmask.train.run.train", lambda *_: {"trained": True})
     assert row.execute(rows, rows.rows[0], tmp_path / "patches.h5", [], []) == {"trained": True}
     run = rows.run(rows.rows[0])

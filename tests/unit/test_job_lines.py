@@ -88,12 +88,12 @@ def test_sbatch_lines_of_every_site(checkout, printed, site):
 
     text = ""
     for gpu in read_yaml(SLURM / "sites" / f"{site}.yaml")["gpus"]:
-        place = ("--site", site, "--gpu", gpu)
-        text += f"## {gpu}\n\n" + printed("chain", "e.yaml", *place)
+        where = ("--site", site, "--gpu", gpu)
+        text += f"## {gpu}\n\n" + printed("chain", "e.yaml", *where)
         text += "# train on two nodes with four GPUs each\n"
-        text += printed("submit", "e.yaml", *place, "--gpus", 4, "--nodes", 2)
+        text += printed("submit", "e.yaml", *where, "--gpus", 4, "--nodes", 2)
         text += "# scaling\n"
-        text += printed("batch", "slurm/scaling.sbatch", *place, "--gpus", 4, "--nodes", 2)
+        text += printed("batch", "slurm/scaling.sbatch", *where, "--gpus", 4, "--nodes", 2)
         text += "\n"
     golden.check(f"sbatch-{site}.txt", text)
 
@@ -179,7 +179,7 @@ def test_command_line_of_the_container(checkout, runtime):
 
 @pytest.mark.parametrize("job", ["train", "evaluate", "prepare", "clean"])
 def test_what_a_job_runs_in_the_image(checkout, job):
-    """Without Slurm; the site says nothing that is not set."""
+    """Without Slurm, and with every variable set that a site could set."""
     shell = Shell(checkout, "apptainer")
     (checkout / "local").mkdir()
     text = shell.calls(

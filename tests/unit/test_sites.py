@@ -1,4 +1,4 @@
-"""Site files: those of the bundle are sound, a wrong one says what is wrong."""
+"""Site files: those of the bundle are sound, errors name what is wrong."""
 
 from pathlib import Path
 
@@ -6,10 +6,14 @@ import pytest
 import yaml
 
 from cloudmask.errors import InputError
+from cloudmask.experiments.executors import EXECUTORS
 from cloudmask.experiments.executors.executor import Allocation
-from cloudmask.experiments.executors.slurm import load_site
+from cloudmask.experiments.executors.slurm import SlurmGpu, load_site
+from cloudmask.experiments.executors.ssh import SshHost
+from cloudmask.experiments.experiment import ExperimentFile
 
 FOLDER = Path(__file__).resolve().parents[2] / "slurm" / "sites"
+SITE_MODELS = [kind.site_model for kind in EXECUTORS.values() if kind.site_model]
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -81,6 +85,11 @@ def test_a_wrong_file_names_the_key(tmp_path, change, expected):
     path.write_text(yaml.safe_dump({"gpus": {"any": {"gres": "gpu"}}} | change))
     with pytest.raises(InputError, match=rf"mine\.yaml: {expected}"):
         load_site(path)
+
+
+@pytest.mark.parametrize("model", [*SITE_MODELS, SlurmGpu, SshHost, ExperimentFile])
+def test_every_key_is_described_at_its_field(model):
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
 def test_an_unknown_site_is_reported():

@@ -79,7 +79,7 @@ def _basis_lines(basis: Sequence[EarlierRun], data: Path | None) -> Iterator[str
 
 
 def _earlier_runs(folder: Path) -> Iterator[EarlierRun]:
-    """All finished runs under `folder` that say how long an epoch took on what."""
+    """All finished runs under `folder` that know how long an epoch of how many patches took."""
     for run in finished_runs(folder):
         try:
             result = run.read_result()

@@ -24,7 +24,7 @@ LOG_BYTES = 20_000_000
 
 
 def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
-    """Whether the image is whole and what its manifest says, and where its files would fit.
+    """Whether the image is whole and as its manifest describes it, and where its files would fit.
 
     Headers only: staging compares every byte. Too little room on the node's disk is no problem of
     the job, only a slow one.
@@ -36,7 +36,7 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
                 size = source.file(UPPER + content.path).size
                 if size != content.size:
                     raise InputError(
-                        f"{image}: {content.path} has {size} bytes, its manifest says "
+                        f"{image}: {content.path} has {size} bytes, its manifest has "
                         f"{content.size}; copy both again"
                     )
     except (InputError, OSError) as error:
@@ -51,7 +51,7 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
         kind, free = disk.file_system(directory), disk.free_space(directory)
         note = "" if free > size else ", too little; another task may have the files there already"
         if kind in disk.NETWORK:
-            note = ", no node's own: passed over"
+            note = ", not the node's own: skipped"
         elif kind in disk.MEMORY:
             note += ", of the job's memory"
         report.add("local", f"{directory}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")

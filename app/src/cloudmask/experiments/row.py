@@ -1,7 +1,7 @@
 """One row of a plan, executed in this process, and what it leaves beside the run's own files.
 
 `row.json` names which row of which experiment it is, `source.tar.gz` holds the program where no
-commit tells what it was, and `failure.json` why the last attempt failed.
+commit identifies it, and `failure.json` why the last attempt failed.
 """
 
 import contextlib

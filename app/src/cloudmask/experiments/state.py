@@ -69,7 +69,7 @@ def lines(plan: Plan, found: Sequence[RowState]) -> Iterator[str]:
 
 
 def screen(plan: Plan, found: Sequence[RowState], height: int) -> list[str]:
-    """What of the table fits into so many lines: where it is too long, the rows that tell most."""
+    """What of the table fits into so many lines; if it is too long, the most informative rows."""
     for left_out in ((), ("planned", "finished"), ("planned", "finished", "queued")):
         shown = [state for state in found if state.name not in left_out]
         if len(shown) <= height - 2:
@@ -98,7 +98,7 @@ def _state(
         return RowState(row, "finished")
     if run.lock.name in names and lock.held(run.lock):
         return RowState(row, "running", _progress(plan, row, run, names))
-    # The last thing that the row has left tells how it ended.
+    # The last thing that the row has left shows how it ended.
     sign = next((s for s in (run.failure, run.lock, run.log) if s.name in names), None)
     try:
         seen = sign.stat().st_mtime if sign else 0.0

@@ -29,9 +29,7 @@ class LsfSite(Section):
     project: str = Field("", description="as `bsub -P` has it")
     time: str = Field("24:00", pattern=r"^\d+:\d\d$", description="limit, hours:minutes")
     gpus: dict[str, str] = Field({}, description="what --gpu may name: the model's name in LSF")
-    command: str = Field(
-        "cloudmask-grid", description="how the job's shell calls cloudmask-grid, say in a container"
-    )
+    command: str = Field("cloudmask-grid", description="how the job's shell calls cloudmask-grid")
     data: str = Field("", description="patch store as the nodes see it; --data wins")
     scenes: list[str] = Field([], description="scenes to evaluate on, as the nodes see them")
     options: list[str] = Field([], description="further options of bsub")
@@ -60,24 +58,24 @@ class Lsf(BatchSystem):
     def _bsub(self, plan: Plan, rows: Sequence[Row], gpu: str) -> list[str]:
         site = self._site
         name = f"{plan.name}[{ranges([row.index for row in rows])}]"
-        words = ["bsub", "-J", name, "-W", site.time]
-        words += ["-wa", "USR1", "-wt", str(site.warn_minutes), "-Q", str(EXIT_INTERRUPTED)]
-        words += ["-q", site.queue] if site.queue else []
-        words += ["-P", site.project] if site.project else []
+        command = ["bsub", "-J", name, "-W", site.time]
+        command += ["-wa", "USR1", "-wt", str(site.warn_minutes), "-Q", str(EXIT_INTERRUPTED)]
+        command += ["-q", site.queue] if site.queue else []
+        command += ["-P", site.project] if site.project else []
         if gpu:
             model = site.gpus.get(gpu)
             if model is None:
                 known = ", ".join(site.gpus) or "none"
                 raise InputError(f"--gpu {gpu}: not in the site's gpus; known: {known}")
-            words += ["-gpu", f"num=1:gmodel={model}"]
-        words += ["-o", str(plan.folder / "logs" / "%J-%I.log"), *site.options]
+            command += ["-gpu", f"num=1:gmodel={model}"]
+        command += ["-o", str(plan.folder / "logs" / "%J-%I.log"), *site.options]
         given = self.request.inputs
         inputs = RowInputs(given.data or site.data or None, given.scenes or tuple(site.scenes))
         if not inputs.data:
             raise InputError("data: no patch store; expected it in the site's file, or as --data")
-        # LSF joins the words and gives them to a shell in the job, where the number is known.
+        # LSF joins the arguments and gives them to a shell in the job, where the number is known.
         job = f"{site.command} run {shlex.quote(str(plan.folder))} --index $LSB_JOBINDEX"
-        return [*words, f"{job} {command_line(inputs.arguments())}"]
+        return [*command, f"{job} {command_line(inputs.arguments())}"]
 
 
 def _portions(plan: Plan, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -184,7 +184,7 @@ def array_script(
 
 
 def _array_size() -> int | None:
-    """Slurm's MaxArraySize, one more than the largest index; None if it cannot be asked."""
+    """Slurm's MaxArraySize, one more than the largest index; None if there is no answer."""
     try:
         done = subprocess.run(
             ["scontrol", "show", "config"], capture_output=True, text=True, timeout=ANSWER_SECONDS

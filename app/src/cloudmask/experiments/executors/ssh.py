@@ -60,9 +60,7 @@ class SshHost(Section):
         description="what `ssh` takes; the user's own configuration counts",
     )
     folder: str = Field(description="folder there, in which runs/ lies")
-    command: str = Field(
-        "cloudmask-grid", description="how the shell there calls cloudmask-grid, say in a container"
-    )
+    command: str = Field("cloudmask-grid", description="how the shell there calls cloudmask-grid")
     data: str = Field(description="patch store as that machine sees it")
     scenes: list[str] = Field([], description="scenes to evaluate on, as that machine sees them")
     jobs: Positive = Field(1, description="rows at once, where no devices are named")
@@ -176,7 +174,7 @@ class _RemoteRow:
         self._plan = plan
         self._row = row
         self._folder = f"{host.folder}/runs/{plan.name}"
-        # No questions: a host that wants a password must fail at once.
+        # Without questions, since a host that asks for a password must fail at once.
         self._ssh = ["ssh", "-o", "BatchMode=yes", *site.options, host.host]
 
     def run(self, device: int | str | None, stop: StopRequest) -> int:
@@ -281,8 +279,8 @@ def _fits(host: SshHost, row: Row) -> bool:
 
 def _script(plan: Plan, row: Row, host: SshHost, device: int | str | None = None) -> str:
     inputs = RowInputs(host.data, tuple(host.scenes))
-    words = ["run", f"runs/{plan.name}", "--index", str(row.index), *inputs.arguments()]
-    command = f"{host.command} {command_line(words)}"
+    arguments = ["run", f"runs/{plan.name}", "--index", str(row.index), *inputs.arguments()]
+    command = f"{host.command} {command_line(arguments)}"
     if device is not None:
         command = f"CUDA_VISIBLE_DEVICES={shlex.quote(str(device))} {command}"
     return _REMOTE.format(folder=shlex.quote(host.folder), command=command)
