@@ -1,12 +1,19 @@
 """What the documents promise exists: links, files, commands and options, settings, examples."""
 
 import argparse
+import importlib.util
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from support import documents
+from support import documents, golden
 from support.documents import Document
+
+from cloudmask.experiments.experiment import settings
+from cloudmask.overlay.manifest import Content, Manifest
+from cloudmask.patches import store
+from cloudmask.record import history, telemetry
 
 NAMES = sorted(
     name
@@ -154,3 +161,79 @@ apptainer exec --nv cloudmask.sif cloudmask-train …
     assert documents.wrong_commands(document) == []
     assert documents.wrong_settings(document) == []
     assert documents.wrong_yaml(document, tmp_path) == []
+
+
+def generator():
+    """The module docs/generate.py."""
+    path = documents.REPOSITORY / "docs" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate_documents", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generated():
+    return generator().documents()
+
+
+@pytest.mark.parametrize("name", ["configuration.md", "formats.md", "result.schema.json"])
+def test_generated_documents_are_fresh(generated, name):
+    path = documents.REPOSITORY / "docs" / name
+    kept = path.read_text(encoding="utf-8")
+    if kept != generated[path]:
+        lines = golden.difference(kept.splitlines(), generated[path].splitlines())
+        pytest.fail(f"docs/{name} is stale; run `make docs`\n" + "\n".join(lines), pytrace=False)
+
+
+def test_all_generated_documents_are_tested(generated):
+    assert {path.name for path in generated} == {
+        "configuration.md",
+        "formats.md",
+        "result.schema.json",
+    }
+
+
+def test_a_part_without_marks_is_refused():
+    with pytest.raises(ValueError, match="no marks of 'x'; expected <!-- x: written"):
+        generator().with_parts("text", {"x": "new"})
+
+
+def test_every_setting_is_in_the_document_once(generated):
+    text = generated[documents.REPOSITORY / "docs" / "configuration.md"]
+    run = text[text.index("## Configuration of a run") : text.index("## Experiment file")]
+    for key in settings():
+        assert run.count(f"| `{key}` |") == 1, key
+
+
+def test_all_columns_and_keys_of_files_are_described():
+    text = (documents.REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    manifest_keys = [field.name for kind in (Manifest, Content) for field in fields(kind)]
+    store_keys = [*store.SCENE_TABLE.names, store.FORMAT, *store.STATISTICS]
+    for name in (*history.COLUMNS, *telemetry.COLUMNS, *manifest_keys, *store_keys):
+        assert re.search(rf"[`\" ]{name}[`\", ]", text), name
+
+
+def architecture():
+    """The text of docs/architecture.md."""
+    return documents.read(Path("docs/architecture.md")).text
+
+
+def test_the_architecture_lists_the_packages_in_the_order_of_imports():
+    project = (documents.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.search(r"^layers = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
+    assert layers is not None
+    table = re.findall(r"^\| `(\w+)` \|", architecture(), flags=re.MULTILINE)
+    assert table == re.findall(r'"(\w+)"', layers.group(1))
+
+
+@pytest.mark.parametrize(
+    "what", ["a scene format", "an executor", "a GPU", "a cluster", "an alarm of the report"]
+)
+def test_the_architecture_says_how_to_add(what):
+    section = architecture().split(f"## How to add {what}\n")[1].split("\n## ")[0]
+    steps = re.findall(r"^(\d)\. (.*?)(?=^\d\. |\Z)", section, flags=re.MULTILINE | re.DOTALL)
+    assert [number for number, _ in steps] == [str(n + 1) for n in range(len(steps))]
+    assert len(steps) >= 2
+    # That these files exist is checked as for all documents.
+    assert len(re.findall(r"`[\w/]+/[\w/.*-]*`", section)) >= 2
