@@ -84,7 +84,7 @@ def fold(line):
 @pytest.mark.parametrize("site", SITES)
 def test_sbatch_lines_of_every_site(checkout, printed, site):
     """For each GPU: prepare, train, evaluate, and scaling over two nodes with four GPUs each."""
-    from cloudmask.config.settings import read_yaml
+    from cloudmask.config.yaml_model import read_yaml
 
     text = ""
     for gpu in read_yaml(SLURM / "sites" / f"{site}.yaml")["gpus"]:

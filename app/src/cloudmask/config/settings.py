@@ -22,8 +22,8 @@ from cloudmask.config.yaml_model import (
 )
 from cloudmask.errors import InputError
 
-# The name that files and results have, and the field's word, which is understood as well.
-EMA_DECAY = ("averaging", "ema_decay")
+# Another name of a setting, and the name that it has in files and results.
+SYNONYMS = {"training.ema_decay": "training.averaging"}
 
 
 class Data(Section):
@@ -69,7 +69,7 @@ class Training(Section):
         0.0,
         ge=0,
         lt=1,
-        validation_alias=AliasChoices(*EMA_DECAY),
+        validation_alias=AliasChoices("averaging", "ema_decay"),
         description="decay of the exponential moving average of the weights, which the run then "
         "keeps; 0: none; also called ema_decay",
     )
@@ -84,8 +84,8 @@ class Training(Section):
     @model_validator(mode="before")
     @classmethod
     def _has_one_name(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and all(name in values for name in EMA_DECAY):
-            raise ValueError(f"{' and '.join(EMA_DECAY)} are one setting; expected one of them")
+        if isinstance(values, Mapping) and {"averaging", "ema_decay"} <= values.keys():
+            raise ValueError("averaging and ema_decay are one setting; expected one of them")
         return values
 
     @model_validator(mode="after")
@@ -197,15 +197,21 @@ def set_key(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
 
     Raises InputError, which begins with `source`, if the key leads through a value.
     """
+    key = canonical_key(key)
     *sections, last = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise InputError(f"{source}: '{section}' is a value, not a section")
-    if sections == ["training"] and last in EMA_DECAY:
-        for name in EMA_DECAY:
-            tree.pop(name, None)
+    for synonym, name in SYNONYMS.items():
+        if name == key:
+            tree.pop(synonym.split(".")[-1], None)
     tree[last] = value
+
+
+def canonical_key(key: str) -> str:
+    """The name that a dotted key has in files and results."""
+    return SYNONYMS.get(key, key)
 
 
 def unidentified(submission: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 import cloudmask
-from cloudmask.config.settings import EMA_DECAY, Config, make_config
+from cloudmask.config.settings import Config, canonical_key, make_config, set_key
 from cloudmask.config.yaml_model import Section, make_model, read_yaml
 from cloudmask.errors import InputError
 from cloudmask.experiments import cloudmesh
@@ -19,7 +19,6 @@ SHIPPED = Path(cloudmask.__file__).parent / "configs" / "experiments"
 DEFAULT = "paper"
 # Where a row runs and which repetition it is; not settings of the configuration.
 ROW_KEYS = ("gpu", "site", "repeat")
-_SYNONYMS = {f"training.{EMA_DECAY[1]}": f"training.{EMA_DECAY[0]}"}
 
 
 class ExperimentFile(Section):
@@ -110,13 +109,7 @@ def configuration(name: str, base: dict, row: Mapping, labels, source: str) -> C
     for key, value in row.items():
         if key in ROW_KEYS or key in labels:
             continue
-        *sections, last = key.split(".")
-        branch = tree
-        for section in sections:
-            branch = branch.setdefault(section, {})
-            if not isinstance(branch, dict):
-                raise InputError(f"{source}: {key}: '{section}' is a value, not a section")
-        branch[last] = value
+        set_key(tree, key, value, f"{source}: {key}")
     tree["name"] = name
     return make_config(tree, source)
 
@@ -157,7 +150,7 @@ def _own(path: Path, tree: dict) -> Experiment:
 
 def _by_setting(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The entry with its parameters under the names that settings have in files and results."""
-    return {_SYNONYMS.get(key, key): value for key, value in entry.items()}
+    return {canonical_key(key): value for key, value in entry.items()}
 
 
 def _check_keys(path: Path, file: ExperimentFile) -> None:
@@ -175,7 +168,7 @@ def _check_keys(path: Path, file: ExperimentFile) -> None:
 
 
 def _check_key(where: str, key: str, known: Mapping) -> None:
-    key = _SYNONYMS.get(key, key)
+    key = canonical_key(key)
     if key in ROW_KEYS or (key in known and key != "name"):
         return
     same = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
