@@ -12,7 +12,7 @@ from training import FLOPS_PER_PATCH
 
 from cloudmask.config.settings import make_config
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore
 from cloudmask.train.step import TrainStep
 
@@ -102,7 +102,7 @@ def measured(
     import tensorflow as tf
 
     rows = np.resize(np.arange(len(store.patches)), count * size)
-    batches = Batches(store, rows, size, seed=1)
+    batches = BatchLoader(store, rows, size, seed=1)
     try:
         config = make_config({"training": {"xla": xla}}, "benchmark")
         steps = TrainStep(open_devices(), config, precision, count)

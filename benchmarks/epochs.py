@@ -10,7 +10,7 @@ from measure import Figure, arguments, forget, interleaved, median, write
 
 from cloudmask.config.settings import make_config
 from cloudmask.hardware.devices import Devices, open_devices, without_greeting
-from cloudmask.patches.batches import GATHERERS, Batches
+from cloudmask.patches.batches import GATHERERS, BatchLoader
 from cloudmask.patches.store import PatchStore
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.train.step import TrainStep
@@ -30,7 +30,7 @@ def main() -> None:
     store = PatchStore(options.data / "patches.h5")
     rows = np.arange(len(store.patches))
     rows = rows[: len(rows) // BATCH * BATCH]
-    batches = Batches(store, rows, BATCH, seed=1)
+    batches = BatchLoader(store, rows, BATCH, seed=1)
     flat = [np.asarray(a).reshape(len(a), -1) for a in (store.patches, store.labels)]
     targets = [
         [
@@ -126,7 +126,7 @@ def main() -> None:
 
 def consumer(store: PatchStore, rows: np.ndarray, deliver, rounds: int) -> Figure:
     """A step that takes 4,000 patches/s, as a GPU would: how long is a published epoch?"""
-    batches = Batches(store, np.resize(rows, EPOCH), BATCH, seed=1)
+    batches = BatchLoader(store, np.resize(rows, EPOCH), BATCH, seed=1)
     step = BATCH / GPU_RATE
     seconds = []
     for number in range(rounds):

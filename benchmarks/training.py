@@ -7,7 +7,7 @@ from measure import Figure, arguments, interleaved, median, train, write
 
 from cloudmask.config.settings import Config
 from cloudmask.hardware.devices import choose_precision, open_devices
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.train.step import TrainStep
@@ -65,7 +65,7 @@ def step(data: Path, rounds: int, half: str) -> Figure:
     """Seconds of a step of the published network in both precisions."""
     devices = open_devices()
     store = PatchStore(data / "small.h5")
-    batch = next(Batches(store, np.arange(BATCH), BATCH).epoch(0))
+    batch = next(BatchLoader(store, np.arange(BATCH), BATCH).epoch(0))
     ways = {}
     for precision in ("float32", half):
         steps = TrainStep(devices, Config(), precision, 1)

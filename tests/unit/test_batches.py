@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cloudmask.errors import Fault
-from cloudmask.patches.batches import PREFETCH, Batches, Buffers
+from cloudmask.patches.batches import PREFETCH, BatchLoader, Buffers
 from cloudmask.patches.store import INVALID, PatchStore
 from cloudmask.train.step import _tensor
 
@@ -29,7 +29,7 @@ def rows_of(store, batches, epoch):
 
 
 def test_every_row_once_and_reshuffled(store):
-    batches = Batches(store, np.arange(24), 5, seed=1)
+    batches = BatchLoader(store, np.arange(24), 5, seed=1)
     assert (batches.steps, batches.samples) == (5, 24)
     one, two, again = (rows_of(store, batches, epoch) for epoch in (1, 2, 1))
     assert sorted(filter(None, one)) == sorted(filter(None, two)) == list(range(1, 24))
@@ -37,17 +37,17 @@ def test_every_row_once_and_reshuffled(store):
     assert one == again != two
     # A true shuffle: neighbours in the store do not stay together.
     assert sum(b - a == 1 for a, b in pairwise(one[:-1])) < 6
-    other_seed = rows_of(store, Batches(store, np.arange(24), 5, seed=2), 1)
+    other_seed = rows_of(store, BatchLoader(store, np.arange(24), 5, seed=2), 1)
     assert other_seed != one
 
 
 def test_without_seed_in_order(store):
     rows = np.array([3, 1, 7])
-    assert rows_of(store, Batches(store, rows, 2), 1) == [3, 1, 7, None]
+    assert rows_of(store, BatchLoader(store, rows, 2), 1) == [3, 1, 7, None]
 
 
 def test_labels_belong_to_patches(store):
-    for patches, labels in Batches(store, np.arange(24), 8, seed=3).epoch(1):
+    for patches, labels in BatchLoader(store, np.arange(24), 8, seed=3).epoch(1):
         for patch, label in zip(patches, labels, strict=True):
             row = next(r for r in range(24) if store.patches[r].tobytes() == patch.tobytes())
             np.testing.assert_array_equal(label, store.labels[row])
@@ -55,9 +55,9 @@ def test_labels_belong_to_patches(store):
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_share_the_same_global_batches(store, workers):
-    whole = rows_of(store, Batches(store, np.arange(22), 4, seed=1), 1)
+    whole = rows_of(store, BatchLoader(store, np.arange(22), 4, seed=1), 1)
     shares = [
-        rows_of(store, Batches(store, np.arange(22), 4, 1, worker, workers), 1)
+        rows_of(store, BatchLoader(store, np.arange(22), 4, 1, worker, workers), 1)
         for worker in range(workers)
     ]
     size = 4 // workers
@@ -72,7 +72,7 @@ def test_workers_share_the_same_global_batches(store, workers):
 
 
 def test_an_epoch_can_begin_in_the_middle(store):
-    batches = Batches(store, np.arange(24), 4, seed=1)
+    batches = BatchLoader(store, np.arange(24), 4, seed=1)
     whole = [patches.tobytes() for patches, _ in batches.epoch(1)]
     assert [patches.tobytes() for patches, _ in batches.epoch(1, first_step=4)] == whole[4:]
 
@@ -81,7 +81,7 @@ def test_an_abandoned_epoch_ends_its_thread(store):
     import threading
 
     before = threading.active_count()
-    epoch = Batches(store, np.arange(24), 2, seed=1).epoch(1)
+    epoch = BatchLoader(store, np.arange(24), 2, seed=1).epoch(1)
     next(epoch)
     epoch.close()
     assert threading.active_count() == before
@@ -92,12 +92,12 @@ def test_an_error_while_reading_reaches_the_consumer(store):
         raise RuntimeError("device is gone")
 
     with pytest.raises(RuntimeError, match="gone"):
-        list(Batches(store, np.arange(4), 2).epoch(1, deliver=refuse))
+        list(BatchLoader(store, np.arange(4), 2).epoch(1, deliver=refuse))
 
 
 def test_rows_beyond_the_store_are_refused(store):
     with pytest.raises(IndexError, match="999 of 24"):
-        Batches(store, np.array([0, 999]), 2)
+        BatchLoader(store, np.array([0, 999]), 2)
 
 
 def test_memory_is_used_again_only_when_nobody_holds_it():
@@ -114,7 +114,7 @@ def test_memory_is_used_again_only_when_nobody_holds_it():
 
 def test_tensors_of_earlier_batches_keep_their_values(store):
     """The tensors share the buffers' memory; they must not be written to while it holds them."""
-    batches = Batches(store, np.arange(24), 4, seed=1)
+    batches = BatchLoader(store, np.arange(24), 4, seed=1)
     expected = [(p.copy(), label.copy()) for p, label in batches.epoch(1)]
 
     def tensors(patches, labels):
@@ -128,7 +128,7 @@ def test_tensors_of_earlier_batches_keep_their_values(store):
 
 
 def test_memory_does_not_grow_with_the_epochs(store):
-    batches = Batches(store, np.arange(24), 2, seed=1)
+    batches = BatchLoader(store, np.arange(24), 2, seed=1)
     for epoch in range(5):
         for _ in batches.epoch(epoch):
             pass
@@ -139,7 +139,7 @@ def test_a_store_truncated_in_use_is_told(store_path, tmp_path):
     """Instead of a death by SIGBUS."""
     path = tmp_path / "p.h5"
     shutil.copy(store_path, path)
-    batches = Batches(PatchStore(path), np.arange(24), 4)
+    batches = BatchLoader(PatchStore(path), np.arange(24), 4)
     assert len(list(batches.epoch(1))) == 6
     os.truncate(path, 1_000_000)
     with pytest.raises(Fault, match="truncated while in use"):
@@ -148,4 +148,4 @@ def test_a_store_truncated_in_use_is_told(store_path, tmp_path):
 
 def test_a_batch_must_divide_among_workers(store):
     with pytest.raises(ValueError, match="5 does not divide among 2"):
-        Batches(store, np.arange(24), 5, workers=2)
+        BatchLoader(store, np.arange(24), 5, workers=2)

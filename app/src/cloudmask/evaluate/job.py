@@ -13,7 +13,7 @@ from cloudmask.evaluate.evaluation import Classifier, EvaluationOptions, Evaluat
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.sources import NetworkSource
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore
 from cloudmask.record import provenance
 from cloudmask.record.result import Energy, Inference, Result, System
@@ -133,7 +133,7 @@ def _baselines(request: EvaluationRequest, config: Config) -> dict[str, Classifi
     store = PatchStore(data)
     split = store.split(config.data.split, config.data.split_seed, config.data.split_by)
     rows = split.training[:: -(-len(split.training) // BASELINE_PATCHES)]
-    bayes = NaiveBayes.fit(Batches(store, rows, BASELINE_BATCH).epoch(0))
+    bayes = NaiveBayes.fit(BatchLoader(store, rows, BASELINE_BATCH).epoch(0))
     return {"threshold test": ThresholdTest().predict, "naive Bayes": bayes.predict_probability}
 
 

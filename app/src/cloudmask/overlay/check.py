@@ -22,11 +22,11 @@ BATCH = 4  # patches that the container reads as training does
 # The sentinel on one line, the checksum of the first chunk, then a batch.
 PROBE = """\
 tr -d '\\n' < {sentinel} && echo && head -c {size} {path} | sha256sum && python3 -c '
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore
 store = PatchStore("{path}")
 rows = store.rows(range(len(store.scenes)))[:{batch}]
-print(*next(Batches(store, rows, {batch}).epoch(0))[0].shape)'
+print(*next(BatchLoader(store, rows, {batch}).epoch(0))[0].shape)'
 """
 
 

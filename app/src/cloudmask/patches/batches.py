@@ -64,7 +64,7 @@ class Buffers:
         return self._owners[index].reshape(self._shape)
 
 
-class Batches:
+class BatchLoader:
     """Batches of some rows of a store, one worker's shard of each.
 
     Every worker draws the same order, so that the global batches do not depend on their number, and

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cloudmask.config.settings import Config
 from cloudmask.hardware.devices import Devices
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.record.events import EventLog
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
@@ -31,5 +31,5 @@ class Attempt:
 class TrainingBatches:
     """The batches that train and those that validate."""
 
-    training: Batches
-    validation: Batches
+    training: BatchLoader
+    validation: BatchLoader

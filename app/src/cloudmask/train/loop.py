@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cloudmask.errors import Fault, InputError, Interrupted
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.record.history import Epoch, write_history
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
@@ -264,7 +264,7 @@ class Trainer:
 class _EpochClock:
     """Keeps in the state how long an epoch's steps took, over all attempts at the epoch."""
 
-    def __init__(self, state: TrainingState, batches: Batches):
+    def __init__(self, state: TrainingState, batches: BatchLoader):
         self._state = state
         self._batches = batches
         self._began = time.perf_counter()

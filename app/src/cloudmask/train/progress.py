@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 
 LOG_SECONDS = 20.0  # between two lines of a log file
 BAR_SECONDS = 0.5  # between two updates of a bar
@@ -30,7 +30,7 @@ class EpochFigures:
 class EpochProgress:
     """Reports how far an epoch is; a worker that is not the chief reports nothing."""
 
-    def __init__(self, label: str, batches: Batches, chief: bool):
+    def __init__(self, label: str, batches: BatchLoader, chief: bool):
         self._batches = batches
         self._label = label
         self._chief = chief

@@ -15,7 +15,7 @@ from cloudmask.errors import Interrupted
 from cloudmask.evaluate.evaluation import EvaluationOptions, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
-from cloudmask.patches.batches import Batches
+from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
 from cloudmask.record import provenance
 from cloudmask.record.events import EventLog
@@ -160,12 +160,12 @@ def _batches(attempt: Attempt, patches: _Patches) -> TrainingBatches:
     store, split = patches.store, patches.split
     shard = {"worker": attempt.devices.worker, "workers": attempt.devices.workers}
     return TrainingBatches(
-        training=Batches(store, split.training, size, seed, **shard),
-        validation=Batches(store, split.validation, size, **shard),
+        training=BatchLoader(store, split.training, size, seed, **shard),
+        validation=BatchLoader(store, split.validation, size, **shard),
     )
 
 
-def _step(attempt: Attempt, training: Batches) -> TrainStep:
+def _step(attempt: Attempt, training: BatchLoader) -> TrainStep:
     import keras
 
     keras.utils.set_random_seed(attempt.config.seed)
