@@ -7,8 +7,9 @@ from support.reports import RUNS, SMALL
 
 from cloudmask.config.settings import load_config
 from cloudmask.report.collection import collect
-from cloudmask.report.document import build, write
+from cloudmask.report.document import build
 from cloudmask.report.notebook import notebook
+from cloudmask.report.output import write_report
 
 
 @pytest.fixture(scope="session")
@@ -49,5 +50,5 @@ def written(real_runs, tmp_path_factory):
     """The report's folder, and the report."""
     out = tmp_path_factory.mktemp("written") / "report"
     report = build(collect([real_runs]))
-    write(report, out, notebook([real_runs], out, True))
+    write_report(report, out, notebook([real_runs], out, True))
     return out, report

@@ -11,7 +11,8 @@ from support.reports import RUNS, edit
 
 from cloudmask.report import tables
 from cloudmask.report.collection import collect
-from cloudmask.report.document import build, write
+from cloudmask.report.document import build
+from cloudmask.report.output import write_report
 
 
 def rows_of(table):
@@ -166,7 +167,7 @@ def test_a_thousand_runs_in_twenty_seconds(real_runs, tmp_path):
     (tmp_path / "many" / "run-0500" / "result.json").write_text("{")
     began = time.process_time()  # of the processor, whoever else uses it
     found = collect([tmp_path / "many"])
-    write(build(found), tmp_path / "report", "{}")
+    write_report(build(found), tmp_path / "report", "{}")
     seconds = time.process_time() - began
     assert (len(found.damaged), sum(run.origin == "run" for run in found.runs)) == (1, 999)
     assert seconds < 20

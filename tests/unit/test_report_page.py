@@ -12,8 +12,9 @@ from support.reports import RUNS
 
 from cloudmask.report import tables
 from cloudmask.report.collection import collect
-from cloudmask.report.document import FIGURES, build, write
+from cloudmask.report.document import FIGURES, build
 from cloudmask.report.drawing import Drawing
+from cloudmask.report.output import write_report
 
 
 class _Page(html.parser.HTMLParser):
@@ -64,7 +65,7 @@ def test_every_file_is_named_and_every_name_is_a_file(written):
 
 def test_the_same_runs_make_the_same_figures(written, real_runs, tmp_path):
     out, _ = written
-    write(build(collect([real_runs])), tmp_path / "again", "{}")
+    write_report(build(collect([real_runs])), tmp_path / "again", "{}")
     for path in sorted((out / "figures").glob("*.svg")):
         assert (tmp_path / "again" / "figures" / path.name).read_bytes() == path.read_bytes()
 
@@ -72,7 +73,7 @@ def test_the_same_runs_make_the_same_figures(written, real_runs, tmp_path):
 def test_what_an_earlier_report_left_is_removed(written, real_runs, tmp_path):
     out = shutil.copytree(written[0], tmp_path / "out")
     (out / "figures" / "of-yesterday.svg").write_text("")
-    write(build(collect([real_runs])), out, "{}")
+    write_report(build(collect([real_runs])), out, "{}")
     assert not (out / "figures" / "of-yesterday.svg").exists()
     assert {path.name for path in out.iterdir()} == {
         "index.html",

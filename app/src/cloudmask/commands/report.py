@@ -43,13 +43,14 @@ def main() -> int:
 
 def _report(arguments: argparse.Namespace) -> None:
     from cloudmask.report.collection import collect
-    from cloudmask.report.document import PAGE, build, write
+    from cloudmask.report.document import build
     from cloudmask.report.notebook import notebook
+    from cloudmask.report.output import PAGE, write_report
 
     with_published = not arguments.no_published
     found = collect(arguments.runs, with_published)
     report = build(found)
-    write(report, arguments.out, notebook(arguments.runs, arguments.out, with_published))
+    write_report(report, arguments.out, notebook(arguments.runs, arguments.out, with_published))
     for line in report.summary:
         print(line)
     for alarm in report.alarms:

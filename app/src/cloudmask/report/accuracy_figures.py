@@ -18,7 +18,7 @@ from cloudmask.report.drawing import (
     rows_of,
 )
 from cloudmask.report.groups import Group
-from cloudmask.report.runs import Run
+from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
 
 MOST_GROUPS = 30
@@ -45,7 +45,7 @@ def by_group(found: Collection) -> Drawing:
     return Drawing("accuracy_by_group", title, caption, figure)
 
 
-def _accuracy(run: Run) -> float | None:
+def _accuracy(run: RecordedRun) -> float | None:
     return run.test_accuracy
 
 

@@ -10,7 +10,7 @@ from cloudmask.record import result
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
-from cloudmask.report.runs import Run
+from cloudmask.report.runs import RecordedRun
 from cloudmask.system import files
 
 LEVELS = ("alarm", "warning", "note")
@@ -48,9 +48,9 @@ def named(names: Iterable[str]) -> str:
     return "; ".join(names[:SHOWN]) + more
 
 
-def _identical(runs: Sequence[Run]) -> list[Alarm]:
+def _identical(runs: Sequence[RecordedRun]) -> list[Alarm]:
     """Runs equal to the last digit: one model under several names, copies, or true repeats."""
-    by_result: dict[tuple, list[Run]] = defaultdict(list)
+    by_result: dict[tuple, list[RecordedRun]] = defaultdict(list)
     for run in runs:
         for key in _fingerprints(run):
             by_result[key].append(run)
@@ -63,7 +63,7 @@ def _identical(runs: Sequence[Run]) -> list[Alarm]:
     return raised
 
 
-def _fingerprints(run: Run) -> list[tuple]:
+def _fingerprints(run: RecordedRun) -> list[tuple]:
     keys = []
     # A log without names gives the scenes in any order, so that only the sorted values compare.
     # Whoever calls everything cloud, or nothing, scores like all others that do.
@@ -74,7 +74,7 @@ def _fingerprints(run: Run) -> list[tuple]:
     return keys
 
 
-def _same_result(same: Sequence[Run], kind: str) -> Alarm:
+def _same_result(same: Sequence[RecordedRun], kind: str) -> Alarm:
     text = f"{named(run.name for run in same)}: all {kind} are the same to the last digit. "
     # Equal trainings may end at different epochs and yet keep the weights of the same one.
     losses = {tuple(run.history.get("loss", ())[: run.best_epoch]) for run in same}
@@ -101,7 +101,7 @@ def _same_result(same: Sequence[Run], kind: str) -> Alarm:
     )
 
 
-def _decisive(run: Run) -> tuple:
+def _decisive(run: RecordedRun) -> tuple:
     """What makes a training another one; a limit of epochs that was not met does not."""
     ignored = ("early_stopping.", "training.epochs", "training.threads")
     settings = tuple(
@@ -110,7 +110,7 @@ def _decisive(run: Run) -> tuple:
     return settings, run.seed, run.precision, run.device, run.best_epoch or run.epochs_run
 
 
-def _one_model(runs: Sequence[Run]) -> bool:
+def _one_model(runs: Sequence[RecordedRun]) -> bool:
     paths = [Path(run.path) / "model.keras" for run in runs]
     if not all(path.is_file() for path in paths):
         return False
@@ -159,7 +159,7 @@ def _planned(plan: Path) -> list[Alarm]:
     return [Alarm("warning", title, f"{plan.parent}: no result in {named(absent)}.")]
 
 
-def _gaps(runs: Sequence[Run]) -> list[Alarm]:
+def _gaps(runs: Sequence[RecordedRun]) -> list[Alarm]:
     """Of logs named by card and epochs: combinations that others of the same source have."""
     raised = []
     sources = dict.fromkeys(run.source for run in runs if run.origin == "log")
@@ -187,7 +187,7 @@ def _gaps(runs: Sequence[Run]) -> list[Alarm]:
     return raised
 
 
-def _mixed(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
+def _mixed(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm]:
     raised = []
     for group in groups:
         codes = Counter(run.code for run in group.runs if run.code)
@@ -223,7 +223,7 @@ def _mixed(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
     return raised
 
 
-def _constant(runs: Sequence[Run]) -> list[Alarm]:
+def _constant(runs: Sequence[RecordedRun]) -> list[Alarm]:
     names = [run.name for run in runs if run.test.constant]
     if not names:
         return []
@@ -260,7 +260,7 @@ def _lacking(problems: Sequence[str]) -> str:
     return "; ".join(parts + others)
 
 
-def _best_of(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
+def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm]:
     raised = []
     aside = [run.name for run in runs if run.set_aside]
     if aside:
@@ -290,7 +290,7 @@ def _best_of(groups: Sequence[Group], runs: Sequence[Run]) -> list[Alarm]:
     return raised
 
 
-def _contradictions(runs: Sequence[Run]) -> list[Alarm]:
+def _contradictions(runs: Sequence[RecordedRun]) -> list[Alarm]:
     """What single runs have to say of themselves, told once for all that say it."""
     by_note: dict[str, list[str]] = defaultdict(list)
     for run in runs:
@@ -306,7 +306,7 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _notes(runs: Sequence[Run]) -> list[Alarm]:
+def _notes(runs: Sequence[RecordedRun]) -> list[Alarm]:
     raised = []
     resumed = [f"{run.name} ({run.attempts})" for run in runs if run.attempts > 1]
     if resumed:

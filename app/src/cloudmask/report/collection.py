@@ -14,7 +14,7 @@ from cloudmask.record.compliance import findings
 from cloudmask.report import logs
 from cloudmask.report.groups import Group, group
 from cloudmask.report.published import published
-from cloudmask.report.runs import Run, read_run
+from cloudmask.report.runs import RecordedRun, read_run
 
 PLAN = "plan.json"
 CONFIG = "config.yaml"
@@ -31,7 +31,7 @@ class Collection:
     """
 
     places: list[str]
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RecordedRun] = field(default_factory=list)
     damaged: list[tuple[str, str]] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
     plans: list[Path] = field(default_factory=list)
@@ -150,7 +150,7 @@ def _check_logs(found: Collection) -> None:
         found.keys_only -= 1
 
 
-def _evaluated(found: Collection, evaluation: Run) -> Run | None:
+def _evaluated(found: Collection, evaluation: RecordedRun) -> RecordedRun | None:
     """The run whose model was evaluated into a folder of its own, if it is among the others."""
     facts = (evaluation.settings, evaluation.seed, evaluation.val_loss, evaluation.epochs_run)
     for run in found.runs:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudmask.report.groups import STOPPING, Group
-from cloudmask.report.runs import Run
-from cloudmask.report.statistics import Summary, Test, compare, holm, summarise
+from cloudmask.report.runs import RecordedRun
+from cloudmask.report.statistics import PermutationTest, SampleSummary, compare, holm, summarise
 
 # What the benchmark's readers ask for first.
 FIRST = ("early stopping", "device", "device and precision", "precision", "tiling")
 FEWEST = 2  # different runs on each side; of one alone nobody knows how far another would lie
 MOST = 40  # comparisons shown; with more, each alone says little
 
-QUANTITIES: dict[str, Callable[[Run], float | None]] = {
+QUANTITIES: dict[str, Callable[[RecordedRun], float | None]] = {
     "test accuracy": lambda run: run.test_accuracy,
     "s per epoch": lambda run: run.seconds_per_epoch,
 }
@@ -25,8 +25,8 @@ class Comparison:
     factor: str
     quantity: str
     names: tuple[str, str]
-    summaries: tuple[Summary, Summary]
-    test: Test
+    summaries: tuple[SampleSummary, SampleSummary]
+    test: PermutationTest
     corrected: float | None = None
 
 
@@ -87,7 +87,7 @@ def _tilings(groups: Sequence[Group]) -> list[Comparison]:
     return found
 
 
-def _tiled(run: Run) -> dict:
+def _tiled(run: RecordedRun) -> dict:
     """The last evaluation of each tiling, of those with the options of the run's first."""
     alike = [e for e in run.evaluations if e.options == run.test.options]
     alike = [e for e in alike if e.precision == run.test.precision]

@@ -1,13 +1,11 @@
-"""The whole report: what stands in it, and in which files."""
+"""The whole report: everything that a reader sees, before it is written anywhere."""
 
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from cloudmask import __version__
-from cloudmask.errors import InputError
 from cloudmask.record.rules import TARGET
 from cloudmask.report import accuracy_figures, tables, timing_figures, training_figures
 from cloudmask.report.alarms import Alarm, alarms
@@ -15,11 +13,8 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.pictures import Picture, pictures
 from cloudmask.report.table import Table
-from cloudmask.system import files
 
-PAGE = "index.html"
-# What a folder of reports holds; anything else in it is not ours to write beside.
-OWN = {PAGE, "report.md", "report.ipynb", "tables", "figures"}
+TITLE = "What the runs say"
 
 FIGURES: dict[str, Callable[[Collection], Drawing]] = {
     "accuracy_by_group": accuracy_figures.by_group,
@@ -41,9 +36,10 @@ FIGURES: dict[str, Callable[[Collection], Drawing]] = {
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportDocument:
     """Everything a reader sees, in the order of reading."""
 
+    title: str
     made: str
     summary: list[str]
     alarms: list[Alarm]
@@ -64,11 +60,12 @@ class Report:
         )
 
 
-def build(found: Collection) -> Report:
+def build(found: Collection) -> ReportDocument:
     """All tables, figures and alarms of a collection."""
     citations = {f"{run.source}: {run.path}" for run in found.runs if run.origin == "paper"}
     now = datetime.datetime.now(datetime.timezone.utc)
-    return Report(
+    return ReportDocument(
+        title=TITLE,
         made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {', '.join(found.places)}",
         summary=summary(found),
         alarms=alarms(found),
@@ -109,44 +106,3 @@ def summary(found: Collection) -> list[str]:
             "compare with it."
         )
     return lines
-
-
-def write(report: Report, out: Path, notebook: str) -> list[Path]:
-    """Write page, Markdown, tables, figures and `notebook` into `out`, each atomically.
-
-    What an earlier report left and this one lacks is removed. Returns what was written. Raises
-    InputError if `out` holds something else.
-    """
-    from cloudmask.report.markdown import markdown
-    from cloudmask.report.page import page
-
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder for the report")
-    others = {path.name for path in out.glob("*") if path.name[0] != "."} if out.exists() else set()
-    if others and PAGE not in others:
-        raise InputError(f"{out}: holds files but no report; expected a new or empty folder")
-    contents: dict[str, bytes] = {"report.ipynb": notebook.encode()}
-    for table in report.tables:
-        if table.rows:
-            contents[f"tables/{table.name}.csv"] = table.to_csv().encode()
-    for drawing in report.drawings:
-        if drawing.figure:
-            contents[f"figures/{drawing.name}.png"] = drawing.png()
-            contents[f"figures/{drawing.name}.svg"] = drawing.svg()
-    for picture in report.pictures:
-        contents[f"figures/{picture.file}"] = picture.jpeg()
-    contents["report.md"] = markdown(report).encode()
-    # Last: whoever sees the page finds what it names.
-    contents[PAGE] = page(report, contents).encode()
-    for folder in ("tables", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-        for path in (out / folder).iterdir():
-            if f"{folder}/{path.name}" not in contents and path.is_file():
-                path.unlink()
-    return [_write(out / name, content) for name, content in contents.items()]
-
-
-def _write(path: Path, content: bytes) -> Path:
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return path

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmask.report.runs import Run
-from cloudmask.report.statistics import Summary, summarise
+from cloudmask.report.runs import RecordedRun
+from cloudmask.report.statistics import SampleSummary, summarise
 
 ALWAYS_SHOWN = ("source", "device", "workers")
 STOPPING = "early_stopping."
@@ -19,9 +19,9 @@ class Group:
     label: str
     rest: str
     factors: dict
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
 
-    def summary(self, quantity) -> Summary | None:
+    def summary(self, quantity) -> SampleSummary | None:
         """Statistics of `quantity(run)` over the runs that have it."""
         return summarise(self.values(quantity))
 
@@ -30,7 +30,7 @@ class Group:
         return [value for run in self.runs if (value := quantity(run)) is not None]
 
     @property
-    def best(self) -> Run:
+    def best(self) -> RecordedRun:
         """The run with the highest test accuracy; without any, the highest in validation."""
         return max(
             self.runs,
@@ -38,9 +38,9 @@ class Group:
         )
 
 
-def group(runs: Sequence[Run]) -> list[Group]:
+def group(runs: Sequence[RecordedRun]) -> list[Group]:
     """Groups in the order of their first runs; runs set aside by a later one belong to none."""
-    members: dict[tuple, list[Run]] = defaultdict(list)
+    members: dict[tuple, list[RecordedRun]] = defaultdict(list)
     factors: dict[tuple, dict] = {}
     for run in runs:
         if run.set_aside:
@@ -56,7 +56,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def factors_of(run: Run) -> dict:
+def factors_of(run: RecordedRun) -> dict:
     """Everything that sets a run apart from others except its repeat; what is unknown is left out.
 
     The scenes judged count by their names, so that means are never taken over different ones.
@@ -84,7 +84,7 @@ def factors_of(run: Run) -> dict:
     return settings_known
 
 
-def _scenes(run: Run) -> str | None:
+def _scenes(run: RecordedRun) -> str | None:
     names = sorted(run.test.per_scene)
     if not names:
         return None

@@ -13,7 +13,15 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.record import events as mlperf_events
 from cloudmask.record import rules
-from cloudmask.report.runs import CURVES, Evaluation, Run, device_name, number, text, whole
+from cloudmask.report.runs import (
+    CURVES,
+    RecordedEvaluation,
+    RecordedRun,
+    device_name,
+    number,
+    text,
+    whole,
+)
 from cloudmask.report.stopwatches import TOKEN as STOPWATCH_TOKEN
 from cloudmask.report.stopwatches import read_stopwatch
 
@@ -51,7 +59,7 @@ def together(paths: Sequence[Path]) -> dict[str, dict[str, Path]]:
     return dict(found)
 
 
-def read_logs(name: str, files: Mapping[str, Path]) -> list[Run]:
+def read_logs(name: str, files: Mapping[str, Path]) -> list[RecordedRun]:
     """The runs in the files of one name: one, or more where a log was appended to.
 
     Raises InputError that names the file if one is damaged.
@@ -62,7 +70,7 @@ def read_logs(name: str, files: Mapping[str, Path]) -> list[Run]:
     runs = []
     for count, events in enumerate(sessions, 1):
         label = name if len(sessions) == 1 else f"{name} #{count}"
-        run = Run(label, "log", "log", str(next(iter(files.values())).parent))
+        run = RecordedRun(label, "log", "log", str(next(iter(files.values())).parent))
         _from_name(run, Path(name).name)
         if events:
             _from_events(run, events)
@@ -82,7 +90,7 @@ def _sessions(events: list[dict]) -> list[list[dict]]:
     return sessions
 
 
-def _from_name(run: Run, name: str) -> None:
+def _from_name(run: RecordedRun, name: str) -> None:
     """Card and epochs, from `a100_10` or cloudmesh's `card_name_a100_epoch_10_repeat_1`."""
     card = re.search(r"card_name_([a-z0-9]+)", name) or re.match(r"([a-z]+\d+)_\d+$", name)
     if card:
@@ -92,7 +100,7 @@ def _from_name(run: Run, name: str) -> None:
         run.epochs_set = run.epochs_run = int(epochs[1])
 
 
-def _from_events(run: Run, events: list[dict]) -> None:
+def _from_events(run: RecordedRun, events: list[dict]) -> None:
     first: dict = {}
     for event in events:
         first.setdefault(event["key"], event["value"])
@@ -123,7 +131,7 @@ def _site(events: list[dict]) -> str | None:
     return None
 
 
-def _intervals(run: Run, events: list[dict]) -> None:
+def _intervals(run: RecordedRun, events: list[dict]) -> None:
     """Times between events: of epochs where they are logged, else of the published `eval_*`."""
     started: dict[tuple, float] = {}
     epochs: dict[int, float] = defaultdict(float)
@@ -156,7 +164,7 @@ def _intervals(run: Run, events: list[dict]) -> None:
         run.seconds_per_epoch = sum(ordered) / len(ordered)
 
 
-def _from_result(run: Run, value: Mapping) -> None:
+def _from_result(run: RecordedRun, value: Mapping) -> None:
     """The `result` event: `training.history`, `inference.accuracy` and what stands beside them."""
     training, inference = value.get("training"), value.get("inference")
     if isinstance(training, Mapping):
@@ -178,7 +186,7 @@ def _from_result(run: Run, value: Mapping) -> None:
         mean = number(inference, "avg_accuracy") if scenes else number(inference, "accuracy")
         analysis = value.get("inference_analyze")
         analysis = analysis if isinstance(analysis, Mapping) else {}
-        evaluation = Evaluation(
+        evaluation = RecordedEvaluation(
             "in the log",
             accuracy=mean if mean is not None or not scenes else sum(scenes) / len(scenes),
             per_scene={f"scene {rank}": accuracy for rank, accuracy in enumerate(scenes, 1)},
@@ -197,7 +205,7 @@ def _numbers(values) -> list[float]:
     return [] if None in numbers else numbers
 
 
-def _from_summary(run: Run, path: Path | None) -> None:
+def _from_summary(run: RecordedRun, path: Path | None) -> None:
     """`CloudMask training, samples = 966, epochs=10, …, gpus=2, time_per_epoch=105.27`."""
     if path is None:
         return
@@ -213,12 +221,12 @@ def _from_summary(run: Run, path: Path | None) -> None:
             run.seconds_per_epoch = run.seconds_per_epoch or number(cells, "time_per_epoch")
         elif line.startswith("CloudMask inference,"):
             if not run.evaluations:
-                run.evaluations.append(Evaluation("in the log"))
+                run.evaluations.append(RecordedEvaluation("in the log"))
             if run.test.seconds_per_scene is None:
                 run.test.seconds_per_scene = number(cells, "time_per_inference")
 
 
-def _from_stopwatch(run: Run, path: Path | None) -> None:
+def _from_stopwatch(run: RecordedRun, path: Path | None) -> None:
     if path is None:
         return
     try:

@@ -1,11 +1,11 @@
 """The report as Markdown, beside its figures and tables."""
 
-from cloudmask.report.document import Report
+from cloudmask.report.document import ReportDocument
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ReportDocument) -> str:
     """Text that any viewer of Markdown shows, with the figures by relative path."""
-    lines = ["# What the runs say", "", report.made, ""]
+    lines = [f"# {report.title}", "", report.made, ""]
     lines += [f"- {line}" for line in report.summary]
     lines += ["", "## Alarms", ""]
     lines += [f"- **{a.level}: {a.title}.** {a.text}" for a in report.alarms] or ["None."]
@@ -16,7 +16,7 @@ def markdown(report: Report) -> str:
         lines += ["", f"## {table.title}", ""]
         if table.rows:
             lines += [table.to_markdown(), ""]
-        lines += [" ".join(part for part in (table.note, table.rest) if part)]
+        lines += [table.remarks]
     lines += ["", "## Figures", ""]
     for drawing in report.drawings:
         if drawing.figure:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudmask.report.document import FIGURES
+from cloudmask.report.document import FIGURES, TITLE
 from cloudmask.report.tables import BUILDERS
 
 
@@ -13,7 +13,7 @@ def notebook(places: Sequence[Path | str], out: Path, with_published: bool) -> s
     """Text of the .ipynb; the places are relative to `out`, so that both can move together."""
     relative = [os.path.relpath(place, out) for place in places]
     cells = [
-        _text("# What the runs say\n\nThe tables and figures of `index.html`, one cell each."),
+        _text(f"# {TITLE}\n\nThe tables and figures of `index.html`, one cell each."),
         _code(
             "from cloudmask.report import document, tables\n"
             "from cloudmask.report.alarms import alarms\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudmask.report.collection import Collection
-from cloudmask.report.runs import Evaluation, Run
+from cloudmask.report.runs import RecordedEvaluation, RecordedRun
 
 EACH = 2
 WIDTH = 1000  # pixels; JPEG of this width has about 100 KB
@@ -58,7 +58,7 @@ def pictures(found: Collection) -> list[Picture]:
 
 
 def _picture(
-    run: Run, evaluation: Evaluation, kind: str, rank: int, entry: tuple[float, str]
+    run: RecordedRun, evaluation: RecordedEvaluation, kind: str, rank: int, entry: tuple[float, str]
 ) -> Picture:
     accuracy, name = entry
     place = kind if rank == 1 else f"{kind}, number {rank}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from cloudmask.report.runs import Evaluation, Run
+from cloudmask.report.runs import RecordedEvaluation, RecordedRun
 
 TIME_NOTE = (
     "The paper's “avg. train time” is shown as published, in seconds per epoch. It grows with the "
@@ -14,7 +14,7 @@ TIME_NOTE = (
 )
 
 
-def published(sources: Collection[str] = ()) -> list[Run]:
+def published(sources: Collection[str] = ()) -> list[RecordedRun]:
     """The runs of the paper's results table, and what is published on the logs of `sources`."""
     text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
     runs = []
@@ -27,7 +27,7 @@ def published(sources: Collection[str] = ()) -> list[Run]:
                 run.epochs_run, run.accuracy, accuracy, run.seconds_per_epoch, scene = row
                 run.stopped_early = run.epochs_run < run.epochs_set
                 run.evaluations.append(
-                    Evaluation("in the paper", accuracy=accuracy, seconds_per_scene=scene)
+                    RecordedEvaluation("in the paper", accuracy=accuracy, seconds_per_scene=scene)
                 )
                 runs.append(run)
         for epochs in entry.get("epochs", []):
@@ -35,13 +35,15 @@ def published(sources: Collection[str] = ()) -> list[Run]:
             run.epochs_set = run.epochs_run = epochs
             scenes = {f"scene {k}": value for k, value in enumerate(entry["per_scene"], 1)}
             mean = sum(scenes.values()) / len(scenes)
-            run.evaluations.append(Evaluation("in the notebook", accuracy=mean, per_scene=scenes))
+            run.evaluations.append(
+                RecordedEvaluation("in the notebook", accuracy=mean, per_scene=scenes)
+            )
             runs.append(run)
     return runs
 
 
-def _run(entry: dict, name: str) -> Run:
-    run = Run(name, "paper", entry["source"], entry["citation"])
+def _run(entry: dict, name: str) -> RecordedRun:
+    run = RecordedRun(name, "paper", entry["source"], entry["citation"])
     keys = ("machine", "device", "workers", "seed", "early_stopping", "epochs_set")
     for key in keys:
         setattr(run, key, entry.get(key))
@@ -49,7 +51,7 @@ def _run(entry: dict, name: str) -> Run:
     return run
 
 
-def time_note(runs: list[Run]) -> str | None:
+def time_note(runs: list[RecordedRun]) -> str | None:
     """The remark on the paper's training times, with its figures; None without those runs."""
     rows = [r for r in runs if r.origin == "paper" and r.seconds_per_epoch]
     if not rows:

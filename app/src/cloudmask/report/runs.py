@@ -19,7 +19,7 @@ NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "che
 
 
 @dataclass
-class Evaluation:
+class RecordedEvaluation:
     """Whole scenes classified once.
 
     accuracy, scores: shares between 0 and 1; per_scene: accuracy of each scene by its name, or by
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 @dataclass
-class Run:
+class RecordedRun:
     """Facts of one run; None, or empty, where they are not known. Times in seconds.
 
     origin: "run", "log" or "paper"; source: whose; path: what was read. settings: the flat
@@ -79,7 +79,7 @@ class Run:
     attempts: int = 1
     history: dict[str, list[float]] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[RecordedEvaluation] = field(default_factory=list)
     code: str | None = None
     data: str | None = None
     log_problems: list[str] | None = None
@@ -87,9 +87,9 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def test(self) -> Evaluation:
+    def test(self) -> RecordedEvaluation:
         """The evaluation that counts: the run's own, or the first that was made of it."""
-        return self.evaluations[0] if self.evaluations else Evaluation("none")
+        return self.evaluations[0] if self.evaluations else RecordedEvaluation("none")
 
     @property
     def test_accuracy(self) -> float | None:
@@ -139,7 +139,7 @@ def flat(tree: Mapping, prefix: str = "") -> dict:
     return leaves
 
 
-def read_run(folder: Path, name: str) -> Run:
+def read_run(folder: Path, name: str) -> RecordedRun:
     """Read a finished run directory, or the output folder of an evaluation.
 
     Raises InputError if its result is missing or damaged; what else is damaged becomes a note.
@@ -147,7 +147,7 @@ def read_run(folder: Path, name: str) -> Run:
     outcome = result.read_result(folder)
     sections = (outcome.get(key, {}) for key in result.SECTIONS)
     experiment, training, inference, system, energy = sections
-    run = Run(name, "run", "own", str(folder))
+    run = RecordedRun(name, "run", "own", str(folder))
     _describe(run, experiment, system)
     run.epochs_run = whole(training, "epochs_run")
     run.best_epoch = whole(training, "best_epoch")
@@ -172,7 +172,7 @@ def read_run(folder: Path, name: str) -> Run:
     return run
 
 
-def _describe(run: Run, experiment: Mapping, system: Mapping) -> None:
+def _describe(run: RecordedRun, experiment: Mapping, system: Mapping) -> None:
     leaves = flat(experiment)
     decisive = {k: v for k, v in leaves.items() if k.split(".")[0] not in NOT_DECISIVE}
     decisive.pop("training.precision", None)  # the one it chose is in the system
@@ -202,7 +202,7 @@ def device_name(name: str | None) -> str | None:
     return " ".join(word for word in words if not word.endswith("-Core")) or None
 
 
-def _evaluation(inference: Mapping, where: str, folder: Path) -> Evaluation:
+def _evaluation(inference: Mapping, where: str, folder: Path) -> RecordedEvaluation:
     scores = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
     known = {name: number(inference, name) for name in scores}
     scenes, per_scene = whole(inference, "scenes"), number(inference, "seconds_per_scene_all")
@@ -210,7 +210,7 @@ def _evaluation(inference: Mapping, where: str, folder: Path) -> Evaluation:
     accuracies = accuracies if isinstance(accuracies, Mapping) else {}
     bins = inference.get("calibration")
     pictures = folder / "pictures"
-    return Evaluation(
+    return RecordedEvaluation(
         where=where,
         tiling=text(inference, "tiling"),
         precision=text(inference, "computed_in"),
@@ -247,7 +247,7 @@ def _baselines(inference: Mapping) -> dict[str, dict[str, float]]:
     }
 
 
-def _read_evaluation(path: Path) -> Evaluation:
+def _read_evaluation(path: Path) -> RecordedEvaluation:
     inference = result.read_result(path).get("inference", {})
     return _evaluation(inference, path.parent.name, path.parent)
 
@@ -259,7 +259,7 @@ def _read_history(path: Path) -> dict[str, list[float]]:
     return {name: [float(cell) for cell in columns[name]] for name in (*CURVES, "seconds")}
 
 
-def _read_provenance(run: Run, path: Path) -> None:
+def _read_provenance(run: RecordedRun, path: Path) -> None:
     facts = json.loads(path.read_text(encoding="utf-8"))
     git, versions = facts["git"], facts["versions"]
     commit = (git["commit"] or "commit unknown")[:12] + ("-dirty" if git["dirty"] else "")
@@ -267,11 +267,11 @@ def _read_provenance(run: Run, path: Path) -> None:
     run.data = (facts["data"] or {}).get("checksum")
 
 
-def _check_log(run: Run, path: Path) -> None:
+def _check_log(run: RecordedRun, path: Path) -> None:
     run.log_problems = rules.problems(path)
 
 
-def _note(run: Run, path: Path, read) -> None:
+def _note(run: RecordedRun, path: Path, read) -> None:
     """Read one more file of a run; what is wrong with it is told, not raised."""
     try:
         read(path)
@@ -284,7 +284,7 @@ def _note(run: Run, path: Path, read) -> None:
         run.notes.append(f"{path.name} is damaged ({reason})")
 
 
-def _split_time(run: Run, folder: Path, training: Mapping) -> None:
+def _split_time(run: RecordedRun, folder: Path, training: Mapping) -> None:
     timers: dict[str, float] = {}
     if (folder / "summary.txt").exists():
         _note(run, folder / "summary.txt", lambda path: timers.update(read_stopwatch(path).seconds))

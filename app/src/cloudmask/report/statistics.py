@@ -17,7 +17,7 @@ SEED = 20240108  # of the resampling, so that a report made again is the same
 
 
 @dataclass(frozen=True)
-class Summary:
+class SampleSummary:
     """Of n values: mean, sample standard deviation (None for one), interval of the mean."""
 
     n: int
@@ -28,14 +28,14 @@ class Summary:
     high: float
 
 
-def summarise(values: Sequence[float]) -> Summary | None:
+def summarise(values: Sequence[float]) -> SampleSummary | None:
     """None if there are no values."""
     if not len(values):
         return None
     array = np.asarray(values, float)
     sd = float(array.std(ddof=1)) if array.size > 1 else None
     low, high = float(array.min()), float(array.max())
-    return Summary(array.size, float(array.mean()), sd, bootstrap(array), low, high)
+    return SampleSummary(array.size, float(array.mean()), sd, bootstrap(array), low, high)
 
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float] | None:
@@ -61,7 +61,7 @@ def _resamples(size: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Test:
+class PermutationTest:
     """Difference of two means (first minus second) and how sure it is.
 
     p: of a permutation test, two-sided; smallest_p: what p these sizes allow at best; effect:
@@ -77,7 +77,9 @@ class Test:
     paired: bool
 
 
-def compare(first: Sequence[float], second: Sequence[float], paired: bool = False) -> Test:
+def compare(
+    first: Sequence[float], second: Sequence[float], paired: bool = False
+) -> PermutationTest:
     """Compare two samples, value by value where they are `paired` (the same runs twice)."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     difference = float(a.mean() - b.mean())
@@ -92,7 +94,7 @@ def compare(first: Sequence[float], second: Sequence[float], paired: bool = Fals
         # With equal sizes a permutation and its mirror image are equally extreme.
         smallest = (2 if a.size == b.size else 1) / count
         p = _permutations(a, b) if min(a.size, b.size) > 1 else None
-    return Test(difference, p, min(smallest, 1.0), _hedges(a, b), superiority, paired)
+    return PermutationTest(difference, p, min(smallest, 1.0), _hedges(a, b), superiority, paired)
 
 
 def _permutations(a: np.ndarray, b: np.ndarray) -> float:

@@ -8,7 +8,7 @@ TOKEN = "# csv,"
 
 
 @dataclass
-class Stopwatch:
+class StopwatchTable:
     """seconds: sum of each timer; tag: the run's name; node, user: where and by whom it ran."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -17,13 +17,13 @@ class Stopwatch:
     user: str | None = None
 
 
-def read_stopwatch(path: Path | str) -> Stopwatch:
+def read_stopwatch(path: Path | str) -> StopwatchTable:
     """Read the `# csv,` lines; raises ValueError if there are none or one is damaged."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     rows = list(csv.reader(line[len(TOKEN) :] for line in lines if line.startswith(TOKEN)))
     if not rows:
         raise ValueError("no '# csv,' line")
-    head, watch = rows[0], Stopwatch()
+    head, watch = rows[0], StopwatchTable()
     for row in rows[1:]:
         # The last column, the system's version, may hold commas of its own.
         cells = dict(zip(head, row, strict=False))

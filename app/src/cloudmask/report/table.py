@@ -1,8 +1,10 @@
 """One table: values for programs (CSV) and for people (Markdown, HTML)."""
 
-import html
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from cloudmask.report.template import template
 from cloudmask.system.files import csv_text
 
 LONG = 20  # characters, from which on a cell must not become a narrow column of words
@@ -17,6 +19,13 @@ class Column:
     head: str
     digits: int | None = None
     shown: bool = True
+
+
+class Cell(NamedTuple):
+    """One cell for people, with the class that the page's stylesheet knows it by, or ""."""
+
+    text: str
+    css_class: str
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Table:
         return (self.rows if self.shown is None else self.shown)[:ROWS_SHOWN]
 
     @property
-    def _heads(self) -> list[Column]:
+    def heads(self) -> list[Column]:
         """Columns for people; one without any value is left out."""
         return [
             column
@@ -44,10 +53,17 @@ class Table:
         ]
 
     @property
-    def rest(self) -> str:
-        """What the page leaves out, in words."""
+    def cells(self) -> list[list[Cell]]:
+        """The rows for people, numbers rounded, in the columns of `heads`."""
+        heads = self.heads
+        return [[_cell(row.get(c.key), c.digits) for c in heads] for row in self._visible]
+
+    @property
+    def remarks(self) -> str:
+        """How to read it, and what the page leaves out of it."""
         left = len(self.rows) - len(self._visible)
-        return f"{left} more rows in tables/{self.name}.csv." if left else ""
+        rest = f"{left} more rows in tables/{self.name}.csv." if left else ""
+        return " ".join(part for part in (self.note, rest) if part)
 
     def to_csv(self) -> str:
         """All columns and rows; what is not known is empty."""
@@ -55,36 +71,30 @@ class Table:
 
     def to_markdown(self) -> str:
         """A pipe table, numbers rounded."""
-        heads = self._heads
         lines = [
-            _line(column.head for column in heads),
-            _line("---" if column.digits is None else "---:" for column in heads),
+            _line(column.head for column in self.heads),
+            _line("---" if column.digits is None else "---:" for column in self.heads),
         ]
-        for row in self._visible:
-            lines.append(_line(_cell(row.get(c.key), c.digits).replace("|", "/") for c in heads))
+        lines += [_line(cell.text.replace("|", "/") for cell in row) for row in self.cells]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """An HTML table, which notebooks show as well."""
-        heads = self._heads
-        cells = "".join(f"<th scope='col'>{html.escape(column.head)}</th>" for column in heads)
-        body = []
-        for row in self._visible:
-            line = []
-            for column in heads:
-                text = _cell(row.get(column.key), column.digits)
-                kind = " class='long'" if len(text) > LONG else ""
-                kind = kind if column.digits is None else " class='n'"
-                line.append(f"<td{kind}>{html.escape(text)}</td>")
-            body.append(f"<tr>{''.join(line)}</tr>")
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        """An HTML table, which notebooks show."""
+        return template("table.html.j2").render(table=self)
 
 
-def _line(cells) -> str:
+def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(value, digits: int | None) -> str:
+def _cell(value: object, digits: int | None) -> Cell:
+    text = _text(value, digits)
+    if digits is not None:
+        return Cell(text, "n")
+    return Cell(text, "long" if len(text) > LONG else "")
+
+
+def _text(value: object, digits: int | None) -> str:
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):

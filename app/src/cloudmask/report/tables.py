@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
-from cloudmask.report.runs import Run
+from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
 from cloudmask.report.table import Column, Table
 from cloudmask.report.timing import PARTS
@@ -61,7 +61,7 @@ def runs_table(found: Collection) -> Table:
     return Table("runs", "Runs", RUN_COLUMNS, rows, note)
 
 
-def _run_row(run: Run, label: str | None) -> dict:
+def _run_row(run: RecordedRun, label: str | None) -> dict:
     return {
         "run": run.name,
         "source": run.source,
@@ -96,7 +96,7 @@ def _run_row(run: Run, label: str | None) -> dict:
     }
 
 
-GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[Run], float | None]]] = {
+GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None]]] = {
     "test_accuracy": ("test acc.", 4, lambda run: run.test_accuracy),
     "validation_accuracy": ("val. acc.", 4, lambda run: run.val_accuracy),
     "seconds_per_epoch": ("s/epoch", 2, lambda run: run.seconds_per_epoch),

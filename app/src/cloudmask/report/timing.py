@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudmask.report.groups import Group
-from cloudmask.report.runs import Run
+from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import Line, fit_line
 
 # Of a run, in the order in which they happen; "training" stands for both kinds of epochs.
@@ -36,7 +36,7 @@ class Machine:
     """Runs of one network and batch on one machine, which differ in their epochs only."""
 
     label: str
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
 
     @property
     def points(self) -> list[tuple[int, float]]:
@@ -50,9 +50,9 @@ class Machine:
         return fit_line(*zip(*self.points, strict=True)) if self.points else None
 
 
-def machines(runs: Sequence[Run]) -> list[Machine]:
+def machines(runs: Sequence[RecordedRun]) -> list[Machine]:
     """The machines of all runs, labelled by source, device, precision and, if need be, size."""
-    members: dict[tuple, list[Run]] = defaultdict(list)
+    members: dict[tuple, list[RecordedRun]] = defaultdict(list)
     for run in runs:
         if not run.set_aside:
             sizes = ("model.filters", "training.batch_size")
@@ -122,7 +122,7 @@ def scalings(groups: Sequence[Group]) -> list[Scaling]:
     ]
 
 
-def progress(run: Run) -> tuple[list[float], list[float]] | None:
+def progress(run: RecordedRun) -> tuple[list[float], list[float]] | None:
     """Seconds since the run's begin and the best validation accuracy so far, by epoch.
 
     Start-up and staging count, as the rules want. None if the epochs' times are not known.
@@ -134,7 +134,7 @@ def progress(run: Run) -> tuple[list[float], list[float]] | None:
     return list(before + np.cumsum(seconds)), list(np.maximum.accumulate(accuracy))
 
 
-def seconds_to(run: Run, target: float) -> float | None:
+def seconds_to(run: RecordedRun, target: float) -> float | None:
     """Seconds until the validation accuracy first was `target` or more; None if never."""
     known = progress(run)
     if known is None:

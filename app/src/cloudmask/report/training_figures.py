@@ -8,7 +8,7 @@ from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, looks, rows_of
 from cloudmask.report.groups import Group
-from cloudmask.report.runs import Run
+from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import progress
 
 NAMES = {
@@ -47,7 +47,7 @@ def repeats(found: Collection, curve: str) -> Drawing:
     return Drawing(name, f"{title}, all repeats", caption, figure)
 
 
-def _has(run: Run, curve: str) -> bool:
+def _has(run: RecordedRun, curve: str) -> bool:
     return bool(run.history.get(curve))
 
 
@@ -154,7 +154,7 @@ def time_to_accuracy(found: Collection) -> Drawing:
     return Drawing("time_to_accuracy", title, caption, figure)
 
 
-def _draw_progress(axis, runs: Sequence[Run], look: Look) -> None:
+def _draw_progress(axis, runs: Sequence[RecordedRun], look: Look) -> None:
     from matplotlib.collections import LineCollection
 
     known = [curve for run in runs if (curve := progress(run))]
