@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import AliasChoices
 
 from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
@@ -214,7 +215,7 @@ def wrong_settings(document: Document) -> list[str]:
     """Keys between back-ticks, and overrides anywhere, that no configuration knows."""
     wrong = []
     sections = Config.model_fields
-    known = {*settings(), *result_keys(Result)}
+    known = {*settings(), *aliases(), *result_keys(Result)}
     for text in document.code:
         found = SETTING.fullmatch(text)
         key = found.group(1) if found else ""
@@ -228,6 +229,14 @@ def wrong_settings(document: Document) -> list[str]:
         except InputError as error:
             wrong.append(str(error).splitlines()[0])
     return wrong
+
+
+def aliases() -> Iterator[str]:
+    """Dotted keys of settings that have another name."""
+    for section, outer in Config.model_fields.items():
+        for inner in getattr(outer.annotation, "model_fields", {}).values():
+            if isinstance(inner.validation_alias, AliasChoices):
+                yield from (f"{section}.{name}" for name in inner.validation_alias.choices)
 
 
 def result_keys(model: type, prefix: str = "") -> Iterator[str]:

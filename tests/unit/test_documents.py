@@ -237,3 +237,16 @@ def test_the_architecture_says_how_to_add(what):
     assert len(steps) >= 2
     # That these files exist is checked as for all documents.
     assert len(re.findall(r"`[\w/]+/[\w/.*-]*`", section)) >= 2
+
+
+def test_the_table_of_the_demo_stands_in_one_document():
+    text = {name: documents.read(Path(name)).text for name in NAMES}
+    rows = [name for name in NAMES for _ in re.findall(r"^\| U-Net \| [\d.]+ %", text[name], re.M)]
+    assert rows == ["docs/benchmark.md"]
+    assert "docs/benchmark.md#6-results" in text["README.md"]
+    assert "docs/benchmark.md" in text["app/configs/demo.yaml"]
+
+
+def test_the_readme_names_at_most_six_files_to_start_with():
+    section = documents.read(Path("README.md")).text.split("## Where to start reading\n")[1]
+    assert 3 <= len(re.findall(r"^\d\. \[", section, re.MULTILINE)) <= 6
