@@ -3,7 +3,7 @@
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.hardware.base_images import compiled_for, read_bases
+from cloudmask.hardware.base_images import TABLE, compiled_for, read_bases
 
 BASES = read_bases()
 
@@ -75,3 +75,15 @@ def test_advice():
     # A V100 whose driver is too old for the default's CUDA.
     assert "BASE=tensorflow-2.14" in BASES.advice("Tesla V100-PCIE-16GB", "7.0", "460.32")
     assert "ask for a newer" in BASES.advice("Tesla V100-PCIE-16GB", "7.0", "418.87")
+
+
+def test_a_wrong_table_is_named(tmp_path):
+    path = tmp_path / "table.yaml"
+    path.write_text(TABLE.read_text().replace("space_gb: 5\n", "space_gbs: 5\n"))
+    with pytest.raises(InputError) as caught:
+        read_bases(path)
+    assert "bases.cpu.space_gb: is missing" in str(caught.value)
+    assert "bases.cpu.space_gbs: no such key; did you mean space_gb?" in str(caught.value)
+    path.write_text(TABLE.read_text().replace("default: ngc-24.03", "default: ngc"))
+    with pytest.raises(InputError, match=r"ngc: no such base; expected one of ngc-24\.03"):
+        read_bases(path)

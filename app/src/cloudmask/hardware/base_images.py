@@ -1,12 +1,14 @@
 """Which base image serves which GPU: the table base_images.yaml, read and asked."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import yaml
+from pydantic import Field, model_validator
 
+from cloudmask.config.yaml_model import Section, load_model
 from cloudmask.errors import InputError
 
 TABLE = Path(__file__).with_name("base_images.yaml")
@@ -16,21 +18,25 @@ WORKSTATION = re.compile(r"GeForce|Quadro|TITAN|RTX", re.IGNORECASE)
 Version = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Base:
-    """An image to build on. `cuda` and `driver` are None for a CPU."""
+class Base(Section):
+    """An image to build on; its key in the table is its name."""
 
-    name: str
-    bootstrap: str
-    address: str
-    tensorflow: str
-    python: str
-    cuda: str | None
-    driver: str | None
-    driver_branches: tuple[str, ...]
-    capabilities: tuple[str, ...]
-    space_gb: int
-    unverified: tuple[str, ...]
+    name: str = Field(description="the key in the table")
+    bootstrap: str = Field(description="how Apptainer gets it: docker, debootstrap, …")
+    address: str = Field(alias="from", description="where it is, without the bootstrap")
+    tensorflow: str = Field(description="its version of TensorFlow")
+    python: str = Field(description="its version of Python")
+    cuda: str | None = Field(description="its version of CUDA; null: it serves the CPU only")
+    driver: str | None = Field(description="lowest NVIDIA driver; null: none is needed")
+    driver_branches: list[str] = Field(
+        description="older long-term drivers that also serve, on data-center GPUs only"
+    )
+    capabilities: list[str] = Field(
+        description="compute capabilities that its TensorFlow is compiled for"
+    )
+    space_gb: int = Field(ge=0, description="free space that a build takes, a rough figure")
+    unverified: list[str] = Field(description="what nobody could confirm at its source")
+    sources: dict[str, str] = Field(min_length=1, description="where each fact comes from")
 
     def driver_fits(self, driver: str, data_centre: bool) -> bool:
         """Whether a driver, such as "535.104.05", is new enough for the base's CUDA."""
@@ -52,25 +58,43 @@ class Base:
         return compiled_for([f"sm_{c.replace('.', '')}" for c in self.capabilities], capability)
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A kind of card. `name` is what `make image GPU=name` takes."""
+class Gpu(Section):
+    """A kind of GPU; its key in the table is what `make image GPU=…` takes."""
 
-    name: str
-    name_has: tuple[str, ...]
-    capability: str
-    base: str
-    precision: str
-    data_centre: bool
+    name: str = Field(description="the key in the table")
+    name_has: list[str] = Field(description="parts of the name that the driver gives it")
+    capability: str = Field(description="its compute capability")
+    base: str = Field(description="the base image to build on")
+    precision: str = Field(description="what precision: auto takes on it")
+    data_centre: bool = Field(description="whether it is a data-center GPU")
 
 
-@dataclass(frozen=True)
-class Bases:
+class Bases(Section):
     """The whole table."""
 
-    default: str
-    bases: dict[str, Base]
-    gpus: dict[str, Gpu]
+    default: str = Field(description="the base image where neither one nor a GPU is named")
+    bases: dict[str, Base] = Field(description="base images by name")
+    gpus: dict[str, Gpu] = Field(description="kinds of GPUs by name; the first that fits counts")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_entries(cls, table: Any) -> Any:
+        named = dict(table)
+        for part in ("bases", "gpus"):
+            entries = table.get(part)
+            if isinstance(entries, Mapping):
+                named[part] = {
+                    name: {"name": name, **entry} if isinstance(entry, Mapping) else entry
+                    for name, entry in entries.items()
+                }
+        return named
+
+    @model_validator(mode="after")
+    def _refer_to_bases(self) -> "Bases":
+        for name in (self.default, *(gpu.base for gpu in self.gpus.values())):
+            if name not in self.bases:
+                raise ValueError(f"{name}: no such base; expected one of {', '.join(self.bases)}")
+        return self
 
     def choose(self, base: str = "", gpu: str = "") -> Base:
         """The base of that name, or for that GPU, or the default; raises InputError."""
@@ -113,7 +137,7 @@ def version(text: str) -> Version:
     return tuple(int(part) for part in re.findall(r"\d+", text)) or (0,)
 
 
-def compiled_for(compiled: list[str], capability: str) -> bool:
+def compiled_for(compiled: Sequence[str], capability: str) -> bool:
     """Whether code for `compiled` ("sm_70", "compute_90", …) runs on a capability such as "7.5".
 
     Machine code (sm) runs on the same major version from its minor version on; intermediate code
@@ -133,14 +157,5 @@ def compiled_for(compiled: list[str], capability: str) -> bool:
 
 @cache
 def read_bases(path: Path = TABLE) -> Bases:
-    """Read the table; raises KeyError or TypeError if an entry is not complete."""
-    table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    bases, gpus = {}, {}
-    for name, entry in table["bases"].items():
-        entry = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
-        if not entry.pop("sources"):
-            raise KeyError(f"{name}: no sources")
-        bases[name] = Base(name=name, address=entry.pop("from"), **entry)
-    for name, entry in table["gpus"].items():
-        gpus[name] = Gpu(name=name, **entry | {"name_has": tuple(entry["name_has"])})
-    return Bases(table["default"], bases, gpus)
+    """Read the table; raises InputError that lists every wrong entry."""
+    return load_model(path, Bases)
