@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cloudmask.patches.store import INVALID
 from cloudmask.record.compliance import findings
 from cloudmask.record.result import read_result
 from cloudmask.system import files
@@ -64,8 +65,8 @@ def test_submission_of_all_and_of_the_best(runs, tmp_path):
     folders = sorted(runs.glob("runs/e/0*"))
     done = call("cloudmask-submission", *folders, "--out", tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    place = tmp_path / "A_University/cloudmask/Two_Cores/paper"
-    assert {path.name for path in place.iterdir()} == {
+    submission = tmp_path / "A_University/cloudmask/Two_Cores/paper"
+    assert {path.name for path in submission.iterdir()} == {
         "README.md",
         "config.yaml",
         "hyperparameters.yaml",
@@ -75,23 +76,23 @@ def test_submission_of_all_and_of_the_best(runs, tmp_path):
         "sientific_contribution.pdf",
         "system.yaml",
     }
-    assert findings(place / "result-2.txt") == []
-    assert (place / "sientific_contribution.pdf").read_bytes().startswith(b"%PDF-")
-    config = yaml.safe_load((place / "config.yaml").read_text())
+    assert findings(submission / "result-2.txt") == []
+    assert (submission / "sientific_contribution.pdf").read_bytes().startswith(b"%PDF-")
+    config = yaml.safe_load((submission / "config.yaml").read_text())
     assert config["code"]["commit"] == "0123abc"
     assert config["data"]["retrieval"] == "cloudmask-data --out data"
     assert config["hyperparameters"]["training"]["epochs"] == 1
     assert config["selection"] == "all 2 runs given"
     accuracy = f"{read_result(folders[0])['inference']['accuracy']:.4f}"
-    assert accuracy in (place / "README.md").read_text()
-    subprocess.run(["bash", "-n", place / "run.sh"], check=True)
+    assert accuracy in (submission / "README.md").read_text()
+    subprocess.run(["bash", "-n", submission / "run.sh"], check=True)
 
     best = ("--best", "--descriptor", "best")
     done = call("cloudmask-submission", *folders, "--out", tmp_path, *best, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert not (place.with_name("best") / "result-2.txt").exists()
+    assert not (submission.with_name("best") / "result-2.txt").exists()
     for name in ("config.yaml", "README.md"):
-        assert "the best of 2 by accuracy" in (place.with_name("best") / name).read_text()
+        assert "the best of 2 by accuracy" in (submission.with_name("best") / name).read_text()
     done = call("cloudmask-submission", *folders, "--out", tmp_path, cwd=tmp_path)
     assert done.returncode == 2 and "is there already" in done.stderr
 
@@ -156,8 +157,8 @@ def test_crate_of_a_run_and_of_an_experiment(copy, tmp_path):
         assert done.returncode == 0, done.stderr
         crate = rocrate.ROCrate(folder)
         ids = {entity.id for entity in crate.get_entities()}
-        place = "" if folder == copy[0] else f"{copy[0].name}/"
-        assert {f"{place}result.json", f"{place}config.yaml", f"{place}mlperf.log"} <= ids
+        prefix = "" if folder == copy[0] else f"{copy[0].name}/"
+        assert {f"{prefix}result.json", f"{prefix}config.yaml", f"{prefix}mlperf.log"} <= ids
         made = crate.get_by_type("CreateAction")
         assert len(made) == actions
         assert made[0]["instrument"]["identifier"] == "0123abc"
@@ -201,6 +202,12 @@ def test_croissant_is_valid_and_describes_scenes_bands_and_patches(scenes, store
         "patches/patches": ("24,256,256,9", "cr:Float16"),
         "patches/labels": ("24,256,256", "cr:UInt8"),
     }
+    texts = {
+        field["@id"]: field["description"]
+        for each in described["recordSet"]
+        for field in each["field"]
+    }
+    assert f"{INVALID} added where nothing was measured" in texts["patches/labels"]
     (folder / "training/S3A_short.hdf").write_bytes(b"no scene")
     done = call("cloudmask-fair", "croissant", folder, "--out", out, cwd=tmp_path)
     assert done.returncode == 2 and "S3A_short.hdf: not a readable HDF5 file" in done.stderr

@@ -1,4 +1,4 @@
-"""cloudmask-check-log: is an MLPerf log compliant, and if not, why."""
+"""cloudmask-check-log: whether an MLPerf log is compliant, and if not, why."""
 
 import argparse
 import sys

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.scenes import dataset
 
 EPILOG = """\
 examples:
@@ -32,8 +33,9 @@ def parser() -> argparse.ArgumentParser:
     croissant.add_argument("folder", type=Path, metavar="DIR", help="with training/, inference/")
     croissant.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="patch store, as well")
-    croissant.add_argument("--name", default="cloud_slstr_ds1", help="of the data set")
+    croissant.add_argument("--name", default=dataset.NAME, help="of the data set")
     croissant.add_argument(
+        "--license",
         "--licence",
         default="unknown",
         metavar="URL",
@@ -60,14 +62,10 @@ def _describe(arguments: argparse.Namespace) -> None:
     scenes = sorted(arguments.folder.rglob("S3A*.hdf"))
     if not scenes:
         raise InputError(f"{arguments.folder}: no scenes (S3A*.hdf) in it")
-    croissant.describe(
-        scenes,
-        arguments.folder,
-        arguments.name,
-        arguments.licence,
-        arguments.out,
-        patches=arguments.patches,
+    data = croissant.DataSet(
+        arguments.folder, scenes, arguments.name, arguments.license, arguments.patches
     )
+    croissant.describe(data, arguments.out)
     print(f"Croissant: {arguments.out}, {len(scenes)} scenes")
 
 

@@ -46,9 +46,9 @@ def main() -> int:
 def _submit(arguments: argparse.Namespace) -> None:
     from cloudmask.publication import submission
 
-    place = submission.write(arguments.runs, arguments.out, arguments.descriptor, arguments.best)
-    print(f"submission: {place}")
-    for path in sorted(place.iterdir()):
+    folder = submission.write(arguments.runs, arguments.out, arguments.descriptor, arguments.best)
+    print(f"submission: {folder}")
+    for path in sorted(folder.iterdir()):
         print(f"  {path.name}")
 
 

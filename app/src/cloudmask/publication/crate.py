@@ -3,29 +3,33 @@
 `ro-crate-metadata.json` is added to the folder, which so becomes the crate.
 """
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
-from cloudmask.record import result
+from cloudmask.record import provenance
+from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory
 
 NAME = "ro-crate-metadata.json"
-LICENCE = "https://spdx.org/licenses/Apache-2.0"
-# File of a run: what it is, and its media type.
-FILES = {
-    "config.yaml": ("complete configuration", "application/yaml"),
-    "history.csv": ("figures of every epoch", "text/csv"),
-    "mlperf.log": ("events of the run, MLPerf logging", "text/plain"),
-    "summary.txt": ("times by phase", "text/plain"),
-    "telemetry.csv": ("power, use and memory while it ran", "text/csv"),
-    "provenance.json": ("software, machine, job and data", "application/json"),
-    "row.json": ("which row of which experiment it is", "application/json"),
-    "source.tar.gz": ("the program, where no commit tells it", "application/gzip"),
-    "model.keras": ("the trained network", "application/zip"),
-    "result.json": ("accuracy, times, energy", "application/json"),
-}
+LICENSE = "https://spdx.org/licenses/Apache-2.0"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the crate says about a run, beside its files."""
+
+    name: str
+    code: str  # version of the program
+    commit: str | None
+    user: str
+    person: str  # the user's name as the run's configuration has it
+    started: str
+    command: str
+    figures: Mapping[str, float | None]
 
 
 def describe(folder: Path) -> Path:
@@ -40,8 +44,8 @@ def describe(folder: Path) -> Path:
             "rocrate is not installed; expected pip install 'cloudmask[fair]'"
         ) from None
     planned = plan.load(folder)
-    runs = [planned.run(row).path for row in planned.rows] if planned else [folder]
-    finished = [run for run in runs if result.finished(run)]
+    runs = [planned.run(row) for row in planned.rows] if planned else [RunDirectory(folder)]
+    finished = [run for run in runs if run.finished]
     if not finished:
         expected = "an experiment with a finished run" if planned else "a finished run"
         raise InputError(f"{folder}: expected {expected}")
@@ -50,78 +54,108 @@ def describe(folder: Path) -> Path:
     crate.description = (
         "Training and evaluation of a U-Net, by the MLCommons Science cloud-masking benchmark."
     )
-    crate.license = LICENCE
+    crate.license = LICENSE
     if planned:
-        _file(crate, folder, plan.NAME, "rows of the experiment, frozen", "application/json")
+        rows = folder / plan.NAME
+        _add_file(crate, folder, rows, "rows of the experiment, frozen", "application/json")
     for run in finished:
-        _run(crate, folder, run)
+        _add_run(crate, folder, run)
     # Not crate.write, which copies: the files lie where they are described.
     crate.metadata.write(folder)
     return folder / NAME
 
 
-def _run(crate, root: Path, run: Path) -> None:
-    found = result.read_result(run)
+def _files(run: RunDirectory) -> dict[Path, tuple[str, str]]:
+    """The files of a run: what each is, and its media type."""
+    return {
+        run.config: ("complete configuration", "application/yaml"),
+        run.history: ("figures of every epoch", "text/csv"),
+        run.log: ("events of the run, MLPerf logging", "text/plain"),
+        run.summary: ("times by phase", "text/plain"),
+        run.telemetry: ("power, use and memory while it ran", "text/csv"),
+        run.provenance: ("software, machine, job and data", "application/json"),
+        run.row: ("which row of which experiment it is", "application/json"),
+        run.source: ("the program, where no commit identifies it", "application/gzip"),
+        run.model: ("the trained network", "application/zip"),
+        run.result: ("accuracy, times, energy", "application/json"),
+    }
+
+
+def _facts(run: RunDirectory) -> RunFacts:
+    """Read the facts; raises InputError that names the file where they are damaged."""
+    found = run.read_result()
+    facts = provenance.read(run.provenance)
     try:
-        facts = json.loads((RunDirectory(run).provenance).read_text(encoding="utf-8"))
-        who = found["experiment"]["submission"]
-        code, commit = facts["versions"]["cloudmask"], facts["git"]["commit"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{RunDirectory(run).provenance}: damaged ({error!r})") from None
-    from rocrate.model.contextentity import ContextEntity
+        return RunFacts(
+            name=run.path.resolve().name,
+            code=facts["versions"]["cloudmask"],
+            commit=facts["git"]["commit"],
+            user=facts["user"],
+            person=found.experiment["submission"].get("name") or facts["user"],
+            started=(facts["earlier"] or [facts])[0]["started"],
+            command=" ".join(facts["command"]),
+            figures=_figures(found),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{run.provenance}: damaged ({error!r})") from None
+
+
+def _figures(found: Result) -> dict[str, float | None]:
+    figures = {}
+    if found.training:
+        figures["accuracy of validation"] = found.training.val_accuracy
+    if found.inference:
+        figures["accuracy on whole scenes"] = found.inference.accuracy
+    return figures
+
+
+def _add_run(crate, root: Path, run: RunDirectory) -> None:
     from rocrate.model.person import Person
 
+    facts = _facts(run)
     outputs = [
-        _file(crate, root, f"{_within(root, run)}{name}", *told)
-        for name, told in FILES.items()
-        if (run / name).exists()
+        _add_file(crate, root, path, *description)
+        for path, description in _files(run).items()
+        if path.exists()
     ]
-    software = crate.add(
-        ContextEntity(
-            crate,
-            f"#cloudmask-{code}-{commit or 'unknown'}",
-            {"@type": "SoftwareApplication", "name": "cloudmask", "softwareVersion": code}
-            | ({"identifier": commit} if commit else {}),
-        )
-    )
-    person = crate.add(
-        Person(crate, f"#{facts['user']}", {"name": who.get("name") or facts["user"]})
-    )
+    software = {"@type": "SoftwareApplication", "name": "cloudmask", "softwareVersion": facts.code}
+    if facts.commit:
+        software["identifier"] = facts.commit
     action = {
         "@type": "CreateAction",
-        "name": f"run {run.resolve().name}",
-        "startTime": (facts["earlier"] or [facts])[0]["started"],
-        "description": " ".join(facts["command"]),
+        "name": f"run {facts.name}",
+        "startTime": facts.started,
+        "description": facts.command,
     }
-    entity = crate.add(ContextEntity(crate, f"#run-{run.resolve().name}", action))
-    entity["instrument"], entity["agent"], entity["result"] = software, person, outputs
-    figures = {"accuracy of validation": found["training"]["val_accuracy"]}
-    if found.get("inference"):
-        figures["accuracy on whole scenes"] = found["inference"]["accuracy"]
+    entity = _add_entity(crate, f"#run-{facts.name}", action)
+    entity["instrument"] = _add_entity(
+        crate, f"#cloudmask-{facts.code}-{facts.commit or 'unknown'}", software
+    )
+    entity["agent"] = crate.add(Person(crate, f"#{facts.user}", {"name": facts.person}))
+    entity["result"] = outputs
     entity["variableMeasured"] = [
-        crate.add(
-            ContextEntity(
-                crate,
-                f"#{run.resolve().name}-{name.replace(' ', '-')}",
-                {"@type": "PropertyValue", "name": name, "value": value},
-            )
+        _add_entity(
+            crate,
+            f"#{facts.name}-{name.replace(' ', '-')}",
+            {"@type": "PropertyValue", "name": name, "value": value},
         )
-        for name, value in figures.items()
+        for name, value in facts.figures.items()
     ]
     crate.root_dataset.append_to("mentions", entity)
 
 
-def _file(crate, root: Path, name: str, what: str, kind: str):
-    path = root / name
+def _add_entity(crate, identifier: str, properties: Mapping[str, Any]):
+    from rocrate.model.contextentity import ContextEntity
+
+    return crate.add(ContextEntity(crate, identifier, dict(properties)))
+
+
+def _add_file(crate, root: Path, path: Path, description: str, media_type: str):
+    name = str(path.relative_to(root))
     properties = {
-        "name": Path(name).name,
-        "description": what,
-        "encodingFormat": kind,
+        "name": path.name,
+        "description": description,
+        "encodingFormat": media_type,
         "contentSize": str(path.stat().st_size),
     }
     return crate.add_file(path, dest_path=name, properties=properties)
-
-
-def _within(root: Path, run: Path) -> str:
-    """What stands before a run's files in the crate."""
-    return "" if run == root else f"{run.name}/"

@@ -3,49 +3,102 @@
 import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 
 from cloudmask.errors import InputError
+from cloudmask.patches.store import INVALID
 from cloudmask.scenes import dataset
+from cloudmask.scenes.slstr import (
+    REFLECTANCE_OFFSET,
+    TEMPERATURE_OFFSET,
+    TEMPERATURE_SCALE,
+    THERMAL,
+    VISIBLE,
+)
 from cloudmask.system import files
 
 # What a published scene file holds, at its root.
 CONTENTS = {
     "refs": "reflectances of bands S1 to S6, 0 to 1",
     "bts": "brightness temperatures of bands S7 to S9, kelvin",
-    "bayes": "flag bits of the Bayesian cloud mask, the benchmark's truth: cloud where above 0",
+    "bayes": "flag bits of the Bayesian cloud mask, the benchmark's labels: cloud where above 0",
     "summary": "summary cloud flag, 0 or 1",
 }
 # What a patch store holds; see cloudmask.patches.store.
 PATCHES = {
-    "patches": "256 x 256 pixels of the nine bands, normalised",
-    "labels": "1 where the Bayesian mask says cloud, 0 where it says clear",
+    "patches": "256 x 256 pixels of the nine bands, normalized; 0 where nothing was measured",
+    "labels": (
+        "bits: 1 where the Bayesian mask says cloud, 0 where it says clear; "
+        f"{INVALID} added where nothing was measured, which counts in no loss and no metric"
+    ),
 }
-# Band: data set, place in it, central wavelength (nm, Sentinel-3 SLSTR user guide), unit, and how
-# the patches are normalised.
+# Central wavelengths in nm: Sentinel-3 SLSTR user guide.
+VISIBLE_WAVELENGTHS = (554.27, 659.47, 868.0, 1374.8, 1613.4, 2255.7)
+THERMAL_WAVELENGTHS = (3742.0, 10854.0, 12022.5)
+MEDIA_TYPE = "application/x-hdf5"
+SCENE_FILES = "scene-files"
+
+
+class Band(NamedTuple):
+    """A band: its array in a scene's file, and how the patches are normalized."""
+
+    band: str
+    array: str
+    position: int  # in the array's last dimension
+    wavelength: float  # of its center, nm
+    unit: str
+    normalized: str
+
+
 BANDS = (
     *(
-        (f"S{place + 1}", "refs", place, wavelength, "1", "value - 0.5")
-        for place, wavelength in enumerate((554.27, 659.47, 868.0, 1374.8, 1613.4, 2255.7))
+        Band(name, "refs", position, wavelength, "1", f"value - {REFLECTANCE_OFFSET:g}")
+        for position, (name, wavelength) in enumerate(
+            zip(VISIBLE, VISIBLE_WAVELENGTHS, strict=True)
+        )
     ),
     *(
-        (f"S{place + 7}", "bts", place, wavelength, "K", "(value - 270) / 22")
-        for place, wavelength in enumerate((3742.0, 10854.0, 12022.5))
+        Band(
+            name,
+            "bts",
+            position,
+            wavelength,
+            "K",
+            f"(value - {TEMPERATURE_OFFSET:g}) / {TEMPERATURE_SCALE:g}",
+        )
+        for position, (name, wavelength) in enumerate(
+            zip(THERMAL, THERMAL_WAVELENGTHS, strict=True)
+        )
     ),
 )
-KIND = "application/x-hdf5"
 
 
-def describe(
-    scenes: Sequence[Path], folder: Path, name: str, licence: str, out: Path, patches: Path | None
-) -> None:
-    """Write the description of these scene files below `folder`, and of a patch store if given.
+@dataclass(frozen=True)
+class DataSet:
+    """What is described: scene files below `folder`, and a patch store made of them, if given."""
 
-    Record sets: `scenes` and `bands` hold their records; `contents` (and `patches`) tell which
-    arrays are in the files, which the library describes but, HDF5 being none of its formats, cannot
+    folder: Path
+    scenes: Sequence[Path]
+    name: str
+    license: str
+    patches: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The scenes, relative to the folder."""
+        return [path.relative_to(self.folder) for path in self.scenes]
+
+
+def describe(data: DataSet, out: Path) -> None:
+    """Write the description of the data set to `out`.
+
+    Record sets: `scenes` and `bands` hold their records; `contents` (and `patches`) list the
+    arrays in the files, which the library describes but, HDF5 being none of its formats, cannot
     read. Raises InputError if the library is not installed, or refuses the description.
     """
     try:
@@ -54,56 +107,16 @@ def describe(
         raise InputError(
             "mlcroissant is not installed; expected pip install 'cloudmask[fair]'"
         ) from None
-    places = [path.relative_to(folder) for path in scenes]
-    distribution = [_file(mlc, str(place), folder / place) for place in places]
-    distribution.append(
-        mlc.FileSet(
-            id="scene-files",
-            name="scene-files",
-            description="all scenes",
-            encoding_formats=[KIND],
-            includes=[f"{part}/S3A*.hdf" for part in sorted({str(p.parent) for p in places})],
-        )
-    )
-    sets = [
-        _inline(
-            mlc,
-            "scenes",
-            "every scene and the part of the benchmark it belongs to",
-            {"file": "path of the scene", "part": "training or inference"},
-            [(str(place), place.parts[0] if place.parts[1:] else "") for place in places],
-        ),
-        _inline(
-            mlc,
-            "bands",
-            "the nine bands, in the order of the network's input",
-            {
-                "band": "name",
-                "array": "array of a scene's file",
-                "place": "in its last dimension, from 0",
-                "wavelength": "of its centre, nm",
-                "unit": "of the file's values",
-                "normalised": "what the network gets",
-            },
-            BANDS,
-        ),
-        _arrays(mlc, "contents", "the arrays of each scene", CONTENTS, scenes, "scene-files"),
-    ]
-    if patches:
-        place = os.path.relpath(patches, folder)
-        told = "patches of the training scenes, as cloudmask-prepare cuts them"
-        sets.append(_arrays(mlc, "patches", told, PATCHES, [patches], place))
-        distribution.append(_file(mlc, place, patches))
     metadata = mlc.Metadata(
-        name=name,
-        description=f"Scenes of Sentinel-3 SLSTR with cloud masks, {len(scenes)} HDF5 files.",
+        name=data.name,
+        description=f"Scenes of Sentinel-3 SLSTR with cloud masks, {len(data.scenes)} HDF5 files.",
         url=dataset.HOME,
-        license=[licence],
+        license=[data.license],
         version="1.0.0",
         date_published=datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
         cite_as=f"Cloud masking data set {dataset.NAME}, STFC Scientific Machine Learning",
-        distribution=distribution,
-        record_sets=sets,
+        distribution=_distribution(data),
+        record_sets=_record_sets(data),
     )
     issues = metadata.ctx.issues
     if issues.errors:
@@ -112,72 +125,143 @@ def describe(
     files.write_text(out, text + "\n")
 
 
-def _file(mlc, place: str, path: Path):
+def _distribution(data: DataSet) -> list:
+    """All files, and the scenes as a set."""
+    import mlcroissant as mlc
+
+    parts = sorted({str(path.parent) for path in data.paths})
+    found = [_file(str(path), data.folder / path) for path in data.paths]
+    found.append(
+        mlc.FileSet(
+            id=SCENE_FILES,
+            name=SCENE_FILES,
+            description="all scenes",
+            encoding_formats=[MEDIA_TYPE],
+            includes=[f"{part}/S3A*.hdf" for part in parts],
+        )
+    )
+    if data.patches:
+        found.append(_file(os.path.relpath(data.patches, data.folder), data.patches))
+    return found
+
+
+def _record_sets(data: DataSet) -> list:
+    import mlcroissant as mlc
+
+    scenes = _inline(
+        "scenes",
+        "every scene and the part of the benchmark it belongs to",
+        {"file": "path of the scene", "part": "training or inference"},
+        [(str(path), path.parts[0] if path.parts[1:] else "") for path in data.paths],
+    )
+    bands = _inline(
+        "bands",
+        "the nine bands, in the order of the network's input",
+        {
+            "band": "name",
+            "array": "array of a scene's file",
+            "place": "index in its last dimension, from 0",
+            "wavelength": "of its center, nm",
+            "unit": "of the file's values",
+            "normalised": "what the network gets",
+        },
+        BANDS,
+    )
+    contents = mlc.RecordSet(
+        id="contents",
+        name="contents",
+        description="the arrays of each scene",
+        fields=_arrays("contents", CONTENTS, data.scenes, {"file_set": SCENE_FILES}),
+    )
+    if not data.patches:
+        return [scenes, bands, contents]
+    source = {"file_object": os.path.relpath(data.patches, data.folder)}
+    patches = mlc.RecordSet(
+        id="patches",
+        name="patches",
+        description="patches of the training scenes, as cloudmask-prepare cuts them",
+        fields=_arrays("patches", PATCHES, [data.patches], source),
+    )
+    return [scenes, bands, contents, patches]
+
+
+def _file(name: str, path: Path):
+    import mlcroissant as mlc
+
     return mlc.FileObject(
-        id=place,
+        id=name,
         name=path.name,
-        content_url=place,
+        content_url=name,
         content_size=f"{path.stat().st_size} B",
-        encoding_formats=[KIND],
+        encoding_formats=[MEDIA_TYPE],
         sha256=files.sha256(path),
     )
 
 
-def _inline(mlc, name: str, what: str, fields: Mapping, rows: Sequence[Sequence]):
+def _inline(name: str, description: str, fields: Mapping[str, str], rows: Sequence[Sequence]):
     """A record set that holds its records."""
+    import mlcroissant as mlc
+
     types = {int: mlc.DataType.INTEGER, float: mlc.DataType.FLOAT, str: mlc.DataType.TEXT}
     return mlc.RecordSet(
         id=name,
         name=name,
-        description=what,
+        description=description,
         fields=[
             mlc.Field(
-                id=f"{name}/{key}", name=key, description=told, data_types=[types[type(value)]]
+                id=f"{name}/{key}", name=key, description=what, data_types=[types[type(value)]]
             )
-            for (key, told), value in zip(fields.items(), rows[0], strict=True)
+            for (key, what), value in zip(fields.items(), rows[0], strict=True)
         ],
         data=[{f"{name}/{k}": v for k, v in zip(fields, row, strict=True)} for row in rows],
     )
 
 
-def _arrays(mlc, name: str, what: str, known: Mapping, paths: Sequence[Path], source: str):
-    """A record set of the known arrays that these HDF5 files have, with shape and type."""
-    kinds = {key: set() for key in known}
-    for path in paths:
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                for key in known:
-                    if key in file:
-                        kinds[key].add((file[key].shape, str(file[key].dtype)))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except OSError as error:
-            raise InputError(f"{path}: not a readable HDF5 file ({error})") from None
+def _arrays(
+    record_set: str, known: Mapping[str, str], paths: Sequence[Path], source: Mapping[str, str]
+) -> list:
+    """Fields for those of the known arrays that these HDF5 files have, with shape and type."""
+    import mlcroissant as mlc
+
     fields = []
-    for key, found in kinds.items():
-        if not found:
-            continue
-        shapes, types = ({each[n] for each in found} for n in (0, 1))
-        # -1: what files differ in.
-        if len(set(map(len, shapes))) == 1:
-            lengths = map(set, zip(*shapes, strict=True))
-            shape = [one.pop() if len(one) == 1 else -1 for one in lengths]
-        else:
-            shape = [-1]
+    for key, found in _layouts(known, paths).items():
+        types = {dtype for _, dtype in found}
         dtype = types.pop() if len(types) == 1 else "float"
+        shape = _common_shape({shape for shape, _ in found})
         field = mlc.Field(
-            id=f"{name}/{key}",
+            id=f"{record_set}/{key}",
             name=key,
             description=known[key],
             data_types=[getattr(mlc.DataType, dtype.upper(), mlc.DataType.FLOAT)],
             is_array=True,
             array_shape=",".join(map(str, shape)),
-            source=_source(mlc, source, key),
+            source=mlc.Source(**source, extract=mlc.Extract(column=key)),
         )
         fields.append(field)
-    return mlc.RecordSet(id=name, name=name, description=what, fields=fields)
+    return fields
 
 
-def _source(mlc, place: str, key: str):
-    holder = "file_set" if place == "scene-files" else "file_object"
-    return mlc.Source(**{holder: place}, extract=mlc.Extract(column=key))
+def _layouts(
+    known: Iterable[str], paths: Sequence[Path]
+) -> dict[str, set[tuple[tuple[int, ...], str]]]:
+    """Shapes and types of the known arrays in these HDF5 files, without those that none has."""
+    layouts: dict[str, set[tuple[tuple[int, ...], str]]] = {key: set() for key in known}
+    for path in paths:
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                for key, found in layouts.items():
+                    if key in file:
+                        found.add((file[key].shape, str(file[key].dtype)))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{path}: not a readable HDF5 file ({error})") from None
+    return {key: found for key, found in layouts.items() if found}
+
+
+def _common_shape(shapes: set[tuple[int, ...]]) -> list[int]:
+    """The shape of all; -1 where they differ in a length, [-1] where in the dimensions."""
+    if len(set(map(len, shapes))) > 1:
+        return [-1]
+    lengths = map(set, zip(*shapes, strict=True))
+    return [found.pop() if len(found) == 1 else -1 for found in lengths]

@@ -1,5 +1,6 @@
 """Where a result comes from: software, source, machine, job and data of a run."""
 
+import contextlib
 import datetime
 import getpass
 import importlib.metadata
@@ -146,17 +147,20 @@ def user() -> str:
         return str(os.getuid())
 
 
-def _versions() -> dict:
-    found = {"cloudmask": cloudmask.__version__, "python": platform.python_version()}
-    for package, names in PACKAGES.items():
-        found[package] = None
-        for name in names:
-            try:
-                found[package] = importlib.metadata.version(name)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
+def _versions() -> dict[str, str | None]:
+    return {
+        "cloudmask": cloudmask.__version__,
+        "python": platform.python_version(),
+        **{package: _version(names) for package, names in PACKAGES.items()},
+    }
+
+
+def _version(names: Sequence[str]) -> str | None:
+    """Version of the first of these distributions that is installed."""
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 def git() -> dict:
