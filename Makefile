@@ -1,4 +1,4 @@
-# make help tells what there is. Variables may be set on the command line: make demo PYTHON=python3.12
+# `make help` lists the targets. Variables may be set on the command line: make demo PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
@@ -65,9 +65,15 @@ submit: $(VENV)/cpu.stamp ## prepare, train, evaluate as Slurm jobs; SITE=greene
 	@$(BIN)/cloudmask-grid chain $(EXPERIMENT) --site "$(SITE)" $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(DRY_RUN),--dry-run)
 
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: unit
+unit: $(VENV)/dev.stamp ## the quick tests, in under two minutes; PYTEST_ARGS=
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS) tests/unit
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests, by two processes; PYTEST_ARGS=
-	$(BIN)/python -m pytest tests -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS) tests
 
 .PHONY: test-versions
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest
@@ -91,8 +97,12 @@ lint: $(VENV)/dev.stamp ## ruff, shellcheck and shfmt; changes nothing
 	$(SHELL_FILES) $(BIN)/shellcheck
 	$(SHFMT) -d
 
+.PHONY: docs
+docs: $(VENV)/dev.stamp ## write what documents take from the code, such as docs/configuration.md
+	$(BIN)/python docs/generate.py
+
 .PHONY: format
-format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` wants them
+format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` checks it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(SHFMT) -w

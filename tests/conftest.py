@@ -12,11 +12,22 @@ from cloudmask.scenes import synthetic
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = (512, 512)  # four patches
+SLOW_FIXTURES = {"real_runs"}  # those that train
 SHARE_RUNS = ("test_report", "test_report_alarms", "test_report_page")
 
 
 def pytest_collection_modifyitems(items):
-    """The longest first, so that none is left to run alone in the end."""
+    """Mark each test by its folder and its cost, and run the longest first.
+
+    Otherwise one of them would be left to run alone in the end.
+    """
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(folder)
+        if "shared" in item.fixturenames:
+            item.add_marker("real_data")
+        if folder != "unit" or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
     order = {"slurm": 0, "app": 1, "container": 2, "unit": 3}
     items.sort(key=lambda item: order[item.path.parent.name])
 

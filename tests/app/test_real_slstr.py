@@ -22,7 +22,10 @@ FLAGS = ("bayes", "confidence")
 IRRADIANCE = (1802.05, 1491.13, 938.56, 358.76, 240.62, 75.95)  # README of the data, S1 to S6
 REFLECTANCE = (0.217, 0.293, 0.344, 0.001, 0.353, 0.296)  # medians, likewise
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,7 @@ def normalised(scene):
     return np.where(valid[..., None], image, 0).astype(np.float32), valid
 
 
+@pytest.mark.slow
 def test_on_synthetic_scenes_both_are_useful_and_leave_room():
     def training():
         for number in range(16):

@@ -112,6 +112,7 @@ def test_memory_is_used_again_only_when_nobody_holds_it():
     assert len(buffers) == 2
 
 
+@pytest.mark.slow
 def test_tensors_of_earlier_batches_keep_their_values(store):
     """The tensors share the buffers' memory; they must not be written to while it holds them."""
     batches = BatchLoader(store, np.arange(24), 4, seed=1)

@@ -34,6 +34,7 @@ def test_each_tells_what_it_takes(bench):
         assert "--rounds" in run(name, "--help"), name
 
 
+@pytest.mark.slow
 def test_the_first_pass_is_measured_and_shown(bench, scenes, tmp_path):
     (tmp_path / "scenes").symlink_to(scenes / "training")
     out = tmp_path / "out.json"

@@ -267,6 +267,7 @@ def test_a_damaged_overlay_leaves_nothing(task, image, local, tmp_path):
     assert "damaged" in errors and "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_fifty_tasks_come_go_and_die(task, local):
     """In waves, a third of them killed: the living always have their file, the end is clean."""
     for _ in range(5):

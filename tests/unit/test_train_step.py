@@ -12,6 +12,8 @@ from cloudmask.model import unet
 from cloudmask.patches.store import INVALID
 from cloudmask.train.step import TrainStep, _learning_rate
 
+pytestmark = pytest.mark.slow
+
 BATCH = 4
 RANDOM = np.random.default_rng(0)
 PATCHES = RANDOM.normal(size=(BATCH, 256, 256, 9)).astype(np.float16)
