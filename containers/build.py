@@ -21,7 +21,7 @@ from sources import base_digest, debian_mirror  # noqa: E402
 
 from cloudmask import __version__  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
-from cloudmask.hardware.base_images import Base, read_bases  # noqa: E402
+from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
@@ -90,7 +90,7 @@ class Source:
 
 def build(arguments: argparse.Namespace) -> None:
     """Check what can be checked, then build under a temporary name and rename."""
-    base = read_bases().choose(arguments.base, arguments.gpu)
+    base = read_base_images().choose(arguments.base, arguments.gpu)
     source = choose_source(arguments, base)
     if arguments.definition:
         values = build_values(arguments, base.name, source, arguments.digest)
@@ -133,7 +133,7 @@ def run_build(
         temporary.unlink(missing_ok=True)
 
 
-def choose_source(arguments: argparse.Namespace, base: Base) -> Source:
+def choose_source(arguments: argparse.Namespace, base: BaseImage) -> Source:
     """Where the base comes from: as its entry has it, unless the command line says otherwise."""
     bootstrap = arguments.bootstrap or base.bootstrap
     address = arguments.address or base.address
@@ -219,7 +219,7 @@ def build_environment(arguments: argparse.Namespace) -> dict[str, str]:
     return environment
 
 
-def check(arguments: argparse.Namespace, base: Base, environment: dict[str, str]) -> None:
+def check(arguments: argparse.Namespace, base: BaseImage, environment: dict[str, str]) -> None:
     """Refuse early: no wheels, or too little space for what the build writes."""
     if not (arguments.wheels / "app.txt").exists():
         raise InputError(f"{arguments.wheels}: no wheelhouse; make it with: make wheels")

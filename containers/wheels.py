@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "app" / "src"))
 
 from cloudmask.errors import InputError  # noqa: E402
-from cloudmask.hardware.base_images import Base, read_bases  # noqa: E402
+from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
 from cloudmask.system import files  # noqa: E402
 
 LOCKS = ROOT / "app" / "locks"
@@ -33,14 +33,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="wheelhouse")
     arguments = parser.parse_args()
     try:
-        make_wheelhouse(read_bases().choose(arguments.base, arguments.gpu), arguments.out)
+        make_wheelhouse(read_base_images().choose(arguments.base, arguments.gpu), arguments.out)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def make_wheelhouse(base: Base, out: Path) -> None:
+def make_wheelhouse(base: BaseImage, out: Path) -> None:
     """Fill `out` with the app's wheel, the pinned wheels for the base's Python, and their lists.
 
     `app.txt` lists what the app adds; `base.txt`, for a base without TensorFlow, what makes it one.

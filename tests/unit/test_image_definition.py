@@ -10,7 +10,7 @@ import pytest
 from support import golden
 
 from cloudmask import __version__
-from cloudmask.hardware.base_images import read_bases
+from cloudmask.hardware.base_images import read_base_images
 
 BUILD = Path(__file__).resolve().parents[2] / "containers" / "build.py"
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
@@ -31,7 +31,7 @@ def definition(base):
     return re.sub(rf"(\.version |cloudmask ){re.escape(__version__)}", r"\1(version)", text)
 
 
-@pytest.mark.parametrize("base", read_bases().bases)
+@pytest.mark.parametrize("base", read_base_images().bases)
 def test_the_definition_of_every_base(base):
     text = definition(base)
     assert "{{" not in text

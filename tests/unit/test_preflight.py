@@ -76,7 +76,7 @@ def test_old_driver(preflight):
     assert "BASE=tensorflow-2.14" in done.stdout
 
 
-def test_old_branch_serves_data_centres_only(preflight):
+def test_old_branch_serves_data_centers_only(preflight):
     assert preflight(driver="535.104.05").returncode == 0
     workstation = {"name": "Quadro RTX 8000", "capability": (7, 5), "driver": "535.104.05"}
     done = preflight(**workstation)
@@ -87,15 +87,15 @@ def test_cpu_image_on_a_gpu(preflight):
     done = preflight(build={"is_cuda_build": False}, base="cpu")
     assert done.returncode == 2 and "is for the CPU only" in done.stderr
     assert "make image GPU=v100" in done.stdout
-    for asked in ("--cpu", "--auto"):
-        assert preflight(asked, build={"is_cuda_build": False}, base="cpu").returncode == 0
+    for option in ("--cpu", "--auto"):
+        assert preflight(option, build={"is_cuda_build": False}, base="cpu").returncode == 0
 
 
 def test_no_gpu(preflight):
     done = preflight(cards=0)
     assert done.returncode == 2 and "no GPU" in done.stderr
     assert preflight("--auto", cards=0).returncode == 0
-    assert "CPU, as asked" in preflight("--cpu", cards=0).stdout
+    assert "CPU, as requested" in preflight("--cpu", cards=0).stdout
 
 
 def test_a_wrong_card_stops_auto_too(preflight):

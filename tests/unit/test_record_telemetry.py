@@ -201,7 +201,7 @@ def test_resumed_run_adds_up_on_other_cards(tmp_path, nvml, clock, monkeypatch):
 def test_only_visible_cards_count(nvml, monkeypatch, visible, uuids):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     gpus = Gpus()
-    assert gpus.uuids == uuids
+    assert [card.uuid for card in gpus.cards] == uuids
     assert gpus.driver == "550.1"
 
 
@@ -219,7 +219,7 @@ def test_failing_library_is_noted(tmp_path, nvml, monkeypatch):
 def test_absent_binding_is_noted(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     gpus = Gpus()
-    assert gpus.uuids == []
+    assert gpus.cards == []
     assert "no GPU telemetry" in gpus.notes[0]
 
 

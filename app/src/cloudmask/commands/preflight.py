@@ -11,7 +11,7 @@ examples:
   cloudmask-preflight
   cloudmask-preflight --cpu --overlay patches.ext3 --local $TMPDIR --experiment paper --index 3
 
-Exit code 0 if work can begin, 2 if not; then the report says which image to take instead.
+Exit code 0 if work can begin, 2 if not; then the report names the image to take instead.
 """
 
 
@@ -20,12 +20,14 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cloudmask-preflight",
         description="Compare what TensorFlow was compiled for with this node's GPU and driver, and "
-        "look at what a job is given.",
+        "check what a job is given.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     device = parser.add_mutually_exclusive_group()
-    device.add_argument("--cpu", action="store_true", help="the CPU is meant: no GPU is no problem")
+    device.add_argument(
+        "--cpu", action="store_true", help="use the CPU, whether or not there is a GPU"
+    )
     device.add_argument("--auto", action="store_true", help="check the GPU only where there is one")
     job = parser.add_argument_group("what a job is given")
     job.add_argument("--overlay", type=Path, metavar="IMAGE.ext3", help="overlay image")
@@ -40,7 +42,11 @@ def parser() -> argparse.ArgumentParser:
     job.add_argument("--experiment", metavar="E", help="experiment, as for cloudmask-grid")
     job.add_argument("--index", type=int, default=1, metavar="N", help="number of its row (1)")
     job.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (runs)"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where the runs are (runs)",
     )
     return parser
 

@@ -8,7 +8,7 @@ from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.experiments.experiment import load_experiment
-from cloudmask.hardware.preflight import Report
+from cloudmask.hardware.preflight import PreflightReport
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.layout import UPPER
@@ -23,7 +23,7 @@ RUN_BYTES_PER_PARAMETER = (3 * 4 + 3) * 4
 LOG_BYTES = 20_000_000
 
 
-def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
+def check_overlay(report: PreflightReport, image: Path, local: Sequence[Path]) -> None:
     """Whether the image is whole and as its manifest describes it, and where its files would fit.
 
     Headers only: staging compares every byte. Too little room on the node's disk is no problem of
@@ -59,7 +59,7 @@ def check_overlay(report: Report, image: Path, local: Sequence[Path]) -> None:
         report.add("local", "no node-local directory: data is read from the shared file system")
 
 
-def check_row(report: Report, name: str, index: int, runs: Path) -> None:
+def check_row(report: PreflightReport, name: str, index: int, runs: Path) -> None:
     """Whether the row is in the plan, its configuration is sound and its run can be written."""
     try:
         folder = Path(name)
@@ -79,7 +79,7 @@ def check_row(report: Report, name: str, index: int, runs: Path) -> None:
     _check_run(report, planned.run(row), config)
 
 
-def _check_run(report: Report, run: RunDirectory, config: Config) -> None:
+def _check_run(report: PreflightReport, run: RunDirectory, config: Config) -> None:
     state = "new"
     if run.finished:
         state = "finished already"

@@ -1,4 +1,4 @@
-"""Which base image serves which GPU: the table base_images.yaml, read and asked."""
+"""Which base image serves which GPU, by the table base_images.yaml."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from cloudmask.config.yaml_model import Section, load_model
 from cloudmask.errors import InputError
 
 TABLE = Path(__file__).with_name("base_images.yaml")
-# Cards that are not for data centres: drivers are not promised to serve a newer CUDA there.
+# Cards that are not for data centers: drivers are not promised to serve a newer CUDA there.
 WORKSTATION = re.compile(r"GeForce|Quadro|TITAN|RTX", re.IGNORECASE)
 
 Version = tuple[int, ...]
 
 
-class Base(Section):
+class BaseImage(Section):
     """An image to build on; its key in the table is its name."""
 
     name: str = Field(description="the key in the table")
@@ -38,19 +38,19 @@ class Base(Section):
     unverified: list[str] = Field(description="what nobody could confirm at its source")
     sources: dict[str, str] = Field(min_length=1, description="where each fact comes from")
 
-    def driver_fits(self, driver: str, data_centre: bool) -> bool:
+    def driver_fits(self, driver: str, data_center: bool) -> bool:
         """Whether a driver, such as "535.104.05", is new enough for the base's CUDA."""
         if self.driver is None or version(driver) >= version(self.driver):
             return True
-        branches = self.driver_branches if data_centre else ()
+        branches = self.driver_branches if data_center else ()
         return any(
             version(branch)[0] == version(driver)[0] and version(driver) >= version(branch)
             for branch in branches
         )
 
-    def drivers(self, data_centre: bool) -> str:
-        """The drivers that fit, in words."""
-        others = self.driver_branches if data_centre else ()
+    def drivers(self, data_center: bool) -> str:
+        """The drivers that fit, for people."""
+        others = self.driver_branches if data_center else ()
         return " or ".join([f"{self.driver} or newer", *(f"{b} of its branch" for b in others)])
 
     def runs_on(self, capability: str) -> bool:
@@ -58,7 +58,7 @@ class Base(Section):
         return compiled_for([f"sm_{c.replace('.', '')}" for c in self.capabilities], capability)
 
 
-class Gpu(Section):
+class GpuModel(Section):
     """A kind of GPU; its key in the table is what `make image GPU=…` takes."""
 
     name: str = Field(description="the key in the table")
@@ -66,15 +66,17 @@ class Gpu(Section):
     capability: str = Field(description="its compute capability")
     base: str = Field(description="the base image to build on")
     precision: str = Field(description="what precision: auto takes on it")
-    data_centre: bool = Field(description="whether it is a data-center GPU")
+    data_center: bool = Field(description="whether it is a data-center GPU")
 
 
-class Bases(Section):
+class BaseImages(Section):
     """The whole table."""
 
     default: str = Field(description="the base image where neither one nor a GPU is named")
-    bases: dict[str, Base] = Field(description="base images by name")
-    gpus: dict[str, Gpu] = Field(description="kinds of GPUs by name; the first that fits counts")
+    bases: dict[str, BaseImage] = Field(description="base images by name")
+    gpus: dict[str, GpuModel] = Field(
+        description="kinds of GPUs by name; the first that fits counts"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -90,13 +92,13 @@ class Bases(Section):
         return named
 
     @model_validator(mode="after")
-    def _refer_to_bases(self) -> "Bases":
+    def _refer_to_bases(self) -> "BaseImages":
         for name in (self.default, *(gpu.base for gpu in self.gpus.values())):
             if name not in self.bases:
                 raise ValueError(f"{name}: no such base; expected one of {', '.join(self.bases)}")
         return self
 
-    def choose(self, base: str = "", gpu: str = "") -> Base:
+    def choose(self, base: str = "", gpu: str = "") -> BaseImage:
         """The base of that name, or for that GPU, or the default; raises InputError."""
         if base and gpu:
             raise InputError(f"BASE={base} and GPU={gpu}: expected one of the two")
@@ -107,22 +109,22 @@ class Bases(Section):
             raise InputError(f"BASE={name}: not known; expected one of {', '.join(self.bases)}")
         return self.bases[name]
 
-    def card(self, name: str) -> Gpu | None:
+    def card(self, name: str) -> GpuModel | None:
         """The entry of a card by the name that the driver gives it, None if there is none."""
         found = (g for g in self.gpus.values() if any(part in name for part in g.name_has))
         return next(found, None)
 
-    def data_centre(self, name: str) -> bool:
-        """Whether a card, by its name, is one for data centres."""
+    def data_center(self, name: str) -> bool:
+        """Whether a card, by its name, is one for data centers."""
         card = self.card(name)
-        return card.data_centre if card else not WORKSTATION.search(name)
+        return card.data_center if card else not WORKSTATION.search(name)
 
     def advice(self, name: str, capability: str, driver: str | None) -> str:
         """Which image to take for a card of this name, capability and driver, and how to get it."""
-        card, data_centre = self.card(name), self.data_centre(name)
-        wanted = [self.bases[card.base]] if card else []
-        for base in [*wanted, self.bases[self.default], *self.bases.values()]:
-            fits = driver is None or base.driver_fits(driver, data_centre)
+        card, data_center = self.card(name), self.data_center(name)
+        recommended = [self.bases[card.base]] if card else []
+        for base in [*recommended, self.bases[self.default], *self.bases.values()]:
+            fits = driver is None or base.driver_fits(driver, data_center)
             if base.runs_on(capability) and fits:
                 if card and base.name == card.base:
                     return f"take the image of: make image GPU={card.name} (base {base.name})"
@@ -156,6 +158,6 @@ def compiled_for(compiled: Sequence[str], capability: str) -> bool:
 
 
 @cache
-def read_bases(path: Path = TABLE) -> Bases:
+def read_base_images(path: Path = TABLE) -> BaseImages:
     """Read the table; raises InputError that lists every wrong entry."""
-    return load_model(path, Bases)
+    return load_model(path, BaseImages)

@@ -21,7 +21,8 @@ BFLOAT16_CAPABILITY = (8, 0)
 # Flags of /proc/cpuinfo: without such instructions bfloat16 is emulated and slower than float32.
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
-# Information, not warnings: the level is set too late for what is printed while loading.
+# Information, not warnings: TF_CPP_MIN_LOG_LEVEL takes effect too late for what TensorFlow prints
+# while it is loaded.
 GREETING = re.compile(r"WARNING: All log messages before absl|I\d{4} ")
 
 
@@ -113,20 +114,21 @@ def rank() -> tuple[int, int]:
     except (ValueError, KeyError, TypeError):
         raise InputError(
             "TF_CONFIG: expected JSON with cluster.worker (list of host:port) and task.index, "
-            "a position in that list"
+            "an index into that list"
         ) from None
     return index, len(workers)
 
 
-def choose_precision(wanted: str, begun: str | None = None) -> str:
-    """Precision to compute in: "float32", "bfloat16" or "float16", for a wanted one or "auto".
+def choose_precision(setting: str, begun: str | None = None) -> str:
+    """Precision to compute in: "float32", "bfloat16" or "float16"; `setting` is one or "auto".
 
-    With "auto" a run that is continued stays with what it was `begun` in where the device can.
+    With "auto" a run that is continued keeps the precision that it was `begun` in, if the device
+    has it.
     """
     import tensorflow as tf
 
-    if wanted != "auto":
-        return wanted
+    if setting != "auto":
+        return setting
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return begun or ("bfloat16" if BFLOAT16_CPU_FLAGS & _cpu_flags() else "float32")

@@ -1,13 +1,14 @@
 """The GPUs that this process may use, through NVML; none where there is no driver or no binding."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a card tells at one moment; None where it does not tell."""
+    """Readings of a card at one moment; None where it does not provide one."""
 
     utilisation_percent: float | None
     memory_bytes: int | None
@@ -16,18 +17,28 @@ class Reading:
     energy_joules: float | None  # since the driver was loaded; Volta and newer
 
 
-class Gpus:
-    """The visible GPUs, in the order of CUDA_VISIBLE_DEVICES; `notes` tell why there are none.
+@dataclass(frozen=True)
+class GpuCard:
+    """A visible card; None where the driver does not know.
 
-    NVML counts cards by their place on the PCI bus. Where CUDA_VISIBLE_DEVICES holds numbers, as
+    memory_bytes: of the whole card. capability: compute capability, such as "7.0".
+    """
+
+    uuid: str
+    name: str
+    memory_bytes: int | None
+    capability: str | None
+
+
+class Gpus:
+    """The visible GPUs, in the order of CUDA_VISIBLE_DEVICES; `notes` explain why there are none.
+
+    NVML counts cards by their position on the PCI bus. Where CUDA_VISIBLE_DEVICES holds numbers, as
     Slurm writes them, these are taken for NVML's; that holds where a node's cards are all alike.
     """
 
     def __init__(self) -> None:
-        self.uuids: list[str] = []
-        self.names: list[str] = []
-        self.memory: list[int | None] = []  # bytes of the whole card
-        self.capabilities: list[str | None] = []  # compute capability, "7.0"
+        self.cards: list[GpuCard] = []
         self.driver: str | None = None
         self.notes: list[str] = []
         self._handles: list[Any] = []
@@ -36,32 +47,25 @@ class Gpus:
             import pynvml
 
             pynvml.nvmlInit()
-        except Exception as error:  # a binding that does not fit the driver raises what it likes
+        except Exception as error:  # A binding that does not fit the driver raises anything.
             self.notes.append(f"no GPU telemetry: {type(error).__name__}: {error}")
             return
         self._nvml = pynvml
-        self.driver = _text(_ask(pynvml.nvmlSystemGetDriverVersion))
+        self.driver = _text(_query(pynvml.nvmlSystemGetDriverVersion))
         try:
             self._handles = _visible(pynvml)
         except Exception as error:
             self.notes.append(f"no GPU telemetry: {type(error).__name__}: {error}")
-        for handle in self._handles:
-            memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-            self.uuids.append(_text(_ask(pynvml.nvmlDeviceGetUUID, handle)) or "unknown")
-            self.names.append(_text(_ask(pynvml.nvmlDeviceGetName, handle)) or "unknown")
-            self.memory.append(memory.total if memory else None)
-            # Named within: not every binding has it, and then it is not known either.
-            capability = _ask(lambda h: pynvml.nvmlDeviceGetCudaComputeCapability(h), handle)
-            self.capabilities.append("{}.{}".format(*capability) if capability else None)
+        self.cards = [_card(pynvml, handle) for handle in self._handles]
 
     def read(self, index: int) -> Reading:
         """Read the `index`-th visible card; never raises."""
         nvml, handle = self._nvml, self._handles[index]
-        rates = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-        milliwatts = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
-        millijoules = _ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
-        celsius = _ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
+        rates = _query(nvml.nvmlDeviceGetUtilizationRates, handle)
+        memory = _query(nvml.nvmlDeviceGetMemoryInfo, handle)
+        milliwatts = _query(nvml.nvmlDeviceGetPowerUsage, handle)
+        millijoules = _query(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        celsius = _query(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
         return Reading(
             utilisation_percent=rates.gpu if rates else None,
             memory_bytes=memory.used if memory else None,
@@ -71,14 +75,14 @@ class Gpus:
         )
 
     def close(self) -> None:
-        """Give the library back."""
+        """Shut the library down."""
         if self._nvml:
-            _ask(self._nvml.nvmlShutdown)
+            _query(self._nvml.nvmlShutdown)
             self._nvml = None
 
 
-def _ask(query, *arguments):
-    """The answer, or None: cards, MIG slices and drivers differ in what they can tell."""
+def _query(query: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer, or None: cards, MIG slices and drivers differ in what they provide."""
     try:
         return query(*arguments)
     except Exception:
@@ -90,7 +94,20 @@ def _text(value: str | bytes | None) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _visible(nvml) -> list:
+def _card(nvml: Any, handle: Any) -> GpuCard:
+    memory = _query(nvml.nvmlDeviceGetMemoryInfo, handle)
+    # The lambda looks the name up within the query: not every binding has that function.
+    capability = _query(lambda h: nvml.nvmlDeviceGetCudaComputeCapability(h), handle)
+    return GpuCard(
+        uuid=_text(_query(nvml.nvmlDeviceGetUUID, handle)) or "unknown",
+        name=_text(_query(nvml.nvmlDeviceGetName, handle)) or "unknown",
+        memory_bytes=memory.total if memory else None,
+        capability="{}.{}".format(*capability) if capability else None,
+    )
+
+
+def _visible(nvml: Any) -> list[Any]:
+    """Handles of the visible cards."""
     count = nvml.nvmlDeviceGetCount()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
@@ -99,21 +116,21 @@ def _visible(nvml) -> list:
     for name in (part.strip() for part in wanted.split(",")):
         handle = _handle(nvml, name, count)
         if handle is None:
-            break  # as CUDA does: what follows a name that does not exist is not visible either
+            break  # As in CUDA, what follows a name that does not exist is not visible either.
         handles.append(handle)
     return handles
 
 
-def _handle(nvml, name: str, count: int):
+def _handle(nvml: Any, name: str, count: int) -> Any:
     if name.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(name)) if int(name) < count else None
     if name.startswith("MIG-"):
-        return _ask(nvml.nvmlDeviceGetHandleByUUID, name)
+        return _query(nvml.nvmlDeviceGetHandleByUUID, name)
     if not name.startswith("GPU-"):
         return None
     # CUDA takes the beginning of a UUID for the whole.
     for index in range(count):
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        if (_text(_ask(nvml.nvmlDeviceGetUUID, handle)) or "").startswith(name):
+        if (_text(_query(nvml.nvmlDeviceGetUUID, handle)) or "").startswith(name):
             return handle
     return None

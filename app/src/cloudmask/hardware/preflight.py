@@ -1,17 +1,22 @@
 """Before work begins: does this image fit the GPU and its driver, and which image does?
 
-TensorFlow falls back to the CPU without a word, or fails late and obscurely, where the card is not
-one that it was compiled for. This looks first and says what to take instead.
+TensorFlow falls back to the CPU silently, or fails late and obscurely, where the card is not one
+that it was compiled for. This looks first and reports which image to take instead.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudmask.hardware.base_images import Base, Bases, compiled_for, read_bases
+from cloudmask.hardware.base_images import (
+    BaseImage,
+    BaseImages,
+    compiled_for,
+    read_base_images,
+)
 from cloudmask.hardware.devices import without_greeting
-from cloudmask.hardware.gpus import Gpus
+from cloudmask.hardware.gpus import GpuCard, Gpus
 from cloudmask.system.disk import free_space
 
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
@@ -21,15 +26,15 @@ DRIVER_OF_NODE = Path("/proc/driver/nvidia/version")
 SHARED_MEMORY, SHARED_MEMORY_BYTES = Path("/dev/shm"), 1 << 30
 
 NO_IMAGE = "no image of ours (CLOUDMASK_BASE is not set)"
-NO_GPU = "no GPU is visible; ask the scheduler for one, or say that the CPU is meant: --cpu"
+NO_GPU = "no GPU is visible; request one from the scheduler, or choose the CPU: --cpu"
 NO_NV = (
     "the node has NVIDIA's driver, this process sees no GPU; start the container with --nv, and "
-    "ask the scheduler for a GPU"
+    "request a GPU from the scheduler"
 )
 
 
 @dataclass
-class Report:
+class PreflightReport:
     """What was found, line by line, and what stands in the way."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
@@ -37,9 +42,11 @@ class Report:
     advice: list[str] = field(default_factory=list)
 
     def add(self, what: str, found: str) -> None:
+        """Add a line."""
         self.lines.append((what, found))
 
     def problem(self, text: str, advice: str = "") -> None:
+        """Add a problem, and what to do about it."""
         self.problems.append(text)
         if advice and advice not in self.advice:
             self.advice.append(advice)
@@ -55,91 +62,115 @@ class Report:
         return "\n".join([head, *(f"  {what:<12} {found}" for what, found in rows)])
 
 
-def preflight(device: str = "gpu") -> Report:
+@dataclass(frozen=True)
+class TensorFlowBuild:
+    """What TensorFlow was compiled for; `version` is None without TensorFlow.
+
+    compiled: targets such as "sm_70" and "compute_90", none for a build for the CPU.
+    """
+
+    version: str | None = None
+    cuda: str | None = None
+    compiled: Sequence[str] = ()
+    for_gpus: bool = False
+
+    def __str__(self) -> str:
+        text = f"TensorFlow {self.version or 'missing'}"
+        if not self.for_gpus:
+            return f"{text}, for the CPU only"
+        return f"{text}, CUDA {self.cuda or 'of unknown version'}, {' '.join(self.compiled)}"
+
+    def runs_on(self, capability: str) -> bool:
+        """Whether it runs on cards of a compute capability."""
+        return self.for_gpus and compiled_for(self.compiled, capability)
+
+
+def preflight(device: str = "gpu") -> PreflightReport:
     """Compare this image with this machine. `device`: "gpu", "cpu", or "auto", what is there."""
-    report, table = Report(), read_bases()
+    report, table = PreflightReport(), read_base_images()
     base = table.bases.get(os.environ.get("CLOUDMASK_BASE", ""))
+    image = f"base {base.name}" if base else NO_IMAGE
     if device == "cpu":
         # Nothing is compared, so TensorFlow need not be loaded, which takes seconds.
-        report.add("image", f"base {base.name}" if base else NO_IMAGE)
-        report.add("device", "CPU, as asked")
+        report.add("image", image)
+        report.add("device", "CPU, as requested")
         return report
-    build = build_info()
-    report.add("image", _image(base, build))
+    build = tensorflow_build()
+    report.add("image", f"{image}, {build}")
     gpus = Gpus()
     gpus.close()
-    if not gpus.names:
-        if device == "gpu":
-            report.problem(NO_NV if DRIVER_OF_NODE.exists() else NO_GPU)
-            report.lines += [("telemetry", note) for note in gpus.notes]
-        else:
-            report.add("device", "CPU, there is no GPU")
-        return report
-    if device == "auto" and not build.get("is_cuda_build"):
+    if not gpus.cards and device == "gpu":
+        report.problem(NO_NV if DRIVER_OF_NODE.exists() else NO_GPU)
+        report.lines += [("telemetry", note) for note in gpus.notes]
+    elif not gpus.cards:
+        report.add("device", "CPU, there is no GPU")
+    elif device == "auto" and not build.for_gpus:
         report.add("device", "CPU, this image has no CUDA")
-        return report
-    for index, name in enumerate(gpus.names):
-        _check_card(report, table, build, gpus, index, name)
-    if base and gpus.driver:
-        _check_driver(report, table, base, gpus)
-    if len(gpus.names) > 1:
-        free = free_space(SHARED_MEMORY)
-        little = ", little for NCCL: expected 1 GB" if free < SHARED_MEMORY_BYTES else ""
-        report.add("/dev/shm", f"{free / 1e9:.2f} GB free{little}")
+    else:
+        _Check(report, table, build, gpus).all(base)
     return report
 
 
-def build_info() -> Mapping:
-    """What TensorFlow was compiled for; empty without TensorFlow."""
+def tensorflow_build() -> TensorFlowBuild:
+    """What the installed TensorFlow was compiled for."""
     try:
         with without_greeting():
             import tensorflow as tf
     except ImportError:
-        return {}
-    return dict(tf.sysconfig.get_build_info()) | {"tensorflow": tf.__version__}
+        return TensorFlowBuild()
+    found = tf.sysconfig.get_build_info()
+    return TensorFlowBuild(
+        version=tf.__version__,
+        cuda=found.get("cuda_version"),
+        compiled=tuple(found.get("cuda_compute_capabilities", ())),
+        for_gpus=bool(found.get("is_cuda_build")),
+    )
 
 
-def _image(base: Base | None, build: Mapping) -> str:
-    parts = [f"base {base.name}"] if base else [NO_IMAGE]
-    parts.append(f"TensorFlow {build.get('tensorflow', 'missing')}")
-    if build.get("is_cuda_build"):
-        parts.append(f"CUDA {build.get('cuda_version', 'of unknown version')}")
-        parts.append(" ".join(build.get("cuda_compute_capabilities", [])))
-    else:
-        parts.append("for the CPU only")
-    return ", ".join(parts)
+@dataclass(frozen=True)
+class _Check:
+    """Compares the visible cards with the build and writes what it finds into the report."""
 
+    report: PreflightReport
+    table: BaseImages
+    build: TensorFlowBuild
+    gpus: Gpus
 
-def _check_card(
-    report: Report, table: Bases, build: Mapping, gpus: Gpus, index: int, name: str
-) -> None:
-    capability = gpus.capabilities[index]
-    card = table.card(name)
-    if capability is None and card:
-        capability = card.capability
-    if capability is None:
-        report.add(f"GPU {index}", f"{name}, compute capability not known: not checked")
-        return
-    compiled = list(build.get("cuda_compute_capabilities", []))
-    fits = bool(build.get("is_cuda_build")) and compiled_for(compiled, capability)
-    precision = f", precision {card.precision}" if card and fits else ""
-    report.add(f"GPU {index}", f"{name}, compute capability {capability}{precision}")
-    if not fits:
-        found = f"is compiled for {' '.join(compiled)}" if compiled else "is for the CPU only"
-        report.problem(
-            f"TensorFlow {build.get('tensorflow', '')} {found}; GPU {index} is {capability}",
-            table.advice(name, capability, gpus.driver),
-        )
+    def all(self, base: BaseImage | None) -> None:
+        """Check every card, the driver and, for several cards, the memory that they share."""
+        for index, card in enumerate(self.gpus.cards):
+            self._card(index, card)
+        if base and base.driver and self.gpus.driver:
+            self._driver(base, self.gpus.driver)
+        if len(self.gpus.cards) > 1:
+            free = free_space(SHARED_MEMORY)
+            little = ", little for NCCL: expected 1 GB" if free < SHARED_MEMORY_BYTES else ""
+            self.report.add("/dev/shm", f"{free / 1e9:.2f} GB free{little}")
 
+    def _card(self, index: int, card: GpuCard) -> None:
+        known, build = self.table.card(card.name), self.build
+        capability = card.capability or (known.capability if known else None)
+        label = f"GPU {index}"
+        if capability is None:
+            self.report.add(label, f"{card.name}, compute capability not known: not checked")
+            return
+        fits = build.runs_on(capability)
+        precision = f", precision {known.precision}" if known and fits else ""
+        self.report.add(label, f"{card.name}, compute capability {capability}{precision}")
+        if not fits:
+            compiled = " ".join(build.compiled)
+            found = f"is compiled for {compiled}" if compiled else "is for the CPU only"
+            self.report.problem(
+                f"TensorFlow {build.version or ''} {found}; {label} is {capability}",
+                self.table.advice(card.name, capability, self.gpus.driver),
+            )
 
-def _check_driver(report: Report, table: Bases, base: Base, gpus: Gpus) -> None:
-    data_centre = all(map(table.data_centre, gpus.names))
-    if base.driver is None:
-        return
-    report.add("driver", f"{gpus.driver}, {base.name} wants {base.drivers(data_centre)}")
-    if not base.driver_fits(gpus.driver, data_centre):
-        capability = gpus.capabilities[0] or "0"
-        report.problem(
-            f"driver {gpus.driver} is too old for CUDA {base.cuda}",
-            table.advice(gpus.names[0], capability, gpus.driver),
-        )
+    def _driver(self, base: BaseImage, driver: str) -> None:
+        data_center = all(self.table.data_center(card.name) for card in self.gpus.cards)
+        self.report.add("driver", f"{driver}, {base.name} needs {base.drivers(data_center)}")
+        if not base.driver_fits(driver, data_center):
+            card = self.gpus.cards[0]
+            self.report.problem(
+                f"driver {driver} is too old for CUDA {base.cuda}",
+                self.table.advice(card.name, card.capability or "0", driver),
+            )

@@ -58,7 +58,6 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
 
     gpus = Gpus()
     gpus.close()
-    cards = zip(gpus.names, gpus.uuids, gpus.memory, strict=True)
     return plain(
         {
             "command": list(command),
@@ -77,7 +76,10 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
                 "usable_threads": len(os.sched_getaffinity(0)),
             },
             "memory_bytes": psutil.virtual_memory().total,
-            "gpus": [{"name": n, "uuid": u, "memory_bytes": m} for n, u, m in cards],
+            "gpus": [
+                {"name": card.name, "uuid": card.uuid, "memory_bytes": card.memory_bytes}
+                for card in gpus.cards
+            ],
             "gpu_driver": gpus.driver,
             "slurm": {name: os.environ[name] for name in SLURM if name in os.environ},
             "data": data,

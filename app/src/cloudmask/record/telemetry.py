@@ -65,7 +65,7 @@ class Telemetry:
         psutil.cpu_percent()  # the next call tells the use since this one
         self._gpus = Gpus()
         self.notes += self._gpus.notes
-        self._energies = [GpuEnergy() for _ in self._gpus.uuids]
+        self._energies = [GpuEnergy() for _ in self._gpus.cards]
         self._cpu = CpuEnergy(self.notes)
         self._file = self.path.open("a", newline="", encoding="utf-8")
         if not lines:
@@ -116,7 +116,7 @@ class Telemetry:
         try:
             writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
             writer.writerow(shared | self._host(first))
-            for index in range(len(self._gpus.uuids)):
+            for index in range(len(self._gpus.cards)):
                 writer.writerow(shared | self._gpu(index, seconds))
             self._file.flush()
         except OSError as error:  # a full disk, say
@@ -155,7 +155,7 @@ class Telemetry:
         energy.add(seconds, reading.power_watts, reading.energy_joules)
         return {
             "device": f"gpu{index}",
-            "id": self._gpus.uuids[index],
+            "id": self._gpus.cards[index].uuid,
             "utilisation_percent": reading.utilisation_percent,
             "memory_bytes": reading.memory_bytes,
             "power_watts": reading.power_watts,

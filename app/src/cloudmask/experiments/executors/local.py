@@ -31,7 +31,7 @@ def devices() -> list[str]:
 
     gpus = Gpus()
     gpus.close()
-    return list(gpus.uuids)
+    return [card.uuid for card in gpus.cards]
 
 
 class Local(Executor):
