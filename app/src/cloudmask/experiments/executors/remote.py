@@ -1,0 +1,136 @@
+"""One row on a machine that is reached by `ssh`: sent there, attended to its end, fetched."""
+
+import contextlib
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloudmask.errors import Fault
+from cloudmask.experiments.plan import NAME, Plan, Row
+from cloudmask.record.run_directory import CHECKPOINTS, LOCK, MODEL, RESULT
+from cloudmask.system.signals import StopRequest
+
+POLL_SECONDS = 0.2
+FETCH_SECONDS = 20.0  # between two looks at a running row, for status
+HEAVY = (CHECKPOINTS, MODEL, RESULT)  # fetched when the row ends
+UNREACHABLE = 255  # exit code of ssh itself
+
+# The row runs beside a reader of the connection; when that ends, the row gets SIGTERM.
+_SCRIPT = """\
+cd {folder} || exit 2
+{command} </dev/null & row=$!
+{{ cat >/dev/null 2>&1; kill -TERM $row 2>/dev/null; }} <&3 3<&- >/dev/null 2>&1 & reader=$!
+exec 3<&-
+wait $row; code=$?
+kill $reader 2>/dev/null
+exit $code
+"""
+# Standard input is the connection.
+_CONNECTED = "exec 3<&0\n"
+
+
+def script(folder: str, command: str) -> str:
+    """A script for the shell there: runs the command in that folder while file 3 is open."""
+    return _SCRIPT.format(folder=shlex.quote(folder), command=command)
+
+
+class RemoteRow:
+    """A row whose runs lie in `folder`/runs there; `ssh` is the command line up to the host."""
+
+    def __init__(self, ssh: Sequence[str], folder: str, plan: Plan, row: Row):
+        self._ssh = list(ssh)
+        self._folder = f"{folder}/runs/{plan.name}"
+        self._plan = plan
+        self._row = row
+
+    def run(self, script: str, stop: StopRequest) -> int:
+        """Execute the script to its end, fetching what it leaves; returns its exit code."""
+        self._send()
+        logs = self._plan.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"{self._row.index:04d}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*self._ssh, f"sh -c {shlex.quote(_CONNECTED + script)}"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._attend(process, stop)
+        if process.returncode == UNREACHABLE:
+            raise Fault(f"the connection failed: see {log}")
+        self._fetch_all()
+        return process.returncode
+
+    def _attend(self, process: subprocess.Popen, stop: StopRequest) -> None:
+        """Wait for the end, now and then fetching what status looks at."""
+        waited = 0.0
+        while process.poll() is None:
+            if stop.requested and process.stdin and not process.stdin.closed:
+                process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+            waited += POLL_SECONDS
+            if waited >= FETCH_SECONDS:
+                waited = 0.0
+                with contextlib.suppress(Fault, tarfile.TarError, OSError):
+                    self._fetch(self._plan.folder, HEAVY)
+
+    def _send(self) -> None:
+        """The plan, and the row's run directory if it was begun here."""
+        run = self._plan.run(self._row).path
+        names = [NAME, *([self._row.directory] if run.exists() else [])]
+        folder = shlex.quote(self._folder)
+        # What is there already is newer: this row may have run there before.
+        unpack = f"mkdir -p {folder} && tar -C {folder} -xf - --skip-old-files"
+        tar = subprocess.Popen(
+            ["tar", "-C", self._plan.folder, f"--exclude={LOCK}", "-cf", "-", *names],
+            stdout=subprocess.PIPE,
+        )
+        done = subprocess.run(
+            [*self._ssh, f"rm -f {folder}/{NAME}; {unpack}"],
+            stdin=tar.stdout,
+            capture_output=True,
+            text=True,
+        )
+        if tar.wait() or done.returncode:
+            raise Fault(" ".join(done.stderr.split()) or "the plan could not be sent")
+
+    def _fetch_all(self) -> None:
+        """Replace the run directory here by what is there now."""
+        incoming = self._plan.folder / f".incoming-{self._row.index}"
+        shutil.rmtree(incoming, ignore_errors=True)
+        incoming.mkdir()
+        self._fetch(incoming)
+        run = self._plan.run(self._row).path
+        old = self._plan.folder / f".old-{self._row.index}"
+        if run.exists():
+            run.rename(old)
+        (incoming / self._row.directory).rename(run)
+        shutil.rmtree(old, ignore_errors=True)
+        incoming.rmdir()
+
+    def _fetch(self, into: Path, without: Sequence[str] = ()) -> None:
+        excluded = "".join(f" --exclude={name}" for name in without)
+        command = (
+            f"tar -C {shlex.quote(self._folder)}{excluded} -cf - {shlex.quote(self._row.directory)}"
+        )
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen([*self._ssh, command], stdout=subprocess.PIPE, stderr=errors)
+            try:
+                with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                    archive.extractall(into, filter="data")
+            finally:
+                if process.stdout:
+                    process.stdout.close()
+                code = process.wait()
+            errors.seek(0)
+            reason = errors.read().decode(errors="replace")
+        # tar ends with 1 when a file changed while it was read: the next look gets it whole.
+        if code > 1:
+            raise Fault(f"fetching failed: {' '.join(reason.split())}")
