@@ -107,10 +107,6 @@ format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` checks it
 	$(BIN)/ruff format .
 	$(SHFMT) -w
 
-.PHONY: docs
-docs: $(VENV)/cpu.stamp ## write what documents take from the code: settings, result, run directory
-	$(BIN)/python docs/generate.py
-
 # The largest set is resolved first and binds the others: they are installed one over the other.
 COMPILE = $(abspath $(BIN))/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
   --no-emit-index-url --custom-compile-command 'make locks' $(if $(UPGRADE),--upgrade)

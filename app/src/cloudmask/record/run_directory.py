@@ -124,7 +124,7 @@ class RunDirectory:
 
     @property
     def source(self) -> Path:
-        """The program of a row, where no commit tells what it was."""
+        """The program of a row, where no commit names it."""
         return self.path / SOURCE
 
     @property
