@@ -11,7 +11,7 @@ from support import documents, golden
 from support.documents import Document
 
 from cloudmask.experiments.experiment import settings
-from cloudmask.overlay.manifest import Content, Manifest
+from cloudmask.overlay.manifest import Content, ImageFacts, Manifest, Origin
 from cloudmask.patches import store
 from cloudmask.record import history, telemetry
 
@@ -208,7 +208,9 @@ def test_every_setting_is_in_the_document_once(generated):
 
 def test_all_columns_and_keys_of_files_are_described():
     text = (documents.REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
-    manifest_keys = [field.name for kind in (Manifest, Content) for field in fields(kind)]
+    manifest_keys = [
+        field.name for kind in (Manifest, Content, ImageFacts, Origin) for field in fields(kind)
+    ]
     store_keys = [*store.SCENE_TABLE.names, store.FORMAT, *store.STATISTICS]
     for name in (*history.COLUMNS, *telemetry.COLUMNS, *manifest_keys, *store_keys):
         assert re.search(rf"[`\" ]{name}[`\", ]", text), name
