@@ -22,6 +22,7 @@ from sources import base_digest, debian_mirror  # noqa: E402
 from cloudmask import __version__  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
 from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
+from cloudmask.system.disk import free_space  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
@@ -227,7 +228,7 @@ def check(arguments: argparse.Namespace, base: BaseImage, environment: dict[str,
     wants.setdefault(environment["APPTAINER_CACHEDIR"], base.space_gb // 2)
     for folder, gigabytes in wants.items():
         Path(folder).mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free / 1e9
+        free = free_space(folder) / 1e9
         if free < gigabytes:
             raise InputError(
                 f"{folder}: {free:.1f} GB free, a build on {base.name} wants about {gigabytes} GB; "

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The overlay's files on the node's own disk, once per node. To be sourced.
 #
-# `cloudmask-stage share` holds this task's share in the copy for as long as this shell lives: it
+# `cloudmask-stage share` holds this task's lease on the copy for as long as this shell lives: it
 # ends with its standard input, also if the shell is killed.
 #
 # STAGING_BINDS     options of container::exec that make the data visible as /data
@@ -53,8 +53,8 @@ staging::open() {
   export CLOUDMASK_STAGED=/tmp/staged.json
 }
 
-# Give the share back; whoever is the last on the node takes the copy along, unless tasks of this
-# array are still to begin: the next one finds it.
+# Give the lease back. The last task on the node removes the copy, unless tasks of this array are
+# still to begin: the next one finds it.
 staging::close() {
   signals::not_at_exit staging::close
   [[ -z $STAGING_TMP ]] || rm -rf "$STAGING_TMP"
@@ -70,7 +70,7 @@ staging::close() {
   exec {STAGING_INPUT}>&-
   if ! wait "$STAGING_PROCESS" && ((${#ENVIRONMENT_LOCAL[@]})); then
     # A signal to the whole job may have ended it amid its work.
-    environment::run cloudmask-stage sweep "${ENVIRONMENT_LOCAL[@]/#/--local=}" || true
+    environment::run cloudmask-stage clean "${ENVIRONMENT_LOCAL[@]/#/--local=}" || true
   fi
   STAGING_PROCESS=
   staging::clean_other_nodes

@@ -198,14 +198,14 @@ def test_what_the_dead_leave_is_removed_and_the_living_keep_theirs(task, local):
     dead.process.wait()
     other = local / "cloudmask-somebody"
     other.mkdir()
-    sweep = [STAGE, "sweep", "--local", local]
-    subprocess.run(sweep, check=True)
+    clean = [STAGE, "clean", "--local", local]
+    subprocess.run(clean, check=True)
     assert not tmp.exists()
     assert (data / "patches.h5").exists()
     living.process.kill()
     living.process.wait()
     assert (data / "patches.h5").exists()  # nobody has come since
-    subprocess.run(sweep, check=True)
+    subprocess.run(clean, check=True)
     assert not user_folder(local).exists()
     other.rmdir()  # would fail, had it been taken for ours
 
@@ -281,4 +281,5 @@ def test_fifty_tasks_come_go_and_die(task, local):
                 data, _, _ = each.ready()
                 assert (data / "patches.h5").stat().st_size == MEGABYTES * 10**6
                 each.end()
+    # Also by its other name.
     subprocess.run([STAGE, "sweep", "--local", local], check=True)

@@ -1,4 +1,4 @@
-"""What can end a command, and the exit code that tells a batch script which it was."""
+"""What can end a command, and the exit codes by which batch scripts distinguish it."""
 
 EXIT_FAULT = 1
 EXIT_INPUT = 2

@@ -23,7 +23,7 @@ Nothing is done if the image was made from the same inputs. Needs e2fsprogs, no 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Put patches, and scenes if asked, into one ext3 image for container runtimes.",
+        description="Put patches, and scenes if given, into one ext3 image for container runtimes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,1 +1,1 @@
-"""What runs are told: settings, and how YAML files become checked objects."""
+"""The settings of runs, and how YAML files become checked objects."""

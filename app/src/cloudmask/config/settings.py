@@ -138,7 +138,7 @@ class Submission(Section):
     organization: str = Field("none", description="who submits, such as a university")
     division: Literal["open"] = Field("open", description="of MLPerf; the benchmark has one")
     status: Literal["onprem", "cloud", "preview", "research"] = Field(
-        "onprem", description="availability of the system, in MLPerf's words"
+        "onprem", description="availability of the system, as MLPerf names it"
     )
     platform: str = Field("", description="name of the system; empty: the GPU's or CPU's name")
     name: str = Field("", description="name of the submission")

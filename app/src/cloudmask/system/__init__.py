@@ -1,1 +1,1 @@
-"""The operating system: files, locks, signals, processes, progress."""
+"""The operating system: files, disks, locks, signals, processes, progress."""

@@ -52,7 +52,7 @@ def require_space(folder: Path | str, needed: int, what: Path | str) -> None:
 
 
 def file_system(folder: Path) -> str:
-    """The type of the file system that a folder is on, "" where it cannot be told."""
+    """The type of the file system that a folder is on, "" where it is unknown."""
     device = folder.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:

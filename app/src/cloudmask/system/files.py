@@ -27,7 +27,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         if error.filename or not error.errno:
             raise
-        # A failed write does not know its file's name, and HDF5 tells it in many lines.
+        # A failed write does not know its file's name, and HDF5 reports it in many lines.
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ def open_pool(count: int) -> ProcessPoolExecutor:
 
 
 def _begin(parent: int) -> None:
-    """Set a worker up; it ends when `parent` is gone, by whatever death: nobody else would."""
+    """Set up a worker; it ends itself when `parent` is gone, however that died."""
 
     def watch() -> None:
         while os.getppid() == parent:

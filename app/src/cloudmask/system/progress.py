@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PLAIN_SECONDS = 20.0  # a log file wants a sign of life, not a line per scene
+PLAIN_SECONDS = 20.0  # A log file needs a sign of life, not a line for each scene.
 
 
 def track(
@@ -22,14 +22,14 @@ def track(
 
             yield from tqdm(items, total=total, initial=done, desc=label, unit=unit)
             return
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
     fresh = 0
     for item in items:
         yield item
         fresh += 1
         now = time.monotonic()
-        if now - told >= PLAIN_SECONDS and done + fresh < total:
-            told = now
+        if now - reported >= PLAIN_SECONDS and done + fresh < total:
+            reported = now
             left = (now - started) / fresh * (total - done - fresh)
             print(
                 f"{label}: {done + fresh}/{total}, {left:.0f} s left", file=sys.stderr, flush=True
