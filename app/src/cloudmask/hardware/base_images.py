@@ -74,9 +74,7 @@ class BaseImages(Section):
 
     default: str = Field(description="the base image where neither one nor a GPU is named")
     bases: dict[str, BaseImage] = Field(description="base images by name")
-    gpus: dict[str, GpuModel] = Field(
-        description="kinds of GPUs by name; the first that fits counts"
-    )
+    gpus: dict[str, GpuModel] = Field(description="kinds of GPUs by name; the first match counts")
 
     @model_validator(mode="before")
     @classmethod
