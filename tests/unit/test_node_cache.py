@@ -21,6 +21,7 @@ from cloudmask.system import disk, files
 
 MEGABYTES = 150
 STAGE = Path(sys.executable).with_name("cloudmask-stage")
+SOURCES = Path(__file__).resolve().parents[2] / "app" / "src"
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +284,14 @@ def test_fifty_tasks_come_go_and_die(task, local):
                 each.end()
     # Also by its other name.
     subprocess.run([STAGE, "sweep", "--local", local], check=True)
+
+
+def test_staging_runs_on_a_bare_python(local):
+    """Without any installed package, as on a node."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(SOURCES)!r}); "
+        "from cloudmask.commands.stage import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program, "clean", "--local", local]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """Building and checking overlays: what is inside, what is refused, what is not done twice."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from cloudmask.errors import InputError
 from cloudmask.overlay import build, layout, manifest, processes
-from cloudmask.overlay.check import check
+from cloudmask.overlay.check import PROBE, check
 from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.overlay.ext3 import Ext3
 
@@ -243,3 +244,16 @@ def test_what_the_runtime_says_in_plain_words(image):
     said = "FATAL: … setup of overlay upper dir failed: /var/…/upper is not writable"
     assert f"open it read-only, --overlay {image}:ro" in processes.explain(image, said)
     assert processes.explain(image, "").endswith("no message")
+
+
+def test_what_the_check_runs_in_the_container_reads_a_batch(store_path, tmp_path):
+    sentinel = tmp_path / "sentinel"
+    sentinel.write_text('{\n "id": "x"\n}\n')
+    script = PROBE.format(sentinel=sentinel, size=8, path=store_path, batch=4)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    inside, checksum, batch = done.stdout.splitlines()
+    assert json.loads(inside)["id"] == "x"
+    assert checksum.split()[0] == hashlib.sha256(store_path.read_bytes()[:8]).hexdigest()
+    assert batch == "4 256 256 9"
