@@ -48,7 +48,7 @@ class Model(Section):
 
 
 class Training(Section):
-    """The optimisation; the defaults are the paper's."""
+    """The optimization; the defaults are the paper's."""
 
     epochs: Positive = Field(200, description="at most this many epochs")
     batch_size: Positive = Field(32, description="patches per step, over all workers together")

@@ -84,7 +84,7 @@ class Inference(ClassifierScores):
 
     tiling: str | None = Field(None, description="whole or published (63 tiles)")
     computed_in: str | None = Field(None, description="precision of the computation")
-    scenes: int = Field(description="scenes judged")
+    scenes: int = Field(description="scenes evaluated")
     accuracy_per_scene: dict[str, Number] = Field({}, description="accuracy by the scene's name")
     pooled: Scores | None = Field(None, description="scores over all pixels together")
     confusion: Confusion | None = Field(None, description="contingency table, all scenes together")
