@@ -87,7 +87,8 @@ bench: $(VENV)/cpu.stamp ## all speeds against their baselines; leave the machin
 fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 	$(BIN)/python tests/fuzz.py $(or $(N),10000)
 
-SHELL_FILES = git ls-files -z '*.sh' '*.sbatch' .ci/run tests/stand-ins/scontrol | xargs -0
+SHELL_FILES = git ls-files -z '*.sh' '*.sbatch' .ci/run tests/stand-ins/apptainer \
+  tests/stand-ins/scontrol | xargs -0
 SHFMT = $(SHELL_FILES) $(BIN)/shfmt -i 2 -ci -bn
 
 .PHONY: lint
