@@ -92,15 +92,12 @@ SHELL_FILES = git ls-files -z '*.sh' '*.sbatch' .ci/run tests/stand-ins/apptaine
 SHFMT = $(SHELL_FILES) $(BIN)/shfmt -i 2 -ci -bn
 
 .PHONY: lint
-lint: $(VENV)/dev.stamp ## ruff, shellcheck and shfmt; changes nothing
+lint: $(VENV)/dev.stamp ## ruff, import rules, shellcheck and shfmt; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(SHELL_FILES) $(BIN)/shellcheck
 	$(SHFMT) -d
-
-.PHONY: docs
-docs: $(VENV)/dev.stamp ## write what documents take from the code, such as docs/configuration.md
-	$(BIN)/python docs/generate.py
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` checks it

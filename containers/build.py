@@ -31,7 +31,7 @@ DEBIAN_PACKAGES = "python3 ca-certificates"
 EPILOG = """\
 Certificates (CA_BUNDLE, default SSL_CERT_FILE) and proxy (default https_proxy) serve the programs
 that fetch the base; nothing of them enters the image. Temporary files and the cache lie below
-build/ unless APPTAINER_TMPDIR and APPTAINER_CACHEDIR, or --tmp and --cache, say otherwise; on a
+build/ unless APPTAINER_TMPDIR and APPTAINER_CACHEDIR, or --tmp and --cache, name others; on a
 cluster let --tmp be node-local, since parallel file systems refuse what a build does.
 """
 
@@ -135,7 +135,7 @@ def run_build(
 
 
 def choose_source(arguments: argparse.Namespace, base: BaseImage) -> Source:
-    """Where the base comes from: as its entry has it, unless the command line says otherwise."""
+    """Where the base comes from: as its entry has it, unless the command line has another."""
     bootstrap = arguments.bootstrap or base.bootstrap
     address = arguments.address or base.address
     if bootstrap == "debootstrap":
@@ -180,7 +180,7 @@ def build_command(
 
 
 def render(definition: str, values: dict[str, str]) -> str:
-    """The definition as the runtime builds it: with the values in their places.
+    """The definition as the runtime builds it: with the values filled in.
 
     The section %arguments is left out: the values stand for its defaults.
     """
@@ -188,14 +188,14 @@ def render(definition: str, values: dict[str, str]) -> str:
     return re.sub(r"{{ (\w+) }}", lambda found: values[found[1]], text).rstrip("\n")
 
 
-def find_runtime(wanted: str) -> list[str]:
-    """The command that builds: the wanted one, apptainer or singularity."""
-    for name in [wanted] if wanted else ["apptainer", "singularity"]:
-        words = shlex.split(name)
-        if shutil.which(words[0]):
-            return words
+def find_runtime(requested: str) -> list[str]:
+    """The command that builds: the requested one, else apptainer or singularity."""
+    for name in [requested] if requested else ["apptainer", "singularity"]:
+        command = shlex.split(name)
+        if shutil.which(command[0]):
+            return command
     raise InputError(
-        f"{wanted or 'apptainer, singularity'}: not found; on a cluster try "
+        f"{requested or 'apptainer, singularity'}: not found; on a cluster try "
         "'module load apptainer', on a Debian machine tests/env/apptainer.sh"
     )
 
@@ -224,14 +224,14 @@ def check(arguments: argparse.Namespace, base: BaseImage, environment: dict[str,
     """Refuse early: no wheels, or too little space for what the build writes."""
     if not (arguments.wheels / "app.txt").exists():
         raise InputError(f"{arguments.wheels}: no wheelhouse; make it with: make wheels")
-    wants = {environment["APPTAINER_TMPDIR"]: base.space_gb}
-    wants.setdefault(environment["APPTAINER_CACHEDIR"], base.space_gb // 2)
-    for folder, gigabytes in wants.items():
+    needed = {environment["APPTAINER_TMPDIR"]: base.space_gb}
+    needed.setdefault(environment["APPTAINER_CACHEDIR"], base.space_gb // 2)
+    for folder, gigabytes in needed.items():
         Path(folder).mkdir(parents=True, exist_ok=True)
         free = free_space(folder) / 1e9
         if free < gigabytes:
             raise InputError(
-                f"{folder}: {free:.1f} GB free, a build on {base.name} wants about {gigabytes} GB; "
+                f"{folder}: {free:.1f} GB free, a build on {base.name} needs about {gigabytes} GB; "
                 "give another folder with TMP= (temporary files) or CACHE= (layers)"
             )
 
@@ -262,10 +262,10 @@ def commit() -> str:
     return head + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
-def git(*words: str) -> str:
+def git(*arguments: str) -> str:
     """Output of git, "" where it fails."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Tell what is in an image: base, sizes, versions, from its labels (through spython).
+"""Print what is in an image: base, sizes, versions, from its labels (through spython).
 
 containers/info.py cloudmask.sif
 """

@@ -25,9 +25,9 @@ MANIFESTS = (
 
 def debian_mirror(suite: str) -> str:
     """The mirror of a Debian suite that this machine's own apt uses; raises InputError."""
-    words = ("indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
+    arguments = ("indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
     try:
-        done = subprocess.run(["apt-get", *words], capture_output=True, text=True)
+        done = subprocess.run(["apt-get", *arguments], capture_output=True, text=True)
         lines = done.stdout.split("\n")
     except OSError:
         lines = []
@@ -88,7 +88,7 @@ def _manifest_digest(address: str, context: ssl.SSLContext, scheme: str) -> str:
 
 
 def _token(challenge: str, context: ssl.SSLContext) -> str:
-    """An anonymous token, from where the registry says."""
+    """An anonymous token, from the address that the registry names."""
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     query = urllib.parse.urlencode({k: fields[k] for k in ("service", "scope") if k in fields})
     request = urllib.request.Request(f"{fields['realm']}?{query}")

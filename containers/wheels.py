@@ -83,7 +83,7 @@ def download(python: str, lock: Path, out: Path) -> None:
         "abi3",
         "--abi",
         f"cp{python.replace('.', '')}",
-        *(word for platform in PLATFORMS for word in ("--platform", platform)),
+        *(option for platform in PLATFORMS for option in ("--platform", platform)),
         "--dest",
         out,
         "-r",
@@ -102,7 +102,7 @@ def app_wheel(out: Path) -> Path:
 
 
 def pip(*arguments) -> None:
-    """Run pip; its own message tells what failed."""
+    """Run pip; its own message names what failed."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     # The date inside the wheel; zip knows none before 1980.
     environment = {"SOURCE_DATE_EPOCH": "315532800"} | dict(os.environ)

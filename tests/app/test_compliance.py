@@ -16,8 +16,8 @@ from support.processes import Command, run
 
 from cloudmask.errors import InputError
 from cloudmask.record.compliance import findings
-from cloudmask.record.result import read_result
-from cloudmask.record.telemetry import summarise
+from cloudmask.record.run_directory import RunDirectory
+from cloudmask.record.telemetry import summarize
 
 SETTINGS = ("model.filters=2", "training.batch_size=8", "training.deterministic=true")
 
@@ -57,7 +57,7 @@ def test_run_that_stopped_early(store_path, tmp_path):
     done = run("cloudmask-train", arguments(store_path, tmp_path / "run", *settings),
                tmp_path / "log")  # fmt: skip
     assert done.wait() == 0, done.errors
-    assert read_result(tmp_path / "run")["training"]["stopped_early"]
+    assert RunDirectory(tmp_path / "run").read_result().training.stopped_early
     assert_compliant(tmp_path / "run/mlperf.log", tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_run_that_was_killed_and_asked_to_stop(store_path, tmp_path):
     with (folder / "telemetry.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["device"] == "host"]
     assert {row["attempt"] for row in rows} == {"1", "2", "3"}
-    energy = read_result(folder)["energy"]
+    energy = RunDirectory(folder).read_result().energy.model_dump(exclude_unset=True)
     assert energy["samples"] == len(rows)
     assert energy["peak_host_memory_bytes"] > 100e6
     # What this machine cannot measure is there, and says so.
@@ -106,12 +106,12 @@ def test_energy_of_a_gpu_outlives_a_killed_run(store_path, tmp_path):
     time.sleep(1.2)  # for a sample after the first
     first.kill()
     first.wait()
-    left = summarise(folder / "telemetry.csv")
+    left = summarize(folder / "telemetry.csv")
     assert left["samples"] > 1 and left["joules"] > 0
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    energy = read_result(folder)["energy"]
+    energy = RunDirectory(folder).read_result().energy.model_dump(exclude_unset=True)
     assert energy["joules"] == pytest.approx(300 * energy["seconds"], rel=0.05)
     assert energy["joules"] > left["joules"] and energy["samples"] > left["samples"]
     assert energy["mean_power_watts"] == pytest.approx(300, rel=0.05)

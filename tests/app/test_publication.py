@@ -12,7 +12,7 @@ import yaml
 
 from cloudmask.patches.store import INVALID
 from cloudmask.record.compliance import findings
-from cloudmask.record.result import read_result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files
 
 BIN = Path(sys.executable).parent
@@ -83,7 +83,7 @@ def test_submission_of_all_and_of_the_best(runs, tmp_path):
     assert config["data"]["retrieval"] == "cloudmask-data --out data"
     assert config["hyperparameters"]["training"]["epochs"] == 1
     assert config["selection"] == "all 2 runs given"
-    accuracy = f"{read_result(folders[0])['inference']['accuracy']:.4f}"
+    accuracy = f"{RunDirectory(folders[0]).read_result().inference.accuracy:.4f}"
     assert accuracy in (submission / "README.md").read_text()
     subprocess.run(["bash", "-n", submission / "run.sh"], check=True)
 

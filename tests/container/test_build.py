@@ -84,7 +84,7 @@ def test_too_little_space(build, tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert f"{tmp_path}: " in done.stderr and "wants about 60000000 GB" in done.stderr
+    assert f"{tmp_path}: " in done.stderr and "needs about 60000000 GB" in done.stderr
     assert "give another folder with TMP=" in done.stderr
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Bring real Apptainer onto a Debian 12 machine, and an ordinary user to run it as. Does nothing
-# where both are there. Needs root and apt. Debian 12 has no package; that of sid wants a newer
+# where both are there. Needs root and apt. Debian 12 has no package; that of sid needs a newer
 # glibc, which is put beside it in a folder of its own: the system's stays as it is.
 set -euo pipefail
 
@@ -9,10 +9,10 @@ readonly CI_USER=${CLOUDMASK_CI_USER:-cloudmask-ci}
 readonly PACKAGES=(patchelf containernetworking-plugins squashfs-tools uidmap e2fsprogs squashfuse
   fuse2fs fuse-overlayfs fakeroot debootstrap)
 
-say() { echo "apptainer.sh: $*" >&2; }
+log() { echo "apptainer.sh: $*" >&2; }
 
 stop() {
-  say "$@"
+  log "$@"
   exit 2
 }
 
@@ -99,7 +99,7 @@ main() {
   apptainer --version >/dev/null 2>&1 || install_apptainer
   make_user
   works || stop "installed, but $CI_USER cannot run it: $(apptainer --version 2>&1 | tail -1)"
-  say "$(apptainer --version), run as $CI_USER"
+  log "$(apptainer --version), run as $CI_USER"
 }
 
 main

@@ -106,7 +106,7 @@ start_node() {
   slurmd -N "$2"
 }
 
-# A node that dies takes all that runs on it along; the daemon first, so that it cannot tell.
+# A node that dies takes all that runs on it along; the daemon first, so that it cannot report it.
 kill_node() {
   local -r folder=$1 name=$2
   local tasks

@@ -14,7 +14,7 @@ import pytest
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpus import Gpus
 from cloudmask.record import energy, telemetry
-from cloudmask.record.telemetry import COLUMNS, Telemetry, summarise
+from cloudmask.record.telemetry import COLUMNS, Telemetry, summarize
 
 
 class FakeNvml:
@@ -176,7 +176,7 @@ def test_resumed_run_adds_up_on_other_cards(tmp_path, nvml, clock, monkeypatch):
         log.stop()
         with path.open("a") as handle:
             handle.write("2026-01-01T00:00:00,1,")  # died while writing
-    summary = summarise(path)
+    summary = summarize(path)
     assert summary["gpu_joules"] == pytest.approx(2 + 2 + 6)
     assert summary["seconds"] == pytest.approx(20)
     assert summary["mean_power_watts"] == pytest.approx(0.5)
@@ -277,9 +277,9 @@ def test_foreign_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"history\.csv: not a telemetry file"):
         Telemetry(path).start()
     with pytest.raises(InputError, match=r"history\.csv: not a telemetry file"):
-        summarise(path)
+        summarize(path)
     with pytest.raises(InputError, match="cannot be read"):
-        summarise(tmp_path / "none.csv")
+        summarize(tmp_path / "none.csv")
     assert path.read_text() == "epoch,loss\n1,0.5\n"
 
 
@@ -312,4 +312,4 @@ def test_killed_run_keeps_its_samples(tmp_path):
     time.sleep(0.3)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert summarise(path)["samples"] >= 3
+    assert summarize(path)["samples"] >= 3

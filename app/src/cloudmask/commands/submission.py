@@ -12,7 +12,7 @@ examples:
   cloudmask-submission runs/paper/0* --out submission --descriptor best --best
 
 The runs must be finished, with inference over whole scenes, from committed code, with one
-configuration that says who submits (submission.organization, .name, .user, .email), on one system,
+configuration that names who submits (submission.organization, .name, .user, .email), on one system,
 and with compliant logs; what is missing is listed. Give all runs that were made, or the folder of
 the experiment: with --best the best one is submitted and declared as the best of so many.
 """

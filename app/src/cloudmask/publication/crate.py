@@ -20,7 +20,7 @@ LICENSE = "https://spdx.org/licenses/Apache-2.0"
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the crate says about a run, beside its files."""
+    """What the crate records about a run, beside its files."""
 
     name: str
     code: str  # version of the program

@@ -33,7 +33,7 @@ CONTENTS = {
 PATCHES = {
     "patches": "256 x 256 pixels of the nine bands, normalized; 0 where nothing was measured",
     "labels": (
-        "bits: 1 where the Bayesian mask says cloud, 0 where it says clear; "
+        "bits: 1 where the Bayesian mask is cloud, 0 where it is clear; "
         f"{INVALID} added where nothing was measured, which counts in no loss and no metric"
     ),
 }

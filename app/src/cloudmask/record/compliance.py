@@ -1,4 +1,4 @@
-"""The compliance checker of mlperf-logging with the rules of cloudmask, its findings in words."""
+"""The compliance checker of mlperf-logging with the rules of cloudmask, its findings explained."""
 
 import re
 from pathlib import Path

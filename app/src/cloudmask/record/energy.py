@@ -34,7 +34,7 @@ class GpuEnergy:
         self.source: str | None = None
 
     def add(self, seconds: float, watts: float | None, counted: float | None) -> None:
-        """Take in a sample: its time (s), power (W) and counter (J), None where not known."""
+        """Add a sample: its time (s), power (W) and counter (J), None where not known."""
         if self.source is None and counted is not None:
             self.source = COUNTER
         elif self.source is None and watts is not None:

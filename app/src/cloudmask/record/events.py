@@ -6,9 +6,10 @@ A run calls, in this order: `cache_clear`, `init_start`, `submission`, `settings
 
 A resumed run calls the same methods and goes on with the epoch at which it continues. It appends:
 an event that may occur once is not written again, so that the run's time spans all attempts and the
-waiting between them; a value that has changed (fewer GPUs, say) is logged as an event `repeated`.
-An event `resumed` gives the attempt and how long nothing ran. An interrupted run writes `cut_off`,
-not `run_stop`. A log that ends before `init_stop` holds no measurement and is begun anew.
+waiting between them. A value that has changed, such as the number of GPUs, is logged as an event
+`repeated`. An event `resumed` gives the attempt and how long nothing ran. An interrupted run writes
+`cut_off`, not `run_stop`. A log that ends before `init_stop` holds no measurement: it is begun
+anew.
 """
 
 import json

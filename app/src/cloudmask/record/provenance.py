@@ -48,7 +48,7 @@ SLURM = (
 
 
 def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
-    """Facts about this process and its machine; None where the machine does not tell.
+    """Facts about this process and its machine; None where the machine does not report it.
 
     `command` is the command line; `data` what is known about the data (path, checksum). Memory is
     in bytes, `started` in UTC (ISO 8601). The environment variable CLOUDMASK_GIT_COMMIT, which
@@ -88,7 +88,7 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
 
 
 def system(provenance: Mapping) -> dict:
-    """The machine in flat words: "system" of result.json, and the summary's attribute table.
+    """The machine as a flat mapping: "system" of result.json, and the summary's attribute table.
 
     `gpus` counts the cards this process sees on its node; a run over several nodes replaces it.
     """
@@ -171,7 +171,7 @@ def git() -> dict:
     if commit:
         return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
     source = Path(cloudmask.__file__)
-    # An installed copy may lie in some other project's tree: only a tracked file tells the commit.
+    # An installed copy may lie in some other project's tree: only a tracked file has a commit.
     if _git_output(source.parent, "ls-files", "--error-unmatch", source.name) is None:
         return {"commit": None, "dirty": None}
     changes = _git_output(source.parent, "status", "--porcelain", "--untracked-files=no")

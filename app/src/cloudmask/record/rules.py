@@ -2,7 +2,7 @@
 
 The keys stand in `ruleset/cloudmask.yaml`, with who requires each (BY) and how often (REQ); the
 compliance checker goes by the same file (`compliance`). The Science working group (`science`)
-wants the submission's keys and one `result`; the rest is wanted by the HPC compliance checker
+requires the submission's keys and one `result`; the rest is required by the HPC compliance checker
 (`hpc`: `python -m mlperf_logging.compliance_checker --usage hpc --ruleset 3.0.0`) or by this
 project. The HPC rules, as mlperf-logging 4.1.68 installs them (`hpc_3.0.0/common.yaml`,
 `open_common.yaml`):
@@ -18,7 +18,7 @@ project. The HPC rules, as mlperf-logging 4.1.68 installs them (`hpc_3.0.0/commo
 - in this order: `init_start`, `init_stop` at most 30 minutes later, `run_start`, `run_stop`; no
   `init_start` after `init_stop`; `staging_start` before `staging_stop`. Nesting of epochs, and the
   order of time stamps, are not checked;
-- if there: `gradient_accumulation_steps` above 0 (closed division only, which also wants
+- if there: `gradient_accumulation_steps` above 0 (closed division only, which also needs
   `number_of_nodes` and `accelerators_per_node`). Other keys are ignored, but each line that holds
   the token of an event has to be complete JSON.
 """
@@ -41,7 +41,7 @@ class KeyRule:
     """Rule of one key of a log."""
 
     key: str
-    reason: str  # what the rule wants, in words
+    reason: str  # what the rule requires, as text
     by: str | None  # who requires the key: science, hpc or project; None if it may be missing
     once: bool  # whether it may stand only once
 

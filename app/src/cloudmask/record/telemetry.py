@@ -42,8 +42,8 @@ STOP_SECONDS = 10  # a driver that hangs must not keep a run from ending
 class Telemetry:
     """Samples into the CSV file at `path` every `interval` seconds, from a thread of its own.
 
-    Never ends a run: what fails is empty in the file and told in `notes`. Only a file at `path`
-    that is not telemetry raises, InputError at `start`.
+    It never ends a run: a value that cannot be sampled is empty in the file, and `notes` has the
+    reason. Only a file at `path` that is not telemetry raises InputError, at `start`.
     """
 
     def __init__(self, path: Path | str, interval: float = 1.0) -> None:
@@ -62,7 +62,7 @@ class Telemetry:
             raise InputError(f"{self.path}: not a telemetry file; expected columns {COLUMNS}")
         self._attempt = 1 + max((_attempt(line) for line in lines[1:]), default=0)
         self._process = psutil.Process()
-        psutil.cpu_percent()  # the next call tells the use since this one
+        psutil.cpu_percent()  # the next call returns the use since this one
         self._gpus = Gpus()
         self.notes += self._gpus.notes
         self._energies = [GpuEnergy() for _ in self._gpus.cards]
@@ -100,8 +100,8 @@ class Telemetry:
         self.stop()
 
     def summary(self) -> dict:
-        """What `summarise` tells about the file, with this attempt's notes among its sources."""
-        summary = summarise(self.path)
+        """The figures of `summarize`, with this attempt's notes among its sources."""
+        summary = summarize(self.path)
         summary["sources"]["notes"] = list(self.notes)
         return summary
 
@@ -112,14 +112,14 @@ class Telemetry:
     def _sample(self, first: bool = False) -> None:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         seconds = time.monotonic() - self._began
-        shared = {"time": now, "attempt": self._attempt, "seconds": f"{seconds:.3f}"}
+        common = {"time": now, "attempt": self._attempt, "seconds": f"{seconds:.3f}"}
         try:
             writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-            writer.writerow(shared | self._host(first))
+            writer.writerow(common | self._host(first))
             for index in range(len(self._gpus.cards)):
-                writer.writerow(shared | self._gpu(index, seconds))
+                writer.writerow(common | self._gpu(index, seconds))
             self._file.flush()
-        except OSError as error:  # a full disk, say
+        except OSError as error:  # such as a full disk
             note = f"samples are missing: {error}"
             if note not in self.notes:
                 self.notes.append(note)
@@ -165,13 +165,13 @@ class Telemetry:
         }
 
 
-def summarise(path: Path | str) -> dict:
+def summarize(path: Path | str) -> dict:
     """Figures of all attempts in a telemetry file; None where nothing was measured.
 
-    `joules` adds what was measured, `sources` tells of what; the powers (watts) are those of all
-    GPUs of the node together, `mean_gpu_utilisation` is in percent, `peak_gpu_memory_bytes` of the
-    fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the time
-    sampled. Raises InputError if the file is missing or no telemetry.
+    `joules` adds what was measured, `sources` names what that was; the powers (watts) are those of
+    all GPUs of the node together, `mean_gpu_utilisation` is in percent, `peak_gpu_memory_bytes` of
+    the fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the
+    time sampled. Raises InputError if the file is missing or no telemetry.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as handle:
@@ -182,7 +182,7 @@ def summarise(path: Path | str) -> dict:
         raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
     host = [row for row in rows if row["device"] == "host"]
     gpus = [row for row in rows if row["device"] != "host"]
-    # Joules and seconds count from the start of an attempt: the last row of each tells its sum.
+    # Joules and seconds count from the start of an attempt: the last row of each has its sum.
     last_host = {row["attempt"]: row for row in host}
     last_gpus = {(row["attempt"], row["device"]): row for row in gpus}
     gpu_seconds = _sum(row["seconds"] for row in {r["attempt"]: r for r in gpus}.values())
