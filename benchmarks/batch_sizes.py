@@ -1,5 +1,5 @@
 """Training on one GPU with batches of 32 to 512: patches/s, plain and with XLA, with and without
-the input pipeline, and the share of the GPU's own matrix rate.
+the input pipeline, and the fraction of the GPU's own matrix rate.
 
 Without a GPU there is nothing to measure; --batch-sizes tries some on the processor.
 """
@@ -25,9 +25,9 @@ PRODUCTS = 20
 
 def main() -> None:
     """Measure and write."""
-    words = parser(__doc__)
-    words.add_argument("--batch-sizes", type=int, nargs="+", help="instead of 32 to 512")
-    options = words.parse_args()
+    command_line = parser(__doc__)
+    command_line.add_argument("--batch-sizes", type=int, nargs="+", help="instead of 32 to 512")
+    options = command_line.parse_args()
     gpu = bool(open_devices().gpu)
     if not gpu and not options.batch_sizes:
         print("skipped: no GPU is visible to TensorFlow")
@@ -55,7 +55,7 @@ def main() -> None:
     if not found:
         raise SystemExit("no batch size fits; --batch-sizes takes smaller ones")
     best = max(found, key=lambda row: row["fed"])
-    share = best["step"] * FLOPS_PER_PATCH / peak
+    fraction = best["step"] * FLOPS_PER_PATCH / peak
     figure = Figure(
         f"epoch of {EPOCH} patches, batch {best['batch']}{', XLA' if best['xla'] else ''}",
         EPOCH / best["fed"],
@@ -63,7 +63,7 @@ def main() -> None:
         "s",
         EPOCH / best["fed"] / SECONDS,
         1.0,
-        f"arithmetic: {share:.0%} of the matrix rate in {precision}",
+        f"arithmetic: {fraction:.0%} of the matrix rate in {precision}",
         at_most=True,
         details={"matrix_flops_per_second": peak, "precision": precision, "batches": found},
     )

@@ -45,8 +45,8 @@ def main() -> None:
     for name in names:
         print(f"{name} …", flush=True)
         out = options.folder / f"{name}.json"
-        words = ["--data", data, "--out", out, "--rounds", str(options.rounds)]
-        subprocess.run([sys.executable, HERE / f"{name}.py", *words], check=True)
+        command_line = ["--data", data, "--out", out, "--rounds", str(options.rounds)]
+        subprocess.run([sys.executable, HERE / f"{name}.py", *command_line], check=True)
         figures += json.loads(out.read_text())
     shutil.rmtree(data / "runs", ignore_errors=True)
     if not figures:
@@ -67,12 +67,21 @@ def make_data(data: Path) -> None:
         name: Path(sys.executable).with_name(f"cloudmask-{name}") for name in ("synth", "prepare")
     }
     if not (data / "scenes").exists():
-        words = ["--out", data / "synth", "--train", str(DISTINCT), "--test", "3", "--seed", "7"]
-        subprocess.run([command["synth"], *words], check=True)
+        command_line = [
+            "--out",
+            data / "synth",
+            "--train",
+            str(DISTINCT),
+            "--test",
+            "3",
+            "--seed",
+            "7",
+        ]
+        subprocess.run([command["synth"], *command_line], check=True)
         distinct = sorted((data / "synth/training").iterdir())
         (data / "scenes.part").mkdir(exist_ok=True)
         for index in range(SCENES):
-            # Copies, so that each has its own place on the disk.
+            # Copies, so that each has its own blocks on the disk.
             shutil.copy(distinct[index % DISTINCT], data / f"scenes.part/S3A_{index:04d}.hdf")
         (data / "small").mkdir(exist_ok=True)
         for scene in distinct[:SMALL]:
@@ -148,12 +157,12 @@ def draw(facts: dict, figures: list[dict], path: Path) -> None:
     axis.set_xscale("log")
     axis.axvline(1, color="black", linewidth=1)
     for index, (row, value) in enumerate(zip(rows, values, strict=True)):
-        colour, word = ("#0072b2", "") if row["reached"] else ("#d55e00", ", missed")
-        axis.plot([1, value], [index, index], color=colour, linewidth=2)
-        axis.plot(value, index, "o", color=colour, markersize=7)
+        color, note = ("#0072b2", "") if row["reached"] else ("#d55e00", ", missed")
+        axis.plot([1, value], [index, index], color=color, linewidth=2)
+        axis.plot(value, index, "o", color=color, markersize=7)
         sign = "≤" if row["at_most"] else "≥"
         axis.annotate(
-            f"{row['ratio']:.4g} (goal {sign} {row['goal']:g}{word})",
+            f"{row['ratio']:.4g} (goal {sign} {row['goal']:g}{note})",
             (max(value, 1), index),
             xytext=(9, 0),
             textcoords="offset points",

@@ -56,7 +56,7 @@ def main() -> None:
 
 def copy(scenes: list[Path], out: Path, threads: int) -> None:
     """Read all bytes of the scenes and write as many as the store has, by as many threads."""
-    share = 20 * (256 * 256 * (9 * 2 + 1))
+    size = 20 * (256 * 256 * (9 * 2 + 1))
 
     def one(index: int) -> None:
         buffer = bytearray(BLOCK)
@@ -64,12 +64,12 @@ def copy(scenes: list[Path], out: Path, threads: int) -> None:
         while os.readv(source, [buffer]):
             pass
         os.close(source)
-        for first in range(0, share, BLOCK):
-            part = memoryview(buffer)[: min(BLOCK, share - first)]
-            os.pwrite(target, part, index * share + first)
+        for first in range(0, size, BLOCK):
+            part = memoryview(buffer)[: min(BLOCK, size - first)]
+            os.pwrite(target, part, index * size + first)
 
     target = os.open(out, os.O_WRONLY | os.O_CREAT)
-    os.posix_fallocate(target, 0, len(scenes) * share)
+    os.posix_fallocate(target, 0, len(scenes) * size)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(len(scenes))))
     os.fsync(target)

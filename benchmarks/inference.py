@@ -67,17 +67,17 @@ def agreement(scenes: list[Path], precision: str) -> Figure:
     """Accuracy of a trained network, whole scenes against tiles, in points."""
     network = example.network()
     whole, tiles = Predictor(network, POLICIES[precision]), compiled(network)
-    accuracies = []
+    percent = []
     for path in scenes:
         scene = read_scene(path)
-        accuracies.append(
+        percent.append(
             [
                 100
                 * ConfusionCounts.of(way(scene.image), scene.mask, scene.valid).scores().accuracy
                 for way in (whole, tiles)
             ]
         )
-    ours, baseline = np.mean(accuracies, axis=0)
+    ours, baseline = np.mean(percent, axis=0)
     return Figure(
         f"accuracy, whole scenes in {precision} less 63 float32 tiles",
         float(ours),
@@ -95,7 +95,7 @@ def memory(data: Path, scene: Path, limit: float) -> Figure:
     """Peak resident memory of `cloudmask-eval` with the published network."""
     model = data / "published.keras"
     unet().save(model)
-    words = [
+    command_line = [
         command("eval"),
         "--model",
         model,
@@ -108,7 +108,7 @@ def memory(data: Path, scene: Path, limit: float) -> Figure:
         "--no-pictures",
         *(("--memory-limit", f"{limit / 1e9:g}") if limit else ()),
     ]
-    highest = peak(words, "VmHWM")
+    highest = peak(command_line, "VmHWM")
     goal = limit + BASE if limit else MEMORY
     name = f"--memory-limit {limit / 1e9:g}" if limit else "no limit"
     return Figure(

@@ -25,9 +25,9 @@ SEEDS = {"recipes": (1, 2, 3), "precisions": (1, 2, 3, 4, 5)}
 
 def main() -> None:
     """Train and write."""
-    words = parser(__doc__)
-    words.add_argument("--only", choices=SEEDS, help="one of both comparisons")
-    options = words.parse_args()
+    command_line = parser(__doc__)
+    command_line.add_argument("--only", choices=SEEDS, help="one of both comparisons")
+    options = command_line.parse_args()
     parts = [options.only] if options.only else [*SEEDS]
     make_scenes(options.data)
     figures = []
@@ -45,13 +45,15 @@ def make_scenes(data: Path) -> None:
     if store.exists():
         return
     scenes = data / "learning"
-    words = "--train", str(SCENES), "--test", "1", "--size", SIZE, "--seed", "11"
-    subprocess.run([command("synth"), "--out", scenes, *words], check=True)
+    command_line = "--train", str(SCENES), "--test", "1", "--size", SIZE, "--seed", "11"
+    subprocess.run([command("synth"), "--out", scenes, *command_line], check=True)
     subprocess.run([command("prepare"), "--scenes", scenes, "--out", store], check=True)
     shutil.rmtree(scenes)
 
 
-def accuracies(store: Path, name: str, config: str, seed: int, *settings: str) -> list[float]:
+def validation_accuracies(
+    store: Path, name: str, config: str, seed: int, *settings: str
+) -> list[float]:
     """Validation accuracy after each epoch of a training."""
     run = RunDirectory(store.parent / "trained" / f"{name}-{seed}")
     if not run.finished:
@@ -67,9 +69,9 @@ def recipes(data: Path) -> Figure:
     best: dict[str, list[float]] = {"paper": [], "fast": []}
     epochs: dict[str, list] = {"paper": [], "fast": [], "fast is as good": []}
     for seed in SEEDS["recipes"]:
-        paper = accuracies(store, "paper", "paper.yaml", seed, size)
+        paper = validation_accuracies(store, "paper", "paper.yaml", seed, size)
         few = f"training.epochs={len(paper) // FASTER}"
-        fast = accuracies(store, "fast", "fast.yaml", seed, size, few)
+        fast = validation_accuracies(store, "fast", "fast.yaml", seed, size, few)
         for name, found in (("paper", paper), ("fast", fast)):
             best[name].append(max(found))
             epochs[name].append(len(found))
@@ -97,7 +99,9 @@ def precisions(data: Path, half: str) -> Figure:
         for precision, values in found.items():
             chosen = f"training.precision={precision}"
             store = data / "learning.h5"
-            values.append(max(accuracies(store, precision, "fast.yaml", seed, chosen, *settings)))
+            values.append(
+                max(validation_accuracies(store, precision, "fast.yaml", seed, chosen, *settings))
+            )
     full, fast = (np.array(values) for values in found.values())
     error = float(np.sqrt((full.var(ddof=1) + fast.var(ddof=1)) / len(full)))
     difference = float(fast.mean() - full.mean())

@@ -68,13 +68,13 @@ def forget(*paths: Path) -> None:
         os.close(descriptor)
 
 
-def peak(words: Sequence, field: str) -> int:
+def peak(command_line: Sequence, field: str) -> int:
     """Run a command; the largest value of `field` of its /proc/PID/status, in bytes.
 
     VmHWM: resident memory at its highest; RssAnon: memory that is not of files. (What `wait4` tells
     is no use: it counts the parent's memory, too, from before the command began.)
     """
-    process = subprocess.Popen([*map(str, words)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*map(str, command_line)], stdout=subprocess.DEVNULL)
     largest = 0
     while process.poll() is None:
         with contextlib.suppress(OSError):  # it has just ended
@@ -83,7 +83,7 @@ def peak(words: Sequence, field: str) -> int:
                     largest = max(largest, int(line.split()[1]) * 1024)
         time.sleep(0.02)
     if process.returncode:
-        raise SystemExit(f"{words[0]} ended with {process.returncode}")
+        raise SystemExit(f"{command_line[0]} ended with {process.returncode}")
     return largest
 
 
@@ -94,12 +94,12 @@ def command(name: str) -> Path:
 
 def train(store: Path, run: Path, *settings: str, config: Path | None = None) -> dict:
     """One training by the command, in a process of its own; returns its result."""
-    words = ["--data", store, "--run", run, "--force"]
+    command_line = ["--data", store, "--run", run, "--force"]
     if config:
-        words += ["--config", config]
+        command_line += ["--config", config]
     for setting in settings:
-        words += ["--set", setting]
-    subprocess.run([command("train"), *words], check=True, stdout=subprocess.DEVNULL)
+        command_line += ["--set", setting]
+    subprocess.run([command("train"), *command_line], check=True, stdout=subprocess.DEVNULL)
     return json.loads((run / "result.json").read_text())
 
 

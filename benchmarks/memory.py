@@ -17,10 +17,10 @@ def main() -> None:
     for _ in range(min(options.rounds, 3)):
         for count, values in peaks.items():
             run = data / "runs" / f"memory-{count}"
-            words = "--data", store(data, count), "--run", run, "--force"
+            command_line = "--data", store(data, count), "--run", run, "--force"
             settings = "--set", "model.filters=2", "--set", "training.epochs=1"
             # Pages of the patch store that happen to be mapped are not the process's own.
-            values.append(peak([command("train"), *words, *settings], "RssAnon"))
+            values.append(peak([command("train"), *command_line, *settings], "RssAnon"))
     few, many = (median(values) / 1e6 for values in peaks.values())
     figure = Figure(
         f"memory of training, {MANY} scenes less {FEW}",

@@ -39,7 +39,7 @@ def epochs(data: Path, rounds: int) -> list[Figure]:
     wait, first, later = (median([run[k] for run in runs]) for k in range(3))
     return [
         Figure(
-            "waiting for data, share of an epoch",
+            "waiting for data, fraction of an epoch",
             wait,
             1.0,
             "of the time",

@@ -61,8 +61,8 @@ class NaiveBayes:
     smoothing: is added to each count (Laplace), so that a bin never seen does not decide alone.
     """
 
-    # 190 to 330 K in steps of 0.11 K, reflectance up to 3.2 in steps of 0.005: fine enough to tell
-    # night from dark water.
+    # 190 to 330 K in steps of 0.11 K, reflectance up to 3.2 in steps of 0.005: fine enough to
+    # separate night from dark water.
     EDGES = np.linspace(-3.65, 2.75, 1281).astype(np.float32)
 
     def __init__(self, counts: np.ndarray, smoothing: float = 1.0):

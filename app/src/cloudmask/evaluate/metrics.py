@@ -34,20 +34,20 @@ class ConfusionCounts:
         cls, probability: np.ndarray, mask: np.ndarray, valid: np.ndarray, threshold: float = 0.5
     ) -> "ConfusionCounts":
         """Count one scene: cloud probability, uint8 mask and bool validity, all of one shape."""
-        p, truth = probability[valid].astype(np.float64), mask[valid] > 0
+        p, cloudy = probability[valid].astype(np.float64), mask[valid] > 0
         predicted = p > threshold
-        hits = int(np.count_nonzero(predicted & truth))
-        positive, clouds = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
+        hits = int(np.count_nonzero(predicted & cloudy))
+        positive, clouds = int(np.count_nonzero(predicted)), int(np.count_nonzero(cloudy))
         index = np.minimum((p * BINS).astype(np.int64), BINS - 1)
         return cls(
             hits,
             positive - hits,
             clouds - hits,
             p.size - positive - clouds + hits,
-            float(np.sum((p - truth) ** 2)),
+            float(np.sum((p - cloudy) ** 2)),
             np.bincount(index, minlength=BINS),
             np.bincount(index, p, BINS),
-            np.bincount(index[truth], minlength=BINS),
+            np.bincount(index[cloudy], minlength=BINS),
         )
 
     def __add__(self, other: "ConfusionCounts") -> "ConfusionCounts":

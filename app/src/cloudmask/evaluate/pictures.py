@@ -80,7 +80,7 @@ def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
     cloud = probability > prediction.threshold
     panels = [
         _false_color(scene.image[::step, ::step], valid),
-        _Panel(_gray(mask), "mask, the benchmark's truth"),
+        _Panel(_gray(mask), "mask, the benchmark's reference"),
         _Panel(_gray(probability), "predicted probability of cloud"),
         _Panel(_agreement(cloud, mask), "prediction against mask"),
     ]

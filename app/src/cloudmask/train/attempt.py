@@ -1,4 +1,4 @@
-"""What the phases of a training share."""
+"""What all phases of a training need."""
 
 from dataclasses import dataclass
 
