@@ -49,17 +49,17 @@ def run(command: Callable[[], None]) -> int:
     return 0
 
 
-class _StdoutHandler(logging.StreamHandler):
-    """Raises what goes wrong, as `print` does: a closed pipe or a full disk ends the command."""
+class _PrintHandler(logging.Handler):
+    """Prints, and raises what goes wrong: a closed pipe or a full disk ends the command."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise  # logging calls this method while it handles the error
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
 
 
 def _log_to_stdout() -> None:
     """Show what the package logs as plain lines, each at once: a log file is read as it grows."""
     logger = logging.getLogger("cloudmask")
     if not logger.handlers:
-        logger.addHandler(_StdoutHandler(sys.stdout))
+        logger.addHandler(_PrintHandler())
         logger.setLevel(logging.INFO)
         logger.propagate = False
