@@ -99,6 +99,10 @@ lint: $(VENV)/dev.stamp ## ruff, import rules, shellcheck and shfmt; changes not
 	$(SHELL_FILES) $(BIN)/shellcheck
 	$(SHFMT) -d
 
+.PHONY: docs
+docs: $(VENV)/cpu.stamp ## write what documents take from the code, such as docs/configuration.md
+	$(BIN)/python docs/generate.py
+
 .PHONY: format
 format: $(VENV)/dev.stamp ## lay out Python and shell as `make lint` checks it
 	$(BIN)/ruff check --fix .
