@@ -32,7 +32,7 @@ def test_a_best_of_several_is_to_be_declared(runs):
 def test_good_runs_raise_no_alarm(real_runs):
     found = collect([real_runs], with_published=False)
     assert not found.damaged
-    # A tree with changes is told while somebody works on it.
+    # A tree with changes is reported while somebody works on it.
     assert set(titles(found, "alarm") + titles(found, "warning")) <= {
         "Code with uncommitted changes"
     }
@@ -49,7 +49,7 @@ def test_one_model_evaluated_twice(runs):
     assert (alarm.level, "equal byte by byte" in alarm.text) == ("alarm", True)
 
 
-def test_a_copied_run_is_told_from_a_true_repeat(runs):
+def test_a_copied_run_is_distinguished_from_a_true_repeat(runs):
     shutil.copytree(runs / "stop-1", runs / "stop-3")
     assert "2 runs, copies of one" in titles(collect([runs]), "alarm")
     history = runs / "stop-3" / "history.csv"
@@ -62,7 +62,7 @@ def test_a_copied_run_is_told_from_a_true_repeat(runs):
     assert "2 equal runs" in titles(found, "note")
 
 
-def test_a_network_that_learnt_nothing_is_told(runs):
+def test_a_network_that_learned_nothing_is_reported(runs):
     confusion = {"hits": 9, "false_alarms": 5, "misses": 0, "rejections": 0}
     first = json.loads((runs / "stop-1" / "result.json").read_text())["inference"]
     for name in ("full-1", "full-2"):
@@ -71,7 +71,7 @@ def test_a_network_that_learnt_nothing_is_told(runs):
             lambda tree: tree["inference"].update(first | {"confusion": confusion}),
         )
     raised = titles(collect([runs]))
-    assert "2 runs learnt nothing" in raised
+    assert "2 runs learned nothing" in raised
     assert not any("one result" in title for title in raised)
 
 
@@ -93,7 +93,7 @@ def test_failed_compliance(runs):
     log.write_text("\n".join(lines) + "\n")
     (alarm,) = [a for a in alarms(collect([runs])) if "compliance" in a.title]
     assert (alarm.level, alarm.title) == ("alarm", "Failed compliance: 1 log")
-    assert "full-1: of the rules' keys, 1 are missing: run_stop" in alarm.text
+    assert "full-1: 1 required key missing: run_stop" in alarm.text
 
 
 def test_a_log_in_the_wrong_order_fails_compliance(runs, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_log_in_the_wrong_order_fails_compliance(runs, monkeypatch):
     (alarm,) = [a for a in alarms(collect([runs])) if "compliance" in a.title]
     assert (alarm.level, alarm.title) == ("alarm", "Failed compliance: 1 log")
     assert "epochs are numbered 1, 2" in alarm.text
-    # Of many logs the last are not looked through, and it says so.
+    # Of many logs the last are not looked through, and it reports so.
     monkeypatch.setattr(collection, "FULLY_CHECKED", 1)
     assert "3 logs checked for keys only" in titles(collect([runs]), "note")
 
@@ -125,7 +125,7 @@ def test_missing_damaged_unfinished_and_set_aside(runs):
     raised = titles(found)
     assert "3 of 5 planned runs missing" not in raised
     assert "2 of 5 planned runs missing" in raised
-    assert {"1 damaged", "1 not finished", "1 finished runs set aside"} <= set(raised)
+    assert {"1 damaged", "1 not finished", "1 finished run set aside"} <= set(raised)
     assert sum(len(group.runs) for group in found.groups) == 2
     assert any("history.csv is damaged" in a.text for a in alarms(found))
     report = build(found)

@@ -80,7 +80,7 @@ def test_published_times_are_those_of_the_files(shared, uva):
         card, epochs = name.split("_")
         assert (run.device, run.epochs_run) == (card.upper(), int(epochs))
         assert run.seconds_per_epoch == float(re.search(r"time_per_epoch=([\d.]+)", text)[1])
-        # The log's own time per epoch is the total by the epochs asked for.
+        # The log's own time per epoch is the total by the epochs requested.
         assert run.seconds_per_epoch * run.epochs_run == pytest.approx(run.times["training"], 1e-3)
         assert run.test.seconds_per_scene == float(re.search(r"inference=([\d.]+)", text)[1])
         assert (run.source, run.workers) == ("UVA Rivanna", 2)

@@ -97,7 +97,7 @@ def test_notebook_makes_the_same(written, monkeypatch):
             shown.append(eval(last, names))
     made = [table for table in shown if isinstance(table, tables.Table)]
     for table, expected in zip(made, report.tables, strict=True):
-        if table.name == "runs":  # read from another place, which they tell
+        if table.name == "runs":  # read from another path, which they name
             for row in (*table.rows, *expected.rows):
                 del row["path"]
         assert table.to_csv() == expected.to_csv()

@@ -13,7 +13,7 @@ examples:
 Reads run directories of cloudmask-train, folders of them, and logs of others: MLPerf logs, and the
 mlperf_*, cloudMask_Log_* and slstr_stopwatch_benchmark_* files of the published runs. The output
 holds index.html (complete in itself), report.md, report.ipynb, tables/ (CSV) and figures/ (PNG and
-SVG). The results of the published paper stand beside the others; --no-published leaves them out.
+SVG). The results of the published paper stand beside the others; --no-published omits them.
 """
 
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
-        "--no-published", action="store_true", help="without the paper's results beside"
+        "--no-published", action="store_true", help="omit the results of the published paper"
     )
     return parser
 
@@ -57,5 +57,5 @@ def _report(arguments: argparse.Namespace) -> None:
         if alarm.level != "note":
             print(f"{alarm.level}: {alarm.title}")
     for line in report.missing:
-        print(f"left out: {line}")
+        print(f"omitted: {line}")
     print(f"report: {arguments.out / PAGE}")

@@ -22,7 +22,7 @@ from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
 
 MOST_GROUPS = 30
-FEWEST_PIXELS = 0.001  # share of all pixels that a bin of the calibration must hold
+FEWEST_PIXELS = 0.001  # fraction of all pixels that a bin of the calibration must hold
 
 
 def by_group(found: Collection) -> Drawing:
@@ -41,7 +41,7 @@ def by_group(found: Collection) -> Drawing:
     handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
     handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
-    caption = "Groups of different sources saw different scenes; see the table of runs."
+    caption = "Groups of different sources were tested on different scenes; see the table of runs."
     return Drawing("accuracy_by_group", title, caption, figure)
 
 
@@ -53,6 +53,8 @@ def _draw_dots(axis, row: int, group: Group, colour: str) -> None:
     values = group.values(_accuracy)
     axis.plot(values, dots(row, len(values)), "o", color=colour, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
+    if summary is None:
+        return
     if summary.interval:
         axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
@@ -69,7 +71,7 @@ def by_scene(found: Collection) -> Drawing:
         return Drawing("accuracy_per_scene", title, "", missing="no run has accuracies of scenes")
     look = looks(found.groups)
     figure, axis = axes(
-        title, "share of the scenes, best first (%)", "accuracy", rows_of(len(groups) + 1)
+        title, "percentage of scenes, best first", "accuracy", rows_of(len(groups) + 1)
     )
     for group, means in groups:
         style = look[group.label]
@@ -82,12 +84,14 @@ def by_scene(found: Collection) -> Drawing:
         for g, m in groups
     ]
     legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
-    caption = "Mean over the runs of a group for each scene, sorted. Groups may have other scenes."
+    caption = (
+        "Mean over the runs of a group for each scene, sorted. Groups may have different scenes."
+    )
     return Drawing("accuracy_per_scene", title, caption, figure)
 
 
 def _scene_means(group: Group) -> list[float]:
-    """The mean of each scene over the group's runs, which share their scenes; highest first."""
+    """The mean of each scene over the group's runs, which have the same scenes; highest first."""
     known = [run.test.per_scene for run in group.runs if run.test.per_scene]
     if not known:
         return []
@@ -96,16 +100,15 @@ def _scene_means(group: Group) -> list[float]:
 
 
 def calibration(found: Collection) -> Drawing:
-    """Share of cloud over predicted probability."""
+    """Frequency of cloud over predicted probability."""
     title = "Calibration"
-    groups = [(group, _bins(group)) for group in found.groups]
-    groups = [(group, bins) for group, bins in groups if bins is not None]
+    groups = [(group, bins) for group in found.groups if (bins := _bins(group)) is not None]
     if not groups:
         reason = "no run has its predicted probabilities counted"
         return Drawing("calibration", title, "", missing=reason)
     look = looks(found.groups)
     figure, axis = axes(
-        title, "predicted probability of cloud", "share that is cloud in the mask", len(groups) + 1
+        title, "predicted probability of cloud", "frequency of cloud in the mask", len(groups) + 1
     )
     axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     for group, (probability, cloud) in groups:
@@ -114,25 +117,26 @@ def calibration(found: Collection) -> Drawing:
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     handles = [handle(g.label, *look[g.label]) for g, _ in groups]
-    legend(figure, [*handles, handle("a probability that means what it says", GREY, "--")])
-    caption = "All pixels of all runs of a group. Above the diagonal the network is too cautious."
+    legend(figure, [*handles, handle("perfect calibration", GREY, "--")])
+    caption = (
+        "All pixels of all runs of a group. Above the diagonal the network underestimates the "
+        "probability of cloud."
+    )
     return Drawing("calibration", title, caption, figure)
 
 
 def _bins(group: Group) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean probability and share of cloud per twentieth of probability, weighted by pixels."""
+    """Mean probability and frequency of cloud per twentieth of probability, weighted by pixels."""
     rows = []
     for run in group.runs:
         for entry in run.test.calibration:
-            values = [entry.get(key) for key in ("probability", "cloud", "pixels")]
-            if all(isinstance(value, (int, float)) for value in values):
-                rows.append(values)
+            rows.append((entry.probability, entry.cloud, entry.pixels))
     if not rows:
         return None
     probability, cloud, pixels = np.array(rows, float).T
     index = np.minimum((probability * 20).astype(int), 19)
     filled = np.unique(index)
-    # Where hardly a pixel is, the share says nothing and only draws the eye.
+    # A frequency over very few pixels has no meaning and only draws the eye.
     counts = np.bincount(index, pixels, 20)
     filled = filled[counts[filled] >= FEWEST_PIXELS * counts.sum()]
     weights = counts[filled]
@@ -166,5 +170,8 @@ def energy(found: Collection) -> Drawing:
     legend(
         figure, [handle(g.label, look[g.label].colour, "", look[g.label].marker) for g in groups]
     )
-    caption = "GPUs, and CPU packages where the system allows to read them; see telemetry.csv."
+    caption = (
+        "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
+        "telemetry.csv."
+    )
     return Drawing("energy", title, caption, figure)

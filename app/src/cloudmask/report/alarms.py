@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudmask.record import result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
+from cloudmask.report.table import plural
 from cloudmask.system import files
 
 LEVELS = ("alarm", "warning", "note")
@@ -18,7 +19,7 @@ SHOWN = 6  # names in one message; the tables have all
 
 
 class Alarm(NamedTuple):
-    """level: of LEVELS; title: in a few words; text: what was found and what it means."""
+    """level: of LEVELS; title: a short one; text: what was found and what it means."""
 
     level: str
     title: str
@@ -54,19 +55,20 @@ def _identical(runs: Sequence[RecordedRun]) -> list[Alarm]:
     for run in runs:
         for key in _fingerprints(run):
             by_result[key].append(run)
-    raised, told = [], set()
+    raised: list[Alarm] = []
+    reported: set[tuple[str, ...]] = set()
     for (kind, _), same in by_result.items():
         names = tuple(run.name for run in same)
-        if len(same) > 1 and names not in told:
-            told.add(names)
+        if len(same) > 1 and names not in reported:
+            reported.add(names)
             raised.append(_same_result(same, kind))
     return raised
 
 
 def _fingerprints(run: RecordedRun) -> list[tuple]:
     keys = []
-    # A log without names gives the scenes in any order, so that only the sorted values compare.
-    # Whoever calls everything cloud, or nothing, scores like all others that do.
+    # A log without names gives the scenes in any order, so that only sorted values are comparable.
+    # A classifier that calls everything cloud, or nothing, scores like all others that do.
     if len(run.test.per_scene) > 1 and not run.test.constant:
         keys.append(("accuracies of scenes", tuple(sorted(run.test.per_scene.values()))))
     if run.history.get("loss"):
@@ -75,7 +77,7 @@ def _fingerprints(run: RecordedRun) -> list[tuple]:
 
 
 def _same_result(same: Sequence[RecordedRun], kind: str) -> Alarm:
-    text = f"{named(run.name for run in same)}: all {kind} are the same to the last digit. "
+    text = f"{named(run.name for run in same)}: all {kind} are identical to the last digit. "
     # Equal trainings may end at different epochs and yet keep the weights of the same one.
     losses = {tuple(run.history.get("loss", ())[: run.best_epoch]) for run in same}
     if len({_decisive(run) for run in same}) > 1 or len(losses) > 1:
@@ -83,21 +85,21 @@ def _same_result(same: Sequence[RecordedRun], kind: str) -> Alarm:
         return Alarm(
             "alarm",
             f"{len(same)} different runs, one result",
-            f"{text}Different trainings do not end alike: most likely one model was evaluated "
-            f"{len(same)} times.{models}",
+            f"{text}Different trainings do not give identical results: most likely one model was "
+            f"evaluated {len(same)} times.{models}",
         )
     seconds = Counter(tuple(run.history.get("seconds", ())) for run in same)
     if any(times and count > 1 for times, count in seconds.items()):
         return Alarm(
             "alarm",
             f"{len(same)} runs, copies of one",
-            f"{text}So are the seconds of every epoch, which no machine repeats: these are copies.",
+            f"{text}So are the times of every epoch, which no machine repeats: these are copies.",
         )
     return Alarm(
         "note",
         f"{len(same)} equal runs",
-        f"{text}Equal settings and seeds allow that, always on a CPU. They count as one "
-        "observation: their spread says nothing about chance.",
+        f"{text}Equal settings and seeds can give identical results, and always do on a CPU. "
+        "They count as one observation: their spread is no measure of random variation.",
     )
 
 
@@ -111,7 +113,7 @@ def _decisive(run: RecordedRun) -> tuple:
 
 
 def _one_model(runs: Sequence[RecordedRun]) -> bool:
-    paths = [Path(run.path) / "model.keras" for run in runs]
+    paths = [RunDirectory(run.path).model for run in runs]
     if not all(path.is_file() for path in paths):
         return False
     # Hashing a thousand models takes a while; those of different sizes need none.
@@ -137,8 +139,8 @@ def _missing(found: Collection) -> list[Alarm]:
             Alarm(
                 "warning",
                 f"{len(found.unfinished)} not finished",
-                f"{names}: begun, no result yet. If such runs were given up because of how they "
-                "went, what is left is a selection.",
+                f"{names}: started, but without a result yet. If such runs were abandoned "
+                "because of how they went, the remaining runs are a biased selection.",
             )
         )
     for plan in found.plans:
@@ -151,8 +153,8 @@ def _planned(plan: Path) -> list[Alarm]:
     try:
         rows = [str(row["directory"]) for row in json.loads(plan.read_bytes())["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return [Alarm("alarm", "Damaged plan", f"{plan}: which runs are missing is not known.")]
-    absent = [row for row in rows if not result.finished(plan.parent / row)]
+        return [Alarm("alarm", "Damaged plan", f"{plan}: the missing runs cannot be determined.")]
+    absent = [row for row in rows if not RunDirectory(plan.parent / row).finished]
     if not absent:
         return []
     title = f"{len(absent)} of {len(rows)} planned runs missing"
@@ -180,8 +182,9 @@ def _gaps(runs: Sequence[RecordedRun]) -> list[Alarm]:
                 Alarm(
                     "warning",
                     f"{len(absent)} of {len(wanted)} runs missing",
-                    f"{source}: of {len(devices)} cards and {', '.join(map(str, epochs))} epochs "
-                    f"there are no logs for {named(absent)}. Whether they failed is not known.",
+                    f"{source}: of {len(devices)} GPU models and {', '.join(map(str, epochs))} "
+                    f"epochs there are no logs for {named(absent)}. Whether those runs failed is "
+                    "unknown.",
                 )
             )
     return raised
@@ -201,23 +204,23 @@ def _mixed(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm]:
             Alarm(
                 "warning",
                 "Code with uncommitted changes",
-                f"{named(dirty)}: the commit does not say what ran.",
+                f"{named(dirty)}: the commit does not identify the code that ran.",
             )
         )
     data = Counter(run.data for run in own if run.data)
     if len(data) > 1:
-        listing = ", ".join(f"{_plural(n, 'run')} on {sum_[:8]}" for sum_, n in data.items())
+        listing = ", ".join(f"{plural(n, 'run')} on {sum_[:8]}" for sum_, n in data.items())
         raised.append(
             Alarm("warning", "Mixed training data", f"Checksums of the patches: {listing}.")
         )
     scenes = Counter(frozenset(run.test.per_scene) for run in own if run.test.per_scene)
     if len(scenes) > 1:
-        listing = ", ".join(f"{_plural(n, 'run')} on {len(names)}" for names, n in scenes.items())
+        listing = ", ".join(f"{plural(n, 'run')} on {len(names)}" for names, n in scenes.items())
         raised.append(
             Alarm(
                 "warning",
                 "Different test scenes",
-                f"Scenes judged: {listing}. Accuracies over different scenes do not compare.",
+                f"Scenes tested: {listing}. Accuracies over different scenes are not comparable.",
             )
         )
     return raised
@@ -227,8 +230,8 @@ def _constant(runs: Sequence[RecordedRun]) -> list[Alarm]:
     names = [run.name for run in runs if run.test.constant]
     if not names:
         return []
-    text = f"{named(names)}: the network calls every pixel of every scene the same."
-    return [Alarm("warning", f"{_plural(len(names), 'run')} learnt nothing", text)]
+    text = f"{named(names)}: the network assigns the same class to every pixel of every scene."
+    return [Alarm("warning", f"{plural(len(names), 'run')} learned nothing", text)]
 
 
 def _compliance(found: Collection) -> list[Alarm]:
@@ -239,14 +242,16 @@ def _compliance(found: Collection) -> list[Alarm]:
     raised = [
         Alarm(
             "alarm",
-            f"Failed compliance: {_plural(len(names), 'log')}",
+            f"Failed compliance: {plural(len(names), 'log')}",
             f"{named(names)}: {_lacking(problems)}.",
         )
         for problems, names in failing.items()
     ]
     if found.keys_only:
-        title = f"{_plural(found.keys_only, 'log')} checked for keys only"
-        text = "They hold what the rules require; cloudmask-check-log checks order and values too."
+        title = f"{plural(found.keys_only, 'log')} checked for keys only"
+        text = (
+            "They hold all required keys; cloudmask-check-log also checks their order and values."
+        )
         raised.append(Alarm("note", title, text))
     return raised
 
@@ -256,7 +261,7 @@ def _lacking(problems: Sequence[str]) -> str:
     others = [text for text in problems if not text.endswith(": missing")]
     parts = []
     if missing:
-        parts = [f"of the rules' keys, {len(missing)} are missing: {', '.join(missing)}"]
+        parts = [f"{plural(len(missing), 'required key')} missing: {', '.join(missing)}"]
     return "; ".join(parts + others)
 
 
@@ -267,9 +272,9 @@ def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm
         raised.append(
             Alarm(
                 "warning",
-                f"{len(aside)} finished runs set aside",
-                f"{named(aside)}: made again with --force. They are in no group; whoever reports "
-                "the later ones alone reports a best of several tries.",
+                f"{plural(len(aside), 'finished run')} set aside",
+                f"{named(aside)}: repeated with --force. They are in no group; reporting "
+                "the later runs alone is reporting the best of several attempts.",
             )
         )
     several = [
@@ -282,7 +287,7 @@ def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm
         raised.append(
             Alarm(
                 "note",
-                f"Best of several: {_plural(len(several), 'group')}",
+                f"Best of several: {plural(len(several), 'group')}",
                 "Under the rules the best test accuracy of n runs has to be declared as a best of "
                 f"n. {named(several)}.",
             )
@@ -291,19 +296,15 @@ def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm
 
 
 def _contradictions(runs: Sequence[RecordedRun]) -> list[Alarm]:
-    """What single runs have to say of themselves, told once for all that say it."""
+    """Notes of single runs, each reported once for all runs that have it."""
     by_note: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         for note in run.notes:
             by_note[note].append(run.name)
     return [
-        Alarm("warning", f"Seen in {_plural(len(names), 'run')}", f"{note}: {named(names)}.")
+        Alarm("warning", f"Seen in {plural(len(names), 'run')}", f"{note}: {named(names)}.")
         for note, names in by_note.items()
     ]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _notes(runs: Sequence[RecordedRun]) -> list[Alarm]:
@@ -313,8 +314,9 @@ def _notes(runs: Sequence[RecordedRun]) -> list[Alarm]:
         raised.append(
             Alarm(
                 "note",
-                f"{len(resumed)} runs in several attempts",
-                f"{named(resumed)}: cut off and continued; the start-up shown is the last one's.",
+                f"{plural(len(resumed), 'run')} in several attempts",
+                f"{named(resumed)}: interrupted and resumed; the start-up time shown is that of "
+                "the last attempt.",
             )
         )
     averaged = [r.name for r in runs if r.origin == "log" and "first_epoch" not in r.times]
@@ -323,8 +325,9 @@ def _notes(runs: Sequence[RecordedRun]) -> list[Alarm]:
             Alarm(
                 "note",
                 "Time per epoch of the published logs",
-                f"{named(averaged)}: total training time by the epochs asked for, with the first "
-                "pass over the file system in it. The fit below tells both apart.",
+                f"{named(averaged)}: total training time divided by the number of epochs "
+                "requested, including the first pass over the file system. The fit below "
+                "separates the two.",
             )
         )
     if note := time_note(list(runs)):

@@ -1,4 +1,4 @@
-"""Everything that lies under the places a user names: runs, logs, and what cannot be read."""
+"""Everything that lies under the paths a user names: runs, logs, and what cannot be read."""
 
 import functools
 import os
@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.record import result
 from cloudmask.record.compliance import findings
+from cloudmask.record.run_directory import CHECKPOINTS, CONFIG, LOG, RESULT, RunDirectory
 from cloudmask.report import logs
 from cloudmask.report.groups import Group, group
 from cloudmask.report.published import published
 from cloudmask.report.runs import RecordedRun, read_run
 
 PLAN = "plan.json"
-CONFIG = "config.yaml"
-LOG = "mlperf.log"
 # Logs whose events are checked in every respect: the checker takes 0.1 s for one of 200 epochs.
 FULLY_CHECKED = 40
 
@@ -30,7 +28,7 @@ class Collection:
     keys_only: own logs of which only the required keys were looked for.
     """
 
-    places: list[str]
+    paths: list[str]
     runs: list[RecordedRun] = field(default_factory=list)
     damaged: list[tuple[str, str]] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
@@ -43,21 +41,21 @@ class Collection:
         return group(self.runs)
 
 
-def collect(places: Sequence[Path | str], with_published: bool = True) -> Collection:
+def collect(paths: Sequence[Path | str], with_published: bool = True) -> Collection:
     """Read run directories, logs and folders of both, and add what is published.
 
-    Raises InputError if a place does not exist or nothing of use lies under any of them.
+    Raises InputError if a path does not exist or nothing of use lies under any of them.
     """
-    found = Collection([str(place) for place in places])
+    found = Collection([str(path) for path in paths])
     finished: list[Path] = []
     texts: list[Path] = []
-    for place in map(Path, places):
-        if place.is_dir():
-            _walk(place, found, finished, texts)
-        elif place.is_file():
-            texts.append(place)
+    for path in map(Path, paths):
+        if path.is_dir():
+            _walk(path, found, finished, texts)
+        elif path.is_file():
+            texts.append(path)
         else:
-            raise InputError(f"{place}: no such file or folder; expected runs or logs")
+            raise InputError(f"{path}: no such file or folder; expected runs or logs")
     finished = list(dict.fromkeys(finished))
     for folder, name in zip(finished, _names(finished), strict=True):
         _add_run(found, folder, name)
@@ -67,7 +65,7 @@ def collect(places: Sequence[Path | str], with_published: bool = True) -> Collec
         except InputError as error:
             found.damaged.append((name, str(error)))
     if not (found.runs or found.damaged or found.unfinished):
-        listing = ", ".join(found.places)
+        listing = ", ".join(found.paths)
         raise InputError(f"{listing}: no run and no log; expected run directories or MLPerf logs")
     _check_logs(found)
     if with_published:
@@ -75,10 +73,10 @@ def collect(places: Sequence[Path | str], with_published: bool = True) -> Collec
     return found
 
 
-def _walk(place: Path, found: Collection, finished: list[Path], texts: list[Path]) -> None:
-    """Sort what lies under `place`; links are followed, once each."""
+def _walk(top: Path, found: Collection, finished: list[Path], texts: list[Path]) -> None:
+    """Sort what lies under `top`; links are followed, once each."""
     seen = set()
-    for name, folders, names in os.walk(place, followlinks=True):
+    for name, folders, names in os.walk(top, followlinks=True):
         folder, identity = Path(name), os.path.realpath(name)
         if identity in seen:
             folders.clear()
@@ -87,11 +85,11 @@ def _walk(place: Path, found: Collection, finished: list[Path], texts: list[Path
         folders.sort()
         if PLAN in names:
             found.plans.append(folder / PLAN)
-        if result.NAME in names or CONFIG in names:
+        if RESULT in names or CONFIG in names:
             # What lies in a run, its evaluations and its own log, belongs to it.
-            checkpoints = "checkpoints" in folders
+            checkpoints = CHECKPOINTS in folders
             folders.clear()
-            if result.NAME in names:
+            if RESULT in names:
                 finished.append(folder)
             elif LOG in names or checkpoints:
                 found.unfinished.append(folder)
@@ -122,29 +120,30 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _add_run(found: Collection, folder: Path, name: str) -> None:
+    directory = RunDirectory(folder)
     try:
-        run = read_run(folder, name)
+        run = read_run(directory, name)
     except InputError as error:
         found.damaged.append((str(folder), str(error)))
         return
-    if not (folder / CONFIG).exists() and (twin := _evaluated(found, run)):
+    if not directory.config.exists() and (twin := _evaluated(found, run)):
         run.test.where = name
         twin.evaluations += run.evaluations
         return
     # cloudmask-train --force renames an earlier run to the first free name.1, name.2, …
-    base, number = re.fullmatch(r"(.*?)(\.\d+)?", folder.name).groups()
-    run.set_aside = bool(number) and folder.with_name(base).exists()
+    numbered = re.fullmatch(r"(.+?)\.\d+", folder.name)
+    run.set_aside = numbered is not None and folder.with_name(numbered[1]).exists()
     found.runs.append(run)
 
 
 def _check_logs(found: Collection) -> None:
     """Check the logs that have all keys for order and values too, as far as that can be done."""
     own = [run for run in found.runs if run.origin == "run" and not run.log_problems]
-    own = [run for run in own if (Path(run.path) / LOG).exists()]
+    own = [run for run in own if RunDirectory(run.path).log.exists()]
     found.keys_only = len(own)
     for run in own[:FULLY_CHECKED]:
         try:
-            run.log_problems = findings(Path(run.path) / LOG)
+            run.log_problems = findings(RunDirectory(run.path).log)
         except InputError:  # the checker is an extra
             return
         found.keys_only -= 1

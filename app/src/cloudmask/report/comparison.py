@@ -10,8 +10,9 @@ from cloudmask.report.statistics import PermutationTest, SampleSummary, compare,
 # What the benchmark's readers ask for first.
 FIRST = ("early stopping", "device", "device and precision", "precision", "tiling")
 FEWEST = 2  # different runs on each side; of one alone nobody knows how far another would lie
-MOST = 40  # comparisons shown; with more, each alone says little
+MOST = 40  # comparisons shown; with more, each one alone means little
 
+Samples = tuple[Sequence[float], Sequence[float]]
 QUANTITIES: dict[str, Callable[[RecordedRun], float | None]] = {
     "test accuracy": lambda run: run.test_accuracy,
     "s per epoch": lambda run: run.seconds_per_epoch,
@@ -43,7 +44,7 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
                 a, b = (list(dict.fromkeys(g.values(quantity))) for g in (first, second))
                 if min(len(a), len(b)) >= FEWEST:
                     names = (first.label, second.label)
-                    found.append(_comparison(factor, name, names, a, b, paired=False))
+                    found.append(_comparison(factor, name, names, (a, b), paired=False))
     found.sort(key=lambda c: FIRST.index(c.factor) if c.factor in FIRST else len(FIRST))
     found = found[:MOST]
     corrected = holm([comparison.test.p for comparison in found])
@@ -54,14 +55,14 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def only_difference(first: Group, second: Group) -> str | None:
-    """What sets two groups of one source apart; None for nothing, or too much to tell apart."""
+    """What sets two groups of one source apart; None for nothing, or for more than one thing."""
     names = dict.fromkeys([*first.factors, *second.factors])
     differing = [n for n in names if first.factors.get(n) != second.factors.get(n)]
     if "early stopping" in differing:
         # Its own settings exist only where it is on.
         differing = [name for name in differing if not name.startswith(STOPPING)]
     if differing == ["device", "precision"]:
-        # A GPU brings the precision that it is fast in; told as what it is, two things at once.
+        # A GPU brings the precision that it is fast in; named as what it is, two things at once.
         return "device and precision"
     return differing[0] if len(differing) == 1 and differing[0] != "source" else None
 
@@ -83,7 +84,7 @@ def _tilings(groups: Sequence[Group]) -> list[Comparison]:
             known = [pair for pair in values if None not in pair]
             if len(known) >= FEWEST:
                 a, b = zip(*known, strict=True)
-                found.append(_comparison("tiling", name, names, a, b, paired=True))
+                found.append(_comparison("tiling", name, names, (a, b), paired=True))
     return found
 
 
@@ -94,7 +95,9 @@ def _tiled(run: RecordedRun) -> dict:
     return {e.tiling: e for e in alike if e.tiling in ("whole", "published")}
 
 
-def _comparison(factor, quantity, names, a, b, paired) -> Comparison:
-    return Comparison(
-        factor, quantity, names, (summarise(a), summarise(b)), compare(a, b, paired=paired)
-    )
+def _comparison(
+    factor: str, quantity: str, names: tuple[str, str], samples: Samples, paired: bool
+) -> Comparison:
+    first, second = samples
+    summaries = (summarise(first), summarise(second))
+    return Comparison(factor, quantity, names, summaries, compare(first, second, paired))

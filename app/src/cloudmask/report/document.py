@@ -12,9 +12,9 @@ from cloudmask.report.alarms import Alarm, alarms
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.pictures import Picture, pictures
-from cloudmask.report.table import Table
+from cloudmask.report.table import Table, plural
 
-TITLE = "What the runs say"
+TITLE = "Report of the runs"
 
 FIGURES: dict[str, Callable[[Collection], Drawing]] = {
     "accuracy_by_group": accuracy_figures.by_group,
@@ -66,7 +66,7 @@ def build(found: Collection) -> ReportDocument:
     now = datetime.datetime.now(datetime.timezone.utc)
     return ReportDocument(
         title=TITLE,
-        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {', '.join(found.places)}",
+        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {', '.join(found.paths)}",
         summary=summary(found),
         alarms=alarms(found),
         tables=[builder(found) for builder in tables.BUILDERS],
@@ -78,14 +78,14 @@ def build(found: Collection) -> ReportDocument:
 
 
 def summary(found: Collection) -> list[str]:
-    """What the runs say, in sentences."""
+    """The main findings, in sentences."""
     count = {
         origin: sum(r.origin == origin for r in found.runs) for origin in ("run", "log", "paper")
     }
-    own_runs = "1 own run" if count["run"] == 1 else f"{count['run']} own runs"
     lines = [
-        f"{own_runs}, {count['log']} runs of others' logs, {count['paper']} published "
-        f"ones in tables; {len(found.unfinished)} not finished, {len(found.damaged)} damaged."
+        f"{plural(count['run'], 'own run')}, {plural(count['log'], 'run')} from others' logs, "
+        f"{plural(count['paper'], 'published run')} from tables; {len(found.unfinished)} "
+        f"unfinished, {len(found.damaged)} damaged."
     ]
     scored = [(g, s) for g in found.groups if (s := g.summary(lambda run: run.test_accuracy))]
     own = [pair for pair in scored if pair[0].runs[0].origin != "paper"]
@@ -102,7 +102,7 @@ def summary(found: Collection) -> list[str]:
         group, best = paper[0]
         lines.append(
             f"The paper's runs: {best.mean:.4f} ± {best.sd:.4f} (n = {best.n}), best "
-            f"{best.high:.4f}, on the public SLSTR scenes; accuracies over other scenes do not "
-            "compare with it."
+            f"{best.high:.4f}, on the public SLSTR scenes; accuracies over other scenes are "
+            "not comparable with it."
         )
     return lines

@@ -3,12 +3,15 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudmask.report.groups import Group
 
-# Okabe and Ito's palette, which colour-blind readers tell apart; without its yellow, too light on
-# white. Line styles and markers change as well, for print in grey.
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+# Okabe and Ito's palette, which color-blind readers can distinguish; without its yellow, which is
+# too light on white. Line styles and markers change as well, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -17,7 +20,7 @@ GREY = "#666666"
 WIDTH, HEIGHT = 5.4, 3.3  # inches, of the axes without legend
 LEGEND_ROW = 0.21
 MIDDLE = 0.2  # of a row of dots, below the row's own height, where its name stands
-STYLE = {
+STYLE: "dict[RcKeyType, object]" = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
     "axes.titlesize": 11,
@@ -40,7 +43,7 @@ MOST_IN_LEGEND = 16
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, or the reason why there is none; `caption` tells how to read it."""
+    """A figure, or the reason why there is none; `caption` explains how to read it."""
 
     name: str
     title: str
@@ -140,8 +143,9 @@ def handle(label: str, colour: str, line: str = "-", marker: str | None = None, 
     """One entry of a legend."""
     from matplotlib.lines import Line2D
 
-    style = {"color": colour, "linestyle": line, "marker": marker, "fillstyle": fill}
-    return Line2D([], [], markersize=6, label=label, **style)
+    entry = Line2D([], [], color=colour, markersize=6, label=label)
+    entry.set(linestyle=line, marker=marker or "none", fillstyle=fill)
+    return entry
 
 
 def dots(row: int, count: int) -> list[float]:

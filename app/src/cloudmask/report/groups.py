@@ -2,30 +2,35 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import SampleSummary, summarise
 
 ALWAYS_SHOWN = ("source", "device", "workers")
+Quantity = Callable[[RecordedRun], float | None]
 STOPPING = "early_stopping."
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with equal factors; `label` tells them from other groups, `rest` what else differs."""
+    """Runs with equal factors.
+
+    label: what distinguishes them from other groups; rest: what else differs.
+    """
 
     label: str
     rest: str
     factors: dict
     runs: tuple[RecordedRun, ...]
 
-    def summary(self, quantity) -> SampleSummary | None:
-        """Statistics of `quantity(run)` over the runs that have it."""
-        return summarise(self.values(quantity))
+    def summary(self, quantity: Quantity) -> SampleSummary | None:
+        """Statistics of `quantity(run)` over the runs that have it; None if none has."""
+        values = self.values(quantity)
+        return summarise(values) if values else None
 
-    def values(self, quantity) -> list[float]:
+    def values(self, quantity: Quantity) -> list[float]:
         """`quantity(run)` of the runs that have it."""
         return [value for run in self.runs if (value := quantity(run)) is not None]
 
@@ -92,25 +97,27 @@ def _scenes(run: RecordedRun) -> str | None:
 
 
 def _labels(factors: Sequence[dict]) -> list[tuple[str, str]]:
-    """Label of each group, and what else differs from the other groups of its source, in words.
+    """Label of each group, and what else differs from the other groups of its source.
 
-    A label has as few of the differences as tell all groups of a source apart.
+    A label has as few of the differences as distinguish all groups of a source.
     """
     found = []
     for own in factors:
         siblings = [other for other in factors if other["source"] == own["source"]]
-        chosen, rest = _telling(siblings)
-        parts = [own["source"], _device(own), *_told(own, chosen)]
-        found.append((" · ".join(part for part in parts if part), ", ".join(_told(own, rest))))
-    counts, seen, unique = Counter(label for label, _ in found), Counter(), []
-    for label, rest in found:
+        chosen, rest = _distinguishing(siblings)
+        parts = [own["source"], _device(own), *_phrases(own, chosen)]
+        found.append((" · ".join(part for part in parts if part), ", ".join(_phrases(own, rest))))
+    counts = Counter(label for label, _ in found)
+    seen: Counter[str] = Counter()
+    unique = []
+    for label, others in found:
         seen[label] += 1
-        unique.append((f"{label} #{seen[label]}" if counts[label] > 1 else label, rest))
+        unique.append((f"{label} #{seen[label]}" if counts[label] > 1 else label, others))
     return unique
 
 
-def _telling(siblings: Sequence[dict]) -> tuple[list[str], list[str]]:
-    """Factors that tell the siblings apart, and the others in which they differ."""
+def _distinguishing(siblings: Sequence[dict]) -> tuple[list[str], list[str]]:
+    """Factors that distinguish the siblings, and the others in which they differ."""
     names = dict.fromkeys(name for factors in siblings for name in factors)
     varying = [name for name in names if _varies(siblings, name)]
     chosen = [name for name in varying if name in ALWAYS_SHOWN]
@@ -135,8 +142,8 @@ def _kinds(siblings: Sequence[dict], names: Sequence[str]) -> int:
     return len({tuple(str(factors.get(name)) for name in names) for factors in siblings})
 
 
-def _told(factors: dict, names: Sequence[str]) -> list[str]:
-    return [_words(name, factors[name]) for name in names if name in factors]
+def _phrases(factors: dict, names: Sequence[str]) -> list[str]:
+    return [_phrase(name, factors[name]) for name in names if name in factors]
 
 
 def _device(factors: dict) -> str:
@@ -145,7 +152,7 @@ def _device(factors: dict) -> str:
     return f"{name} ×{workers}" if workers > 1 else name
 
 
-def _words(name: str, value) -> str:
+def _phrase(name: str, value) -> str:
     if name == "early stopping":
         return "early stopping" if value else "no early stopping"
     if name == "precision":

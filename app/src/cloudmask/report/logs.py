@@ -1,6 +1,6 @@
 """Logs of others: the files that the benchmark's published code and MLPerf submissions leave.
 
-Three kinds, told apart by what is in them: MLPerf events (`mlperf_*.log`, `result-n.txt`), the two
+Three kinds, distinguished by their content: MLPerf events (`mlperf_*.log`, `result-n.txt`), the two
 summary lines of `cloudMask_Log_*.log`, and cloudmesh's stop-watch table. Files of one run are found
 by their names: what follows the prefix (`a100_10`), or the folder where nothing follows.
 """
@@ -30,9 +30,9 @@ PREFIX = re.compile(
     r"^(mlperf_cloudmask|cloudmask_log|slstr_stopwatch_benchmark|mlperf|result)[-_]?", re.IGNORECASE
 )
 SUMMARY = "CloudMask training,"
-SNIFFED = 64 * 1024  # bytes read to tell what a file is; the published ones are below 8 KB
+SNIFFED = 64 * 1024  # bytes read to find what a file is; the published ones are below 8 KB
 # Which machine a published run was on stands only in the path of the script that logged.
-PLACES = re.compile(r"(?:target|experiments)/([a-z]+)/", re.IGNORECASE)
+SITE_FOLDER = re.compile(r"(?:target|experiments)/([a-z]+)/", re.IGNORECASE)
 SITES = {"rivanna": "UVA Rivanna", "greene": "NYU Greene"}
 
 
@@ -75,7 +75,7 @@ def read_logs(name: str, files: Mapping[str, Path]) -> list[RecordedRun]:
         if events:
             _from_events(run, events)
         runs.append(run)
-    # Beside a log of several sessions the other files tell of the last.
+    # Beside a log of several sessions the other files are of the last.
     _from_summary(runs[-1], files.get("summary"))
     _from_stopwatch(runs[-1], files.get("stopwatch"))
     return runs
@@ -111,7 +111,7 @@ def _from_events(run: RecordedRun, events: list[dict]) -> None:
     if run.device is None:
         run.device = device_name(platform)
     elif platform and run.device.lower() not in platform.lower():
-        run.notes.append(f"the log's platform is '{platform}', its name says another card")
+        run.notes.append(f"the log's platform is '{platform}', but its name has another GPU")
     run.workers, run.nodes = whole(first, "number_of_ranks"), whole(first, "number_of_nodes")
     run.seed, run.precision = whole(first, "seed"), text(first, "precision")
     if batch := whole(first, "global_batch_size"):
@@ -126,7 +126,7 @@ def _site(events: list[dict]) -> str | None:
     for event in events:
         metadata = event["metadata"]
         file = metadata.get("file") if isinstance(metadata, Mapping) else None
-        if found := PLACES.search(str(file)):
+        if found := SITE_FOLDER.search(str(file)):
             return SITES.get(found[1].lower(), found[1])
     return None
 
@@ -201,8 +201,8 @@ def _numbers(values) -> list[float]:
     """The list of numbers that `values` is, [] if it is anything else."""
     if not isinstance(values, list):
         return []
-    numbers = [number({"": value}, "") for value in values]
-    return [] if None in numbers else numbers
+    numbers = [known for value in values if (known := number({"": value}, "")) is not None]
+    return numbers if len(numbers) == len(values) else []
 
 
 def _from_summary(run: RecordedRun, path: Path | None) -> None:

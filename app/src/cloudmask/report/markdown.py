@@ -24,7 +24,7 @@ def markdown(report: ReportDocument) -> str:
     for picture in report.pictures:
         lines += [f"![{picture.caption}](figures/{picture.file})", "", picture.caption, ""]
     if report.missing:
-        lines += ["Figures left out, for want of data:", ""]
+        lines += ["Figures omitted for lack of data:", ""]
         lines += [f"- {line}" for line in report.missing] + [""]
     if report.citations:
         lines += ["## Sources", "", *(f"- {citation}" for citation in report.citations)]

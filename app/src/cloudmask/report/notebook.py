@@ -9,9 +9,9 @@ from cloudmask.report.document import FIGURES, TITLE
 from cloudmask.report.tables import BUILDERS
 
 
-def notebook(places: Sequence[Path | str], out: Path, with_published: bool) -> str:
-    """Text of the .ipynb; the places are relative to `out`, so that both can move together."""
-    relative = [os.path.relpath(place, out) for place in places]
+def notebook(paths: Sequence[Path | str], out: Path, with_published: bool) -> str:
+    """Text of the .ipynb; the paths are relative to `out`, so that both can move together."""
+    relative = [os.path.relpath(path, out) for path in paths]
     cells = [
         _text(f"# {TITLE}\n\nThe tables and figures of `index.html`, one cell each."),
         _code(

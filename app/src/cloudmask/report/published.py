@@ -10,7 +10,7 @@ from cloudmask.report.runs import RecordedEvaluation, RecordedRun
 TIME_NOTE = (
     "The paper's “avg. train time” is shown as published, in seconds per epoch. It grows with the "
     "number of epochs ({low:.2f} to {high:.2f} per epoch in all five rows), which a time per epoch "
-    "does not; it may be the total in minutes, that is about {seconds:.0f} s per epoch."
+    "would not; it may be the total in minutes, that is about {seconds:.0f} s per epoch."
 )
 
 
@@ -24,8 +24,8 @@ def published(sources: Collection[str] = ()) -> list[RecordedRun]:
         if "runs" in entry:
             for number, row in enumerate(entry["runs"], 1):
                 run = _run(entry, f"{entry['source']} run {number}")
-                run.epochs_run, run.accuracy, accuracy, run.seconds_per_epoch, scene = row
-                run.stopped_early = run.epochs_run < run.epochs_set
+                epochs, run.accuracy, accuracy, run.seconds_per_epoch, scene = row
+                run.epochs_run, run.stopped_early = epochs, epochs < entry["epochs_set"]
                 run.evaluations.append(
                     RecordedEvaluation("in the paper", accuracy=accuracy, seconds_per_scene=scene)
                 )
@@ -53,9 +53,12 @@ def _run(entry: dict, name: str) -> RecordedRun:
 
 def time_note(runs: list[RecordedRun]) -> str | None:
     """The remark on the paper's training times, with its figures; None without those runs."""
-    rows = [r for r in runs if r.origin == "paper" and r.seconds_per_epoch]
-    if not rows:
+    ratios = [
+        run.seconds_per_epoch / run.epochs_run
+        for run in runs
+        if run.origin == "paper" and run.seconds_per_epoch and run.epochs_run
+    ]
+    if not ratios:
         return None
-    ratios = [run.seconds_per_epoch / run.epochs_run for run in rows]
     mean = 60 * sum(ratios) / len(ratios)
     return TIME_NOTE.format(low=min(ratios), high=max(ratios), seconds=mean)

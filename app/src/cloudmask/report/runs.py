@@ -1,18 +1,28 @@
 """One run as the report sees it, whether it left a run directory, a log or a line in a paper."""
 
-import csv
-import json
+import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
-from cloudmask.record import result, rules
+from cloudmask.record import provenance, rules
+from cloudmask.record.result import (
+    CalibrationBin,
+    ClassifierScores,
+    Confusion,
+    Inference,
+    Result,
+    System,
+    Training,
+)
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.stopwatches import read_stopwatch
 
+SCORES = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Settings that name a run, or that a repeat may vary without becoming another experiment.
 NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "checkpoint")
@@ -22,8 +32,8 @@ NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "che
 class RecordedEvaluation:
     """Whole scenes classified once.
 
-    accuracy, scores: shares between 0 and 1; per_scene: accuracy of each scene by its name, or by
-    its rank where the log gives no names; constant: every pixel got the same class; seconds: all
+    accuracy, scores: fractions between 0 and 1; per_scene: accuracy of each scene by its name, or
+    by its rank where the log gives no names; constant: every pixel got the same class; seconds: all
     of it, seconds_per_scene: the network alone.
     """
 
@@ -35,7 +45,7 @@ class RecordedEvaluation:
     scores: dict[str, float] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     per_scene: dict[str, float] = field(default_factory=dict)
-    calibration: list[dict[str, float]] = field(default_factory=list)
+    calibration: tuple[CalibrationBin, ...] = ()
     seconds: float | None = None
     seconds_per_scene: float | None = None
     pictures: Path | None = None
@@ -47,9 +57,9 @@ class RecordedRun:
     """Facts of one run; None, or empty, where they are not known. Times in seconds.
 
     origin: "run", "log" or "paper"; source: whose; path: what was read. settings: the flat
-    hyper-parameters that repeats share. history: per curve of CURVES, and `seconds`, a value per
+    hyper-parameters that all repeats have. history: per curve of CURVES, and `seconds`, a value per
     epoch. times: `start_up`, `staging`, `first_epoch`, `later_epochs`, `training` (both of these,
-    where the log does not tell them apart), `inference`.
+    where the log does not separate them), `inference`.
     """
 
     name: str
@@ -63,7 +73,6 @@ class RecordedRun:
     precision: str | None = None
     settings: dict = field(default_factory=dict)
     early_stopping: bool | None = None
-    deterministic: bool = False
     seed: int | None = None
     epochs_set: int | None = None
     epochs_run: int | None = None
@@ -111,7 +120,7 @@ def number(section: Mapping, key: str) -> float | None:
         return None
     try:
         value = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
 
@@ -130,7 +139,7 @@ def text(section: Mapping, key: str) -> str | None:
 
 def flat(tree: Mapping, prefix: str = "") -> dict:
     """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             leaves |= flat(value, f"{prefix}{key}.")
@@ -139,41 +148,31 @@ def flat(tree: Mapping, prefix: str = "") -> dict:
     return leaves
 
 
-def read_run(folder: Path, name: str) -> RecordedRun:
+def read_run(directory: RunDirectory, name: str) -> RecordedRun:
     """Read a finished run directory, or the output folder of an evaluation.
 
     Raises InputError if its result is missing or damaged; what else is damaged becomes a note.
     """
-    outcome = result.read_result(folder)
-    sections = (outcome.get(key, {}) for key in result.SECTIONS)
-    experiment, training, inference, system, energy = sections
-    run = RecordedRun(name, "run", "own", str(folder))
-    _describe(run, experiment, system)
-    run.epochs_run = whole(training, "epochs_run")
-    run.best_epoch = whole(training, "best_epoch")
-    run.stopped_early = training.get("stopped_early") is True
-    run.accuracy = number(training, "accuracy")
-    run.val_accuracy = number(training, "val_accuracy")
-    run.val_loss = number(training, "val_loss")
-    run.seconds_per_epoch = number(training, "seconds_per_epoch")
-    run.patches_per_second = number(training, "patches_per_second")
-    run.data_wait = number(training, "data_wait_fraction")
-    run.attempts = whole(training, "attempts") or 1
-    run.joules = number(energy, "joules")
-    if inference:
-        run.evaluations.append(_evaluation(inference, "in the run", folder))
-    for path in sorted(folder.glob("evaluation*/")):
-        _note(run, path / result.NAME, lambda p: run.evaluations.append(_read_evaluation(p)))
-    _note(run, folder / "history.csv", lambda path: run.history.update(_read_history(path)))
-    _note(run, RunDirectory(folder).provenance, lambda path: _read_provenance(run, path))
-    if (folder / "mlperf.log").exists():
-        _note(run, folder / "mlperf.log", lambda path: _check_log(run, path))
-    _split_time(run, folder, training)
+    result = directory.read_result()
+    run = RecordedRun(name, "run", "own", str(directory))
+    _describe(run, result)
+    if training := result.training:
+        _add_training(run, training)
+    run.joules = result.energy.joules if result.energy else None
+    if result.inference:
+        run.evaluations.append(_evaluation(result.inference, "in the run", directory))
+    for folder in directory.evaluations():
+        _note(run, folder.result, functools.partial(_add_evaluation, run, folder))
+    _note(run, directory.history, lambda: _add_history(run, directory))
+    _note(run, directory.provenance, lambda: _add_provenance(run, directory))
+    if directory.log.exists():
+        _note(run, directory.log, lambda: _add_problems(run, directory))
+    _split_time(run, directory, training)
     return run
 
 
-def _describe(run: RecordedRun, experiment: Mapping, system: Mapping) -> None:
-    leaves = flat(experiment)
+def _describe(run: RecordedRun, result: Result) -> None:
+    leaves = flat(result.experiment)
     decisive = {k: v for k, v in leaves.items() if k.split(".")[0] not in NOT_DECISIVE}
     decisive.pop("training.precision", None)  # the one it chose is in the system
     enabled = decisive.get("early_stopping.enabled")
@@ -182,14 +181,27 @@ def _describe(run: RecordedRun, experiment: Mapping, system: Mapping) -> None:
         decisive = {k: v for k, v in decisive.items() if not k.startswith("early_stopping.")}
     run.settings = {k: v for k, v in decisive.items() if k != "early_stopping.enabled"}
     run.settings.pop("evaluation.tiling", None)
-    run.deterministic = leaves.get("training.deterministic") is True
-    run.seed = whole(experiment, "seed")
+    run.seed = whole(result.experiment, "seed")
     run.epochs_set = whole(leaves, "training.epochs")
-    run.machine = text(system, "host")
-    run.device = device_name(text(system, "gpu") or text(system, "cpu"))
-    run.workers = whole(system, "replicas") or whole(system, "gpus") or 1
-    run.nodes = whole(system, "nodes")
-    run.precision = text(system, "precision")
+    system = result.system or System()
+    run.machine = system.host or None
+    run.device = device_name(system.gpu or system.cpu)
+    run.workers = system.replicas or system.gpus or 1
+    run.nodes = system.nodes
+    run.precision = system.precision or None
+
+
+def _add_training(run: RecordedRun, training: Training) -> None:
+    run.epochs_run = training.epochs_run
+    run.best_epoch = training.best_epoch
+    run.stopped_early = training.stopped_early
+    run.accuracy = training.accuracy
+    run.val_accuracy = training.val_accuracy
+    run.val_loss = training.val_loss
+    run.seconds_per_epoch = training.seconds_per_epoch
+    run.patches_per_second = training.patches_per_second
+    run.data_wait = training.data_wait_fraction
+    run.attempts = training.attempts
 
 
 def device_name(name: str | None) -> str | None:
@@ -198,100 +210,90 @@ def device_name(name: str | None) -> str | None:
         return None
     for noise in ("(R)", "(TM)", "NVIDIA", "Tesla", "Processor", "CPU", "GeForce"):
         name = name.replace(noise, "")
-    words = re.sub(r"@.*|-(SXM|PCI).*", "", name).split()
-    return " ".join(word for word in words if not word.endswith("-Core")) or None
+    parts = re.sub(r"@.*|-(SXM|PCI).*", "", name).split()
+    return " ".join(part for part in parts if not part.endswith("-Core")) or None
 
 
-def _evaluation(inference: Mapping, where: str, folder: Path) -> RecordedEvaluation:
-    scores = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
-    known = {name: number(inference, name) for name in scores}
-    scenes, per_scene = whole(inference, "scenes"), number(inference, "seconds_per_scene_all")
-    accuracies = inference.get("accuracy_per_scene")
-    accuracies = accuracies if isinstance(accuracies, Mapping) else {}
-    bins = inference.get("calibration")
-    pictures = folder / "pictures"
+def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> RecordedEvaluation:
+    scenes, per_scene = inference.scenes, inference.seconds_per_scene_all
+    accuracies = inference.accuracy_per_scene.items()
     return RecordedEvaluation(
         where=where,
-        tiling=text(inference, "tiling"),
-        precision=text(inference, "computed_in"),
-        options={key: inference.get(key) for key in ("truth", "nan", "threshold")},
-        accuracy=number(inference, "accuracy"),
-        scores={name: value for name, value in known.items() if value is not None},
-        baselines=_baselines(inference),
-        per_scene={k: v for k in accuracies if (v := number(accuracies, k)) is not None},
-        calibration=bins if isinstance(bins, list) else [],
+        tiling=inference.tiling or None,
+        precision=inference.computed_in or None,
+        options={key: getattr(inference, key) for key in ("truth", "nan", "threshold")},
+        accuracy=inference.accuracy,
+        scores=_known(inference, SCORES),
+        baselines={
+            name: _known(scores, ("accuracy", *SCORES))
+            for name, scores in inference.baselines.items()
+        },
+        per_scene={name: value for name, value in accuracies if value is not None},
+        calibration=inference.calibration,
         seconds=scenes * per_scene if scenes and per_scene else None,
-        seconds_per_scene=number(inference, "seconds_per_scene"),
-        pictures=pictures if pictures.is_dir() else None,
-        constant=_is_constant(inference.get("confusion")),
+        seconds_per_scene=inference.seconds_per_scene,
+        pictures=folder.pictures if folder.pictures.is_dir() else None,
+        constant=inference.confusion is not None and _is_constant(inference.confusion),
     )
 
 
-def _is_constant(confusion) -> bool:
-    if not isinstance(confusion, Mapping):
-        return False
-    hits, false_alarms, misses, rejections = (
-        number(confusion, key) for key in ("hits", "false_alarms", "misses", "rejections")
-    )
-    return (hits, false_alarms) == (0, 0) or (misses, rejections) == (0, 0)
+def _known(scores: ClassifierScores, names: Sequence[str]) -> dict[str, float]:
+    """Those of the scores that are defined."""
+    return {name: value for name in names if (value := getattr(scores, name)) is not None}
 
 
-def _baselines(inference: Mapping) -> dict[str, dict[str, float]]:
-    found = inference.get("baselines")
-    if not isinstance(found, Mapping):
-        return {}
-    return {
-        name: {k: v for k in scores if (v := number(scores, k)) is not None}
-        for name, scores in found.items()
-        if isinstance(scores, Mapping)
-    }
+def _is_constant(table: Confusion) -> bool:
+    """Whether every pixel got the same class."""
+    return not (table.hits or table.false_alarms) or not (table.misses or table.rejections)
 
 
-def _read_evaluation(path: Path) -> RecordedEvaluation:
-    inference = result.read_result(path).get("inference", {})
-    return _evaluation(inference, path.parent.name, path.parent)
+def _add_evaluation(run: RecordedRun, folder: RunDirectory) -> None:
+    inference = folder.read_result().inference
+    if inference is None:
+        raise InputError(f"{folder.result}: no 'inference'; expected the result of an evaluation")
+    run.evaluations.append(_evaluation(inference, folder.path.name, folder))
 
 
-def _read_history(path: Path) -> dict[str, list[float]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        head, *rows = csv.reader(handle)
-    columns = dict(zip(head, zip(*rows, strict=True), strict=True))
-    return {name: [float(cell) for cell in columns[name]] for name in (*CURVES, "seconds")}
+def _add_history(run: RecordedRun, directory: RunDirectory) -> None:
+    epochs = directory.read_history()
+    for curve in (*CURVES, "seconds"):
+        run.history[curve] = [getattr(epoch, curve) for epoch in epochs]
 
 
-def _read_provenance(run: RecordedRun, path: Path) -> None:
-    facts = json.loads(path.read_text(encoding="utf-8"))
+def _add_provenance(run: RecordedRun, directory: RunDirectory) -> None:
+    facts = provenance.read(directory.provenance)
     git, versions = facts["git"], facts["versions"]
     commit = (git["commit"] or "commit unknown")[:12] + ("-dirty" if git["dirty"] else "")
     run.code = f"{versions['cloudmask']}, {commit}, TensorFlow {versions['tensorflow']}"
-    run.data = (facts["data"] or {}).get("checksum")
+    run.data = text(facts["data"] or {}, "checksum")
 
 
-def _check_log(run: RecordedRun, path: Path) -> None:
-    run.log_problems = rules.problems(path)
+def _add_problems(run: RecordedRun, directory: RunDirectory) -> None:
+    run.log_problems = rules.problems(directory.log)
 
 
-def _note(run: RecordedRun, path: Path, read) -> None:
-    """Read one more file of a run; what is wrong with it is told, not raised."""
-    try:
-        read(path)
-    except FileNotFoundError:
+def _note(run: RecordedRun, path: Path, read: Callable[[], None]) -> None:
+    """Read one more file of a run; what is wrong with it becomes a note, not an error."""
+    if not path.exists():
         run.notes.append(f"{path.name} is missing")
-    except InputError as error:
-        run.notes.append(str(error).replace(str(path), path.name))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        reason = type(error).__name__ if not str(error) else str(error).split("\n")[0]
+        return
+    try:
+        read()
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).split("\n")[0].removeprefix(f"{path}: ") or type(error).__name__
         run.notes.append(f"{path.name} is damaged ({reason})")
 
 
-def _split_time(run: RecordedRun, folder: Path, training: Mapping) -> None:
+def _split_time(run: RecordedRun, directory: RunDirectory, training: Training | None) -> None:
     timers: dict[str, float] = {}
-    if (folder / "summary.txt").exists():
-        _note(run, folder / "summary.txt", lambda path: timers.update(read_stopwatch(path).seconds))
-    seconds, first = number(training, "seconds"), number(training, "first_epoch_seconds")
+    summary = directory.summary
+    if summary.exists():
+        _note(run, summary, lambda: timers.update(read_stopwatch(summary).seconds))
+    seconds = training.seconds if training else None
+    first = training.first_epoch_seconds if training else None
     parts = {
         "start_up": timers.get("init"),
-        "staging": number(training, "staging_seconds"),
+        "staging": training.staging_seconds if training else None,
         "first_epoch": first,
         "later_epochs": None if seconds is None or first is None else max(seconds - first, 0.0),
         "inference": timers.get("inference") or run.test.seconds,

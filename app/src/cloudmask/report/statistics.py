@@ -28,17 +28,15 @@ class SampleSummary:
     high: float
 
 
-def summarise(values: Sequence[float]) -> SampleSummary | None:
-    """None if there are no values."""
-    if not len(values):
-        return None
+def summarise(values: Sequence[float]) -> SampleSummary:
+    """Statistics of one value or more."""
     array = np.asarray(values, float)
     sd = float(array.std(ddof=1)) if array.size > 1 else None
     low, high = float(array.min()), float(array.max())
     return SampleSummary(array.size, float(array.mean()), sd, bootstrap(array), low, high)
 
 
-def bootstrap(values: Sequence[float]) -> tuple[float, float] | None:
+def bootstrap(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean at LEVEL; None for fewer than FEWEST values.
 
     None as well for values that are all the same: repeats to the last digit, which show no chance.
@@ -160,9 +158,9 @@ class Line:
     n: int
 
 
-def fit_line(x: Sequence[float], y: Sequence[float]) -> Line | None:
-    """Least squares; None unless there are two different x."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
+def fit_line(epochs: Sequence[float], seconds: Sequence[float]) -> Line | None:
+    """Least squares; None unless there are two different numbers of epochs."""
+    x, y = np.asarray(epochs, float), np.asarray(seconds, float)
     if np.unique(x).size < 2:
         return None
     spread = ((x - x.mean()) ** 2).sum()

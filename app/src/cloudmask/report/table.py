@@ -1,13 +1,14 @@
 """One table: values for programs (CSV) and for people (Markdown, HTML)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from cloudmask.report.template import template
 from cloudmask.system.files import csv_text
 
-LONG = 20  # characters, from which on a cell must not become a narrow column of words
+LONG = 20  # characters, from which on a cell must not become a narrow column
+Row = Mapping[str, object]
 ROWS_SHOWN = 200  # in the page; the CSV file has all
 
 
@@ -35,12 +36,12 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: list[dict]
+    rows: Sequence[Row]
     note: str = ""
-    shown: list[dict] | None = field(default=None)
+    shown: Sequence[Row] | None = None
 
     @property
-    def _visible(self) -> list[dict]:
+    def _visible(self) -> Sequence[Row]:
         return (self.rows if self.shown is None else self.shown)[:ROWS_SHOWN]
 
     @property
@@ -102,3 +103,8 @@ def _text(value: object, digits: int | None) -> str:
     if isinstance(value, (int, float)) and digits is not None:
         return f"{value:,.{digits}f}".replace(",", "\u2009")
     return str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """The count with its noun: "1 run", "2 runs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

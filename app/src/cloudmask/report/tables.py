@@ -8,7 +8,7 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
-from cloudmask.report.table import Column, Table
+from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
 
@@ -120,7 +120,11 @@ def groups_table(found: Collection) -> Table:
         ]
     rows = []
     for group in found.groups:
-        row: dict = {"group": group.label, "rest": group.rest or None, "runs": len(group.runs)}
+        row: dict[str, object] = {
+            "group": group.label,
+            "rest": group.rest or None,
+            "runs": len(group.runs),
+        }
         for key, (_, _, quantity) in GROUP_QUANTITIES.items():
             if summary := group.summary(quantity):
                 low, high = summary.interval or (None, None)
@@ -129,11 +133,11 @@ def groups_table(found: Collection) -> Table:
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
         rows.append(row)
-    covered = ", ".join(f"in {share:.0%} of cases for {n}" for n, share in COVERAGE.items())
+    covered = ", ".join(f"in {rate:.0%} of cases for {n}" for n, rate in COVERAGE.items())
     note = (
         "A group is runs with equal settings. sd: sample standard deviation; interval: "
         f"{LEVEL:.0%} percentile bootstrap of the mean, from three values on. Of few values it is "
-        f"too narrow: of normal ones it covers the true mean {covered}."
+        f"too narrow: for normally distributed values it covers the true mean {covered}."
     )
     return Table("groups", "Groups", tuple(columns), rows, note)
 
@@ -180,7 +184,7 @@ def comparisons_table(found: Collection) -> Table:
         "Groups of one source that differ in one factor only, or in the device and the precision "
         "that comes with it. Hedges' g: from three runs a side on. p: permutation test of the "
         "means, two-sided, exact for small groups (signs of the differences where the same models "
-        "are judged twice); Holm's correction is over this table. Where the smallest possible p "
+        "are evaluated twice); Holm's correction is over this table. Where the smallest possible p "
         "is above 0.05, no result of so few runs could be significant. Groups of one run are not "
         "compared."
     )
@@ -197,7 +201,11 @@ def evaluations_table(found: Collection) -> Table:
         for evaluation in run.evaluations:
             entries = {"network": {"accuracy": evaluation.accuracy, **evaluation.scores}}
             for name, values in (entries | evaluation.baselines).items():
-                row = {"run": run.name, "evaluation": evaluation.where, "classifier": name}
+                row: dict[str, object] = {
+                    "run": run.name,
+                    "evaluation": evaluation.where,
+                    "classifier": name,
+                }
                 row |= {"tiling": evaluation.tiling, "scenes": len(evaluation.per_scene) or None}
                 row |= {key: values.get(key) for key in ("accuracy", *scores)}
                 if name == "network":
@@ -216,8 +224,9 @@ def evaluations_table(found: Collection) -> Table:
     # Those with accuracy alone stand in the table of runs already.
     shown = [row for row in rows if row["iou"] is not None]
     note = (
-        "Means over scenes, against the Bayesian mask. skill: Kuiper's, hit rate minus false-alarm "
-        "rate; the mask is an imperfect teacher itself (0.28 against lidar at the poles)."
+        "Means over scenes, against the Bayesian mask. skill: the Hanssen-Kuipers discriminant "
+        "(true skill statistic, TSS), hit rate minus false alarm rate. The mask is itself an "
+        "imperfect reference (skill 0.28 against lidar at the poles)."
     )
     if not shown:
         note = "No evaluation has more than its accuracy."
@@ -231,7 +240,7 @@ def scenes_table(found: Collection) -> Table:
         if run.origin == "run" and not run.set_aside:
             for name, value in run.test.per_scene.items():
                 by_scene[name].append(value)
-    rows = [
+    rows: list[Row] = [
         {
             "scene": name,
             "runs": len(values),
@@ -239,9 +248,8 @@ def scenes_table(found: Collection) -> Table:
             "lowest": min(values),
             "highest": max(values),
         }
-        for name, values in by_scene.items()
+        for name, values in sorted(by_scene.items(), key=lambda item: statistics.fmean(item[1]))
     ]
-    rows.sort(key=lambda row: row["mean"])
     columns = (
         Column("scene", "scene"),
         Column("runs", "n", 0),

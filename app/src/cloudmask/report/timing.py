@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloudmask.report.groups import Group
-from cloudmask.report.runs import RecordedRun
+from cloudmask.report.runs import RecordedRun, number
 from cloudmask.report.statistics import Line, fit_line
 
 # Of a run, in the order in which they happen; "training" stands for both kinds of epochs.
@@ -16,19 +16,15 @@ PARTS = {
     "staging": "staging",
     "first_epoch": "first epoch",
     "later_epochs": "later epochs",
-    "training": "epochs, not told apart",
+    "training": "epochs, not separated",
     "inference": "inference",
 }
 
 
 def parts(group: Group) -> dict[str, float]:
     """Mean seconds of each part over the runs that know it."""
-    found = {}
-    for part in PARTS:
-        values = group.values(lambda run, part=part: run.times.get(part))
-        if values:
-            found[part] = float(np.mean(values))
-    return found
+    known = {part: [run.times[part] for run in group.runs if part in run.times] for part in PARTS}
+    return {part: float(np.mean(values)) for part, values in known.items() if values}
 
 
 @dataclass(frozen=True)
@@ -96,21 +92,21 @@ def scalings(groups: Sequence[Group]) -> list[Scaling]:
     (weak scaling); one group may be in a set of both kinds.
     """
     found: dict[tuple, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    labels = {}
+    labels: dict[tuple, str] = {}
     for group in groups:
         rest = {k: str(v) for k, v in group.factors.items() if k not in VARYING}
         rates = group.values(lambda run: run.patches_per_second)
-        workers, batch = group.factors.get("workers"), group.factors.get("training.batch_size")
+        workers, batch = group.factors.get("workers"), number(group.factors, "training.batch_size")
         if not (rates and workers):
             continue
-        kinds = {"": None}
+        kinds: dict[str, float | None] = {"": None}
         if batch:
             kinds = {"global batch": batch, "batch per worker": batch / workers}
         for kind, size in kinds.items():
             key = (kind, size, *sorted(rest.items()))
             found[key][workers] += rates
             own = group.label.replace(f" ×{workers}", "")
-            labels.setdefault(key, f"{own} · {kind} {size:g}" if kind else own)
+            labels.setdefault(key, own if size is None else f"{own} · {kind} {size:g}")
     return [
         Scaling(
             labels[key],
@@ -123,9 +119,9 @@ def scalings(groups: Sequence[Group]) -> list[Scaling]:
 
 
 def progress(run: RecordedRun) -> tuple[list[float], list[float]] | None:
-    """Seconds since the run's begin and the best validation accuracy so far, by epoch.
+    """Seconds since the start of the run and the best validation accuracy so far, by epoch.
 
-    Start-up and staging count, as the rules want. None if the epochs' times are not known.
+    Start-up and staging count, as the rules require. None if the epochs' times are not known.
     """
     seconds, accuracy = run.history.get("seconds"), run.history.get("val_accuracy")
     if not seconds or not accuracy or len(seconds) != len(accuracy):

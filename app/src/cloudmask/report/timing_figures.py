@@ -22,7 +22,7 @@ from cloudmask.report.drawing import (
 from cloudmask.report.timing import PARTS, machines, parts, scalings
 
 MOST_BARS = 24
-# Of the parts; hatching sets "not told apart" off from both kinds of epochs.
+# Of the parts; hatching sets "not separated" off from both kinds of epochs.
 PART_COLOURS = {
     "start_up": "#999999",
     "staging": "#CC79A7",
@@ -80,8 +80,9 @@ def run_time(found: Collection) -> Drawing:
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
     caption = (
-        "Each source has a scale of its own. Staging is zero where data were read where they lay. "
-        "The published logs do not tell epochs apart; the fit of fixed cost does."
+        "Each source has a scale of its own. Staging is zero where data were read in place. "
+        "The published logs do not separate the first epoch from the others; the fit of the "
+        "fixed cost does."
     )
     return Drawing("run_time", title, caption, figure)
 
@@ -104,7 +105,7 @@ def epoch_time(found: Collection) -> Drawing:
         if machine.line and machine.line.slope > 0:
             axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
         label_row(axis, row, f"{machine.label}, n = {len(values)}")
-    handles = [handle("a run: training time by its epochs", COLOURS[0], "", "o")]
+    handles = [handle("a run: training time / epochs", COLOURS[0], "", "o")]
     if any(machine.line for machine in known):
         handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
     legend(figure, handles)

@@ -21,7 +21,7 @@ def times_table(found: Collection) -> Table:
         *(Column(part, f"{head} (s)", 1) for part, head in PARTS.items()),
         Column("total", "total (s)", 1),
     )
-    note = "Means over the runs of a group. Published logs do not tell the first epoch apart."
+    note = "Means over the runs of a group. Published logs do not separate the first epoch."
     return Table("times", "Run time", columns, rows, note)
 
 
@@ -52,8 +52,8 @@ def fits_table(found: Collection) -> Table:
     note = (
         "Least squares: training seconds = fixed + epochs × seconds per epoch; ± is a standard "
         "error, which two points do not have. The fixed part is paid once: of the published runs, "
-        "the first pass over the shared file system. A negative one means that it is lost in the "
-        "scatter."
+        "the first pass over the shared file system. A negative one is smaller "
+        "than the scatter of the runs."
     )
     if not rows:
         note = "No machine has runs with different numbers of epochs."
@@ -107,4 +107,10 @@ def targets_table(found: Collection) -> Table:
         f"Validation accuracy of {TARGET:g}, the working group's target; start-up and staging "
         "count. The median is over the runs that reached it."
     )
-    return Table("targets", "Time to accuracy", columns, rows, note if rows else "No curves known.")
+    return Table(
+        "targets",
+        "Time to accuracy",
+        columns,
+        rows,
+        note if rows else "No run has accuracies by epoch.",
+    )

@@ -14,8 +14,8 @@ from cloudmask.report.timing import progress
 NAMES = {
     "loss": ("Training loss", "binary cross-entropy"),
     "val_loss": ("Validation loss", "binary cross-entropy"),
-    "accuracy": ("Training accuracy", "share of pixels as the mask"),
-    "val_accuracy": ("Validation accuracy", "share of pixels as the mask"),
+    "accuracy": ("Training accuracy", "fraction of pixels as in the mask"),
+    "val_accuracy": ("Validation accuracy", "fraction of pixels as in the mask"),
 }
 # From so many lines on single ones cannot be followed: they become pixels, and medians join them.
 MANY = 40
@@ -148,8 +148,8 @@ def time_to_accuracy(found: Collection) -> Drawing:
     handles = [handle(g.label, look[g.label].colour, look[g.label].line) for g in groups]
     legend(figure, [*handles, handle(f"the working group's target, {TARGET:g}", GREY)])
     caption = (
-        "Start-up and staging count, as the rules want. Validation patches, not whole scenes; logs "
-        "without times by epoch cannot be shown."
+        "Start-up and staging count, as the rules require. Validation patches, not whole scenes; "
+        "logs without times by epoch cannot be shown."
     )
     return Drawing("time_to_accuracy", title, caption, figure)
 
