@@ -28,19 +28,22 @@ def originals(folder: Path) -> dict[str, Path]:
     """One small intact file of each kind."""
     from cloudmask.config.settings import Config
     from cloudmask.patches.prepare import PrepareOptions, prepare
-    from cloudmask.record import result
+    from cloudmask.record.result import Result, Training
+    from cloudmask.record.run_directory import RunDirectory
     from cloudmask.scenes import synthetic
-    from cloudmask.train.checkpoint import Checkpoints
+    from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 
     folder.mkdir(parents=True)
     scene = folder / "S3A_scene.hdf"
     synthetic.write_scene(scene, synthetic.make_scene("training", 0, (256, 256), seed=1))
     prepare([scene], folder / "store.h5", PrepareOptions(), workers=1)
     (folder / "config.yaml").write_text(Config().to_yaml())
-    result.write_result(folder, {"status": "success", "training": {"loss": 0.5}, "inference": {}})
+    training = Training(epochs_run=1, best_epoch=1, loss=0.5)
+    run = RunDirectory(folder)
+    Result(status="success", training=training).write(run.result)
     arrays = [np.arange(60.0).reshape(3, 20), np.float32(1)]
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoint = checkpoints.save({"epoch": 1, "step": 0}, arrays, arrays)
+    content = Checkpoint({"epoch": 1, "step": 0}, arrays, arrays)
+    checkpoint = Checkpoints(run).save(content)
     return {
         "scene": scene,
         "product": _product(folder / "S3A_product.SEN3"),
@@ -83,7 +86,8 @@ def read(kind: str, path: Path) -> None:
     """What the commands do with a file of this kind."""
     from cloudmask.config.settings import load_config
     from cloudmask.patches.store import PatchStore
-    from cloudmask.record.result import read_result
+    from cloudmask.record.result import Result
+    from cloudmask.record.run_directory import RunDirectory
     from cloudmask.scenes.scene import check_scene, read_scene
     from cloudmask.train.checkpoint import Checkpoints
 
@@ -98,9 +102,9 @@ def read(kind: str, path: Path) -> None:
     elif kind == "config":
         load_config(path)
     elif kind == "result":
-        read_result(path)
+        Result.read(path)
     else:
-        Checkpoints(path.parent).load()
+        Checkpoints(RunDirectory(path.parents[1])).load()
 
 
 def damage(kind: str, path: Path, rng: random.Random) -> str:
@@ -220,9 +224,10 @@ def _remove(path: Path, rng: random.Random) -> str:
 def _cases(first: int, last: int, folder: str, say) -> None:
     """Run cases in this process; `say` gets each case before it runs, and failures."""
     from cloudmask.errors import Fault, InputError
+    from cloudmask.record.run_directory import RunDirectory
 
     files = originals(Path(folder) / "originals")
-    work = Path(folder) / "work"
+    work = RunDirectory(folder).checkpoints  # where a checkpoint is looked for
     for kind, path in files.items():  # everything is imported and warm before memory is counted
         read(kind, path)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

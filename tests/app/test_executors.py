@@ -13,7 +13,7 @@ import pytest
 from support.experiments import experiment, rows_by_state
 
 from cloudmask.experiments import plan
-from cloudmask.record.result import read_result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system.signals import StopRequest
 
 GRID = Path(sys.executable).with_name("cloudmask-grid")
@@ -128,7 +128,7 @@ def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
     assert "nowhere.invalid: " in done.stdout
     assert rows_by_state(grid("status", "e.yaml")) == {"finished": {1, 2}}
     for run in tmp_path.glob("runs/e/0*"):
-        assert read_result(run)["status"] == "success"
+        assert RunDirectory(run).read_result().status == "success"
         assert (run / "model.keras").exists() and not (run / ".lock").exists()
     far = [list(tmp_path.glob(f"far away {n}/runs/e/0*/result.json")) for n in (2, 3)]
     assert sorted(map(len, far)) == [1, 1]
@@ -153,7 +153,7 @@ def test_a_row_over_ssh_saves_when_the_connection_ends(grid, tmp_path, store_pat
     assert '"key": "cut_off"' in (far / "mlperf.log").read_text()
     done = grid("rerun", "e.yaml", "--site", "lab.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert read_result(tmp_path / "runs/e/0001")["training"]["attempts"] == 2
+    assert RunDirectory(tmp_path / "runs/e/0001").read_result().training.attempts == 2
 
 
 def test_rows_over_ssh_share_the_gpus_of_their_kind(grid, tmp_path, sshd):

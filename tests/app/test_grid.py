@@ -21,7 +21,6 @@ from support.experiments import experiment, rows_by_state
 
 from cloudmask.experiments import plan
 from cloudmask.record import provenance
-from cloudmask.record.result import read_result
 
 GRID = Path(sys.executable).with_name("cloudmask-grid")
 
@@ -106,9 +105,9 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
     # Every directory describes itself, and was computed with that.
     frozen = plan.load(tmp_path / "runs/e")
     for row in frozen.rows:
-        result = read_result(frozen.run(row).path)
-        assert result["experiment"]["seed"] == row.parameters["seed"]
-        rate = result["experiment"]["training"]["learning_rate"]
+        result = frozen.run(row).read_result()
+        assert result.experiment["seed"] == row.parameters["seed"]
+        rate = result.experiment["training"]["learning_rate"]
         assert rate == row.parameters["training.learning_rate"]
         assert json.loads(frozen.run(row).row.read_text())["index"] == row.index
     done = grid("plan", "e.yaml")

@@ -10,7 +10,6 @@ import pytest
 from support.experiments import rows_by_state
 
 from cloudmask.experiments import plan
-from cloudmask.record.result import read_result
 
 GRID = Path(sys.executable).with_name("cloudmask-grid")
 EXPERIMENT = """\
@@ -84,4 +83,4 @@ def test_grid_of_twelve_cancelled_in_the_middle(folder):
         time.sleep(0.5)
     frozen = plan.load(folder / "runs/e")
     for row in frozen.rows:
-        assert read_result(frozen.run(row).path)["experiment"]["seed"] == row.parameters["seed"]
+        assert frozen.run(row).read_result().experiment["seed"] == row.parameters["seed"]

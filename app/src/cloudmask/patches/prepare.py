@@ -166,7 +166,7 @@ def _unfinished(
 
 
 def _fingerprint(task: SceneTask) -> list[Any]:
-    """What tells that a scene is the one of an earlier attempt."""
+    """What identifies a scene as the one of an earlier attempt."""
     status = task.path.stat()
     return [str(task.path), status.st_size, status.st_mtime_ns, task.first, task.count]
 

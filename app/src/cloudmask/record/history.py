@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.system.files import replacing
+from cloudmask.system.files import write_csv
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ REQUIRED = COLUMNS[:6]
 
 def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
     """Write one row per epoch, atomically."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in epochs)
+    write_csv(path, COLUMNS, [asdict(epoch) for epoch in epochs])
 
 
 def read_history(path: Path) -> list[Epoch]:

@@ -15,9 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from cloudmask.errors import InputError
 from cloudmask.system import files
 
-NAME = "result.json"
 SCHEMA: Literal[1] = 1
-SECTIONS = ("experiment", "training", "inference", "system", "energy")
 
 
 def _finite(value: Any) -> Any:
@@ -163,7 +161,7 @@ class Result(BaseModel):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; only a finished run has a {NAME}") from None
+            raise InputError(f"{path}: no such file; only a finished run has a result") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read: {error}") from None
         try:
@@ -209,49 +207,3 @@ def plain(value):
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
-
-
-def write_result(run_dir: Path | str, result: Mapping) -> None:
-    """Write `result` (sections as in SECTIONS, and "status") with the schema's number.
-
-    Raises ValueError if it has no status or an unknown section: that is a fault of the program.
-    """
-    unknown = set(result) - {"status", *SECTIONS}
-    if unknown or "status" not in result:
-        raise ValueError(f"result needs 'status' and no more than {SECTIONS}; found {set(result)}")
-    text = json.dumps({"schema": SCHEMA, **plain(result)}, indent=2, allow_nan=False)
-    files.write_text(Path(run_dir) / NAME, text + "\n")
-
-
-def read_result(path: Path | str) -> dict:
-    """Read a `result.json`, given itself or the run directory it lies in.
-
-    Raises InputError that names the file if it is missing, damaged or of another schema.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / NAME
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; only a finished run has a {NAME}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); the file is damaged") from None
-    if not isinstance(result, dict):
-        raise InputError(f"{path}: holds a {type(result).__name__}; expected a JSON object")
-    if result.get("schema") != SCHEMA:
-        raise InputError(f"{path}: schema {result.get('schema')!r}; this version reads {SCHEMA}")
-    if not isinstance(result.get("status"), str):
-        raise InputError(f"{path}: 'status' is {result.get('status')!r}; expected a text")
-    for section in SECTIONS:
-        if not isinstance(result.get(section, {}), dict):
-            found = type(result[section]).__name__
-            raise InputError(f"{path}: '{section}' is a {found}; expected a JSON object")
-    return result
-
-
-def finished(run_dir: Path | str) -> bool:
-    """Whether the run in `run_dir` came to its end."""
-    return (Path(run_dir) / NAME).is_file()

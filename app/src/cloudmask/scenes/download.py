@@ -49,7 +49,7 @@ class Item:
 
 
 @dataclass
-class Summary:
+class DownloadSummary:
     """What a download did: scenes and bytes fetched, seconds, scenes there before.
 
     by_size: scenes whose checksum could not be computed from the ETag, verified by size alone.
@@ -181,7 +181,7 @@ class Store:
             raise Unavailable("the connection ended early")
 
     def part_size(self, item: Item) -> int | None:
-        """Bytes of the first part of a multipart upload, if the server tells."""
+        """Bytes of the first part of a multipart upload, if the server names them."""
 
         def head() -> dict[str, Any]:
             return self.client.head_object(Bucket=self.bucket, Key=item.key, PartNumber=1)
@@ -211,7 +211,7 @@ def missing(items: Sequence[Item], out: Path) -> tuple[list[Item], int]:
     return left, sum(item.size for item in left) - there
 
 
-def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Summary:
+def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> DownloadSummary:
     """Bring the scenes into `out`, `workers` at a time.
 
     Raises InputError if there is too little space or another process downloads there; Interrupted
@@ -222,7 +222,7 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Summa
     with _alone(out):
         left, size = missing(items, out)
         require_space(out, size, out)
-        summary = Summary(present=len(items) - len(left), bytes=size)
+        summary = DownloadSummary(present=len(items) - len(left), bytes=size)
         summary.resumed = sum(_part(out, item).exists() for item in left)
         pool = ThreadPoolExecutor(workers)
         try:
@@ -266,7 +266,7 @@ def _fetch(store: Store, item: Item, out: Path) -> bool:
 
 
 def verify(path: Path, item: Item, part_size: Callable[[Item], int | None]) -> bool | None:
-    """Whether a file has the checksum that is its ETag; None if the ETag cannot tell.
+    """Whether a file has the checksum that is its ETag; None if the ETag does not show it.
 
     The ETag of a simple upload is the MD5. That of one in N parts is the MD5 of their MD5s, "-N";
     the size of a part is asked for, else guessed among the usual ones.
