@@ -95,6 +95,7 @@ SHFMT = $(SHELL_FILES) $(BIN)/shfmt -i 2 -ci -bn
 lint: $(VENV)/dev.stamp ## ruff, import rules, shellcheck and shfmt; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(SHELL_FILES) $(BIN)/shellcheck
 	$(SHFMT) -d

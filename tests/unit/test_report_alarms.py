@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.reports import RUNS, edit
 
-from cloudmask.record.result import read_result
+from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report import collection
 from cloudmask.report.alarms import alarms
 from cloudmask.report.collection import collect
@@ -21,7 +21,7 @@ def titles(found, level=None):
 def test_a_best_of_several_is_to_be_declared(runs):
     (alarm,) = [a for a in alarms(collect([runs], False)) if a.title.startswith("Best of")]
     assert (alarm.level, alarm.title) == ("note", "Best of several: 2 groups")
-    known = [read_result(runs / f"full-{n}")["inference"]["accuracy"] for n in (1, 2)]
+    known = [RunDirectory(runs / f"full-{n}").read_result().inference.accuracy for n in (1, 2)]
     assert f"of 2 the best has {max(known):.4f}, the mean is {np.mean(known):.4f}" in alarm.text
     # Of single runs there is no best.
     for name in ("full-2", "stop-2"):
