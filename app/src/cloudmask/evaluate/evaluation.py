@@ -19,6 +19,7 @@ from cloudmask.scenes.scene import Scene, read_scene
 from cloudmask.scenes.slstr import REFLECTANCES
 from cloudmask.system.files import write_csv
 from cloudmask.system.progress import track
+from cloudmask.system.tables import plain_table
 
 # (H, W, 9) normalized image to (H, W, 1), probability of cloud or 0 and 1.
 Classifier = Callable[[np.ndarray], np.ndarray]
@@ -207,16 +208,15 @@ def table(inference: Inference) -> str:
     cloud truth where it is known.
     """
     columns = ("accuracy", "iou", "precision", "recall", "f1", "skill")
-    lines = [f"{'agreement with':30}" + "".join(f"{name:>11}" for name in columns)]
     entries: dict[str, ClassifierScores] = {"U-Net": inference, **inference.baselines}
+    rows = []
     for name, scores in entries.items():
-        lines.append(_line(f"{name}, mask", scores, columns))
+        rows.append([f"{name}, mask", *_cells(scores, columns)])
         if scores.true_field:
-            lines.append(_line(f"{name}, cloud truth", scores.true_field, columns))
-    return "\n".join(lines)
+            rows.append([f"{name}, cloud truth", *_cells(scores.true_field, columns)])
+    return "\n".join(plain_table(("agreement with", *columns), rows, right=columns))
 
 
-def _line(label: str, scores: Scores, columns: Sequence[str]) -> str:
+def _cells(scores: Scores, columns: Sequence[str]) -> list[str]:
     values = [getattr(scores, column) for column in columns]
-    cells = ("          -" if value is None else f"{value:>11.2%}" for value in values)
-    return f"{label:30}" + "".join(cells)
+    return ["-" if value is None else f"{value:.2%}" for value in values]

@@ -18,6 +18,7 @@ from cloudmask.experiments.plan import Plan, Row
 from cloudmask.experiments.submissions import SubmittedRows
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import lock
+from cloudmask.system.tables import plain_table
 
 STATES = ("planned", "queued", "running", "interrupted", "finished", "failed", "lost")
 TO_RERUN = ("interrupted", "failed", "lost")
@@ -64,7 +65,7 @@ def lines(plan: Plan, found: Sequence[RowState]) -> Iterator[str]:
         ]
         for state in found
     ]
-    yield from table.align(["row", "state", *table.titles(varied), "detail"], rows)
+    yield from plain_table(["row", "state", *table.titles(varied), "detail"], rows)
     yield summary(found)
 
 

@@ -1,8 +1,9 @@
-"""Plain tables of rows, for a terminal and for files."""
+"""The rows of a plan as a table, for a terminal and for files."""
 
 from collections.abc import Iterator, Sequence
 
 from cloudmask.experiments.plan import Plan, short_name
+from cloudmask.system.tables import plain_table
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -15,7 +16,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         mark = "  (dropped: the file no longer asks for it)" if row.index in plan.dropped else ""
         cells = [show(row.parameters.get(key)) for key in varied]
         rows.append([str(row.index), *cells, f"{plan.run(row)}{mark}"])
-    yield from align(heads, rows)
+    yield from plain_table(heads, rows)
     fixed = {k: v for k, v in plan.rows[0].parameters.items() if k not in varied}
     if fixed:
         yield "in all rows: " + ", ".join(f"{key}={show(value)}" for key, value in fixed.items())
@@ -32,11 +33,3 @@ def show(value) -> str:
     if value is None:
         return "-"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def align(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with columns of equal width."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for cells in (heads, *rows):
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        yield "  ".join(padded).rstrip()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloudmask.record.provenance import user
+from cloudmask.system.tables import ruled_table
 
 CSV_COLUMNS = (
     "timer",
@@ -96,14 +97,15 @@ class Stopwatch:
     def summary(self, system: Mapping) -> str:
         """Attribute table of `system`, stop-watch table, and the same as `# csv,` lines."""
         rows = [self._row(name, timer) for name, timer in self._timers.items()]
+        cells = [[cell or "" for cell in row] for row in rows]
         attributes = []
         for key, value in sorted(system.items()):
             for number, part in enumerate(textwrap.wrap(str(value), VALUE_WIDTH) or [""]):
                 attributes.append((key if number == 0 else "", part))
         lines = [
-            *_table(("Attribute", "Value"), attributes),
+            *ruled_table(("Attribute", "Value"), attributes),
             "",
-            *_table(TABLE_COLUMNS, [[cell or "" for cell in row] for row in rows]),
+            *ruled_table(TABLE_COLUMNS, cells, right=("Time", "Sum")),
             *(f"# csv,{_csv(row)}" for row in (CSV_COLUMNS, *rows)),
         ]
         return _ascii("\n".join(lines)) + "\n"
@@ -130,21 +132,6 @@ def _csv(row: Sequence) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow("None" if cell is None else cell for cell in row)
     return text.getvalue()
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    right = {heads.index(head) for head in ("Time", "Sum") if head in heads}
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = "+".join("-" * (width + 2) for width in widths)
-    return [f"+{rule}+", line(heads), f"|{rule}|", *map(line, rows), f"+{rule}+"]
 
 
 def _ascii(text: str) -> str:
