@@ -9,7 +9,7 @@ from cloudmask.report.statistics import (
     compare,
     fit_line,
     holm,
-    summarise,
+    summarize,
 )
 
 # Test accuracies of the paper's five runs, and five others.
@@ -18,13 +18,13 @@ OTHER = [0.901, 0.8931, 0.8999, 0.8871, 0.9055]
 
 
 def test_summary():
-    found = summarise(PAPER)
+    found = summarize(PAPER)
     assert (found.n, found.low, found.high) == (5, min(PAPER), max(PAPER))
     assert found.mean == pytest.approx(np.mean(PAPER))
     assert found.sd == pytest.approx(np.std(PAPER, ddof=1))
     assert found.interval[0] < found.mean < found.interval[1]
-    assert (summarise([1.0]).sd, summarise([1.0, 2.0]).interval) == (None, None)
-    assert (summarise([0.9] * 5).sd, summarise([0.9] * 5).interval) == (0.0, None)
+    assert (summarize([1.0]).sd, summarize([1.0, 2.0]).interval) == (None, None)
+    assert (summarize([0.9] * 5).sd, summarize([0.9] * 5).interval) == (0.0, None)
 
 
 def test_bootstrap_agrees_with_scipy():

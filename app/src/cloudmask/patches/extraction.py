@@ -32,7 +32,7 @@ class Converted:
 
 
 def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
-    """Cut and normalise a scene; the patches are of type `dtype`.
+    """Cut and normalize a scene; the patches are of type `dtype`.
 
     fill: pixels without a measurement count as valid, with the value 0.
     """

@@ -1,7 +1,7 @@
 """Cut scenes into patches and tiles, and put tiles together again: pure NumPy, no files.
 
 Training uses patches without overlap from the middle of a scene. Inference uses overlapping tiles
-of which only the centres are kept. The geometry of 1200 x 1500 scenes is the published one; scenes
+of which only the centers are kept. The geometry of 1200 x 1500 scenes is the published one; scenes
 of other sizes follow the same rule.
 """
 
@@ -26,7 +26,7 @@ def crop_grid(height: int, width: int) -> tuple[int, int]:
 def patch_origins(height: int, width: int) -> list[tuple[int, int]]:
     """First row and column of each patch in the middle of a scene, row-major.
 
-    The largest centred area whose sides are multiples of 256 is used: of a published scene 1024 x
+    The largest centerd area whose sides are multiples of 256 is used: of a published scene 1024 x
     1280 pixels, which leaves out 88 rows above and below and 110 columns left and right.
     """
     rows, columns = crop_grid(height, width)
@@ -67,9 +67,9 @@ def tile(a: np.ndarray) -> np.ndarray:
 
 
 def stitch(tiles: np.ndarray, shape: tuple[int, int] = (1200, 1500)) -> np.ndarray:
-    """Scene from the centres of its tiles: (63, 256, 256, C) to (1200, 1500, C).
+    """Scene from the centers of its tiles: (63, 256, 256, C) to (1200, 1500, C).
 
-    40 pixels are cut from each side of a tile, the 176 x 176 centres are laid side by side (to 1232
+    40 pixels are cut from each side of a tile, the 176 x 176 centers are laid side by side (to 1232
     x 1584), and what belongs to the padding (16 rows, 42 columns on each side) is cut off.
     """
     rows, columns = tile_grid(*shape)
@@ -79,9 +79,9 @@ def stitch(tiles: np.ndarray, shape: tuple[int, int] = (1200, 1500)) -> np.ndarr
             f"tiles have shape {tiles.shape}; a scene of {shape[0]} x {shape[1]} pixels has "
             f"({rows * columns}, {PATCH}, {PATCH}, C)"
         )
-    centres = tiles[:, MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(
+    centers = tiles[:, MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(
         rows, columns, STRIDE, STRIDE, channels
     )
-    whole = centres.swapaxes(1, 2).reshape(rows * STRIDE, columns * STRIDE, channels)
+    whole = centers.swapaxes(1, 2).reshape(rows * STRIDE, columns * STRIDE, channels)
     top, left = (tile_padding(size)[0] - MARGIN for size in shape)
     return whole[top : top + shape[0], left : left + shape[1]]

@@ -1,6 +1,6 @@
 """The patch store: one HDF5 file with contiguous data sets, read through a memory map.
 
-Data sets: `patches` (N, 256, 256, 9) float16 or float32, normalised; `labels` (N, 256, 256) uint8,
+Data sets: `patches` (N, 256, 256, 9) float16 or float32, normalized; `labels` (N, 256, 256) uint8,
 bit 0 cloud, bit 1 not valid; `scenes`, a table of the rows that each scene has;
 `statistics` (4, 9) float64, per channel minimum, maximum, mean and standard deviation over valid
 pixels. Rows that no scene of the table claims (a scene found bad after its rows were assigned) are

@@ -17,13 +17,14 @@ import yaml
 from cloudmask.errors import InputError
 from cloudmask.publication import contribution
 from cloudmask.publication.eligibility import SubmittedRun, choose_runs
+from cloudmask.record import run_directory
 from cloudmask.record.rules import TARGET
 from cloudmask.scenes import dataset
 from cloudmask.system import files
 
 APPLICATION = "cloudmask"
 CONTRIBUTION = "sientific_contribution.pdf"
-CONFIG, HYPERPARAMETERS = "config.yaml", "hyperparameters.yaml"
+HYPERPARAMETERS = "hyperparameters.yaml"
 SYSTEM, SCRIPT, README = "system.yaml", "run.sh", "README.md"
 DATA = {
     "name": dataset.NAME,
@@ -69,7 +70,7 @@ def _fill(folder: Path, submission: Submission) -> None:
     for number, run in enumerate(submission.runs, 1):
         shutil.copy(run.directory.log, folder / f"result-{number}.txt")
     shutil.copy(first.directory.config, folder / HYPERPARAMETERS)
-    _write_yaml(folder / CONFIG, _config(first, submission.selection))
+    _write_yaml(folder / run_directory.CONFIG, _config(first, submission.selection))
     _write_yaml(folder / SYSTEM, first.system.model_dump(exclude_unset=True))
     files.write_text(folder / SCRIPT, _script(first))
     (folder / SCRIPT).chmod(0o755)
@@ -133,7 +134,8 @@ def _readme(submission: Submission) -> str:
         f"on the data set's {dataset.INFERENCE_SCENES}.\n\n"
         "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
         f"|---|---|---|---|---|\n{rows}\n"
-        f"`{CONFIG}`: all hyper-parameters, the code's version, the data and how to get them.\n"
+        f"`{run_directory.CONFIG}`: all hyper-parameters, the code's version, the data and how to "
+        f"get them.\n"
         f"`{SYSTEM}`: the machine. `{SCRIPT} RUN`: makes such a run. "
         f"`{CONTRIBUTION}`: the scientific result.\n"
     )

@@ -35,7 +35,7 @@ def by_group(found: Collection) -> Drawing:
     look = looks(found.groups)
     figure, axis = row_axes(title, "accuracy over whole scenes", len(groups))
     for row, group in enumerate(groups):
-        _draw_dots(axis, row, group, look[group.label].colour)
+        _draw_dots(axis, row, group, look[group.label].color)
     axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
     handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
     handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
@@ -49,9 +49,9 @@ def _accuracy(run: RecordedRun) -> float | None:
     return run.test_accuracy
 
 
-def _draw_dots(axis, row: int, group: Group, colour: str) -> None:
+def _draw_dots(axis, row: int, group: Group, color: str) -> None:
     values = group.values(_accuracy)
-    axis.plot(values, dots(row, len(values)), "o", color=colour, alpha=0.6, markersize=5)
+    axis.plot(values, dots(row, len(values)), "o", color=color, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
     if summary is None:
         return
@@ -76,11 +76,11 @@ def by_scene(found: Collection) -> Drawing:
     for group, means in groups:
         style = look[group.label]
         ranks = (np.arange(len(means)) + 0.5) / len(means) * 100
-        axis.plot(ranks, means, style.line, color=style.colour, linewidth=1.8)
+        axis.plot(ranks, means, style.line, color=style.color, linewidth=1.8)
     axis.axhline(TARGET, color=GREY, linewidth=1)
     axis.set_xlim(0, 100)
     handles = [
-        handle(f"{g.label}, {len(m)} scenes", look[g.label].colour, look[g.label].line)
+        handle(f"{g.label}, {len(m)} scenes", look[g.label].color, look[g.label].line)
         for g, m in groups
     ]
     legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
@@ -113,7 +113,7 @@ def calibration(found: Collection) -> Drawing:
     axis.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     for group, (probability, cloud) in groups:
         style = look[group.label]
-        axis.plot(probability, cloud, style.line, color=style.colour, marker=style.marker, ms=4)
+        axis.plot(probability, cloud, style.line, color=style.color, marker=style.marker, ms=4)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     handles = [handle(g.label, *look[g.label]) for g, _ in groups]
@@ -166,10 +166,8 @@ def energy(found: Collection) -> Drawing:
             if run.joules is not None and run.test_accuracy is not None
         ]
         style = look[group.label]
-        axis.plot(*zip(*pairs, strict=True), style.marker, color=style.colour, alpha=0.8)
-    legend(
-        figure, [handle(g.label, look[g.label].colour, "", look[g.label].marker) for g in groups]
-    )
+        axis.plot(*zip(*pairs, strict=True), style.marker, color=style.color, alpha=0.8)
+    legend(figure, [handle(g.label, look[g.label].color, "", look[g.label].marker) for g in groups])
     caption = (
         "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
         "telemetry.csv."

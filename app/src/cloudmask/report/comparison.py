@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cloudmask.report.groups import STOPPING, Group
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.statistics import PermutationTest, SampleSummary, compare, holm, summarise
+from cloudmask.report.statistics import PermutationTest, SampleSummary, compare, holm, summarize
 
 # What the benchmark's readers ask for first.
 FIRST = ("early stopping", "device", "device and precision", "precision", "tiling")
@@ -99,5 +99,5 @@ def _comparison(
     factor: str, quantity: str, names: tuple[str, str], samples: Samples, paired: bool
 ) -> Comparison:
     first, second = samples
-    summaries = (summarise(first), summarise(second))
+    summaries = (summarize(first), summarize(second))
     return Comparison(factor, quantity, names, summaries, compare(first, second, paired))

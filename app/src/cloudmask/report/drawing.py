@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which color-blind readers can distinguish; without its yellow, which is
 # too light on white. Line styles and markers change as well, for print in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
@@ -75,9 +75,9 @@ class Drawing:
 
 
 class Look(NamedTuple):
-    """Colour, line style and marker of a group, the same in every figure."""
+    """Color, line style and marker of a group, the same in every figure."""
 
-    colour: str
+    color: str
     line: str
     marker: str
 
@@ -90,11 +90,9 @@ def looks(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def look(number: int) -> Look:
-    """The look of that number, from 0; a colour comes back with other lines and markers."""
-    again, colour = divmod(number, len(COLOURS))
-    return Look(
-        COLOURS[colour], LINES[again % len(LINES)], MARKERS[(colour + again) % len(MARKERS)]
-    )
+    """The look of that number, from 0; a color comes back with other lines and markers."""
+    again, color = divmod(number, len(COLORS))
+    return Look(COLORS[color], LINES[again % len(LINES)], MARKERS[(color + again) % len(MARKERS)])
 
 
 def axes(title: str, x: str, y: str, rows: int = 0, height: float = HEIGHT):
@@ -139,11 +137,11 @@ def legend(figure, handles: Sequence, columns: int = 1) -> None:
         figure.legend(handles=shown, loc="outside lower left", ncols=columns)
 
 
-def handle(label: str, colour: str, line: str = "-", marker: str | None = None, fill: str = "full"):
+def handle(label: str, color: str, line: str = "-", marker: str | None = None, fill: str = "full"):
     """One entry of a legend."""
     from matplotlib.lines import Line2D
 
-    entry = Line2D([], [], color=colour, markersize=6, label=label)
+    entry = Line2D([], [], color=color, markersize=6, label=label)
     entry.set(linestyle=line, marker=marker or "none", fillstyle=fill)
     return entry
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.statistics import SampleSummary, summarise
+from cloudmask.report.statistics import SampleSummary, summarize
 
 ALWAYS_SHOWN = ("source", "device", "workers")
 Quantity = Callable[[RecordedRun], float | None]
@@ -28,7 +28,7 @@ class Group:
     def summary(self, quantity: Quantity) -> SampleSummary | None:
         """Statistics of `quantity(run)` over the runs that have it; None if none has."""
         values = self.values(quantity)
-        return summarise(values) if values else None
+        return summarize(values) if values else None
 
     def values(self, quantity: Quantity) -> list[float]:
         """`quantity(run)` of the runs that have it."""

@@ -28,7 +28,7 @@ class SampleSummary:
     high: float
 
 
-def summarise(values: Sequence[float]) -> SampleSummary:
+def summarize(values: Sequence[float]) -> SampleSummary:
     """Statistics of one value or more."""
     array = np.asarray(values, float)
     sd = float(array.std(ddof=1)) if array.size > 1 else None

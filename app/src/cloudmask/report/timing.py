@@ -47,7 +47,7 @@ class Machine:
 
 
 def machines(runs: Sequence[RecordedRun]) -> list[Machine]:
-    """The machines of all runs, labelled by source, device, precision and, if need be, size."""
+    """The machines of all runs, labeled by source, device, precision and, if need be, size."""
     members: dict[tuple, list[RecordedRun]] = defaultdict(list)
     for run in runs:
         if not run.set_aside:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import (
-    COLOURS,
+    COLORS,
     GREY,
     LEGEND_ROW,
     MIDDLE,
@@ -23,7 +23,7 @@ from cloudmask.report.timing import PARTS, machines, parts, scalings
 
 MOST_BARS = 24
 # Of the parts; hatching sets "not separated" off from both kinds of epochs.
-PART_COLOURS = {
+PART_COLORS = {
     "start_up": "#999999",
     "staging": "#CC79A7",
     "first_epoch": "#E69F00",
@@ -60,7 +60,7 @@ def run_time(found: Collection) -> Drawing:
                 for part, seconds in split.items():
                     # An edge would hide what is short.
                     style = {"hatch": "//", "edgecolor": "white"} if part == "training" else {}
-                    axis.barh(row, seconds, 0.4, left, color=PART_COLOURS[part], **style)
+                    axis.barh(row, seconds, 0.4, left, color=PART_COLORS[part], **style)
                     left += seconds
                 text = f"{group.label}: {left:,.0f} s".replace(",", "\u2009")
                 axis.text(0, row - 0.28, text, fontsize=9, va="bottom")
@@ -71,7 +71,7 @@ def run_time(found: Collection) -> Drawing:
         panels[-1].set_xlabel("seconds, mean of the group")
         handles = [
             Patch(
-                facecolor=PART_COLOURS[part],
+                facecolor=PART_COLORS[part],
                 label=PARTS[part],
                 hatch="//" if part == "training" else None,
                 edgecolor="white",
@@ -101,13 +101,13 @@ def epoch_time(found: Collection) -> Drawing:
     for row, machine in enumerate(known):
         values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
         heights = dots(row, len(values))
-        axis.plot(values, heights, "o", color=COLOURS[0], alpha=0.6, markersize=5)
+        axis.plot(values, heights, "o", color=COLORS[0], alpha=0.6, markersize=5)
         if machine.line and machine.line.slope > 0:
-            axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLOURS[1], markersize=7)
+            axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLORS[1], markersize=7)
         label_row(axis, row, f"{machine.label}, n = {len(values)}")
-    handles = [handle("a run: training time / epochs", COLOURS[0], "", "o")]
+    handles = [handle("a run: training time / epochs", COLORS[0], "", "o")]
     if any(machine.line for machine in known):
-        handles.append(handle("an epoch without the fixed cost, fitted", COLOURS[1], "", "D"))
+        handles.append(handle("an epoch without the fixed cost, fitted", COLORS[1], "", "D"))
     legend(figure, handles)
     caption = (
         "Where dots lie far above the diamond, the first pass over the data is what costs. The "
@@ -126,13 +126,13 @@ def fixed_cost(found: Collection) -> Drawing:
     figure, axis = axes(title, "epochs run", "training (s)", len(known))
     handles = []
     for k, (machine, line) in enumerate(known):
-        colour, style, marker = look(k)
+        color, style, marker = look(k)
         epochs, seconds = zip(*machine.points, strict=True)
-        axis.plot(epochs, seconds, marker, color=colour, markersize=6)
+        axis.plot(epochs, seconds, marker, color=color, markersize=6)
         x = np.array([0, max(epochs)])
-        axis.plot(x, line.fixed + line.slope * x, style, color=colour, linewidth=1.2)
+        axis.plot(x, line.fixed + line.slope * x, style, color=color, linewidth=1.2)
         label = f"{machine.label}: {line.fixed:.0f} s + {line.slope:.1f} s per epoch"
-        handles.append(handle(label, colour, style, marker))
+        handles.append(handle(label, color, style, marker))
     axis.set_xlim(left=0)
     axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     legend(figure, handles)
@@ -153,11 +153,11 @@ def scaling(found: Collection) -> Drawing:
     figure, axis = axes(title, "workers (GPUs, or processes on CPUs)", "patches/s", len(known) + 1)
     handles = []
     for k, line in enumerate(known):
-        colour, style, marker = look(k)
-        axis.plot(line.workers, line.rates, style, marker=marker, color=colour)
+        color, style, marker = look(k)
+        axis.plot(line.workers, line.rates, style, marker=marker, color=color)
         ideal = [line.rates[0] * workers / line.workers[0] for workers in line.workers]
         axis.plot(line.workers, ideal, "--", color=GREY, linewidth=1)
-        handles.append(handle(line.label, colour, style, marker))
+        handles.append(handle(line.label, color, style, marker))
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     ticks = sorted({workers for line in known for workers in line.workers})

@@ -24,7 +24,7 @@ NO_CURVES = "no run has figures by epoch"
 
 
 def repeats(found: Collection, curve: str) -> Drawing:
-    """One curve of all runs, in the colour of their group."""
+    """One curve of all runs, in the color of their group."""
     title, unit = NAMES[curve]
     name = f"repeats_{curve}"
     groups = [group for group in found.groups if any(_has(run, curve) for run in group.runs)]
@@ -34,7 +34,7 @@ def repeats(found: Collection, curve: str) -> Drawing:
     figure, axis = axes(f"{title}, all repeats", "epoch", unit, rows_of(len(groups) + 1))
     for group in groups:
         _draw_group(axis, group, curve, look[group.label])
-    handles = [handle(_counted(g, curve), look[g.label].colour, look[g.label].line) for g in groups]
+    handles = [handle(_counted(g, curve), look[g.label].color, look[g.label].line) for g in groups]
     if any(run.stopped_early for group in groups for run in group.runs):
         handles.append(handle("stopped early", GREY, "", "x"))
     axis.set_xlim(left=0)
@@ -64,7 +64,7 @@ def _draw_group(axis, group: Group, curve: str, look: Look) -> None:
     axis.add_collection(
         LineCollection(
             paths,
-            colors=look.colour,
+            colors=look.color,
             linestyles=look.line,
             linewidths=0.4 if many else 1.3,
             alpha=max(0.03, 8 / len(lines)) if many else 0.85,
@@ -77,11 +77,11 @@ def _draw_group(axis, group: Group, curve: str, look: Look) -> None:
         for row, line in zip(padded, lines, strict=True):
             row[: line.size] = line
         # Of the runs still going: those that stopped early are in the medians before.
-        axis.plot(np.arange(1, longest + 1), np.nanmedian(padded, axis=0), color=look.colour, lw=2)
+        axis.plot(np.arange(1, longest + 1), np.nanmedian(padded, axis=0), color=look.color, lw=2)
     stopped = [path[-1] for path, run in zip(paths, _with(group, curve), strict=True) if run]
     if stopped:
         size = 4 if many else 8
-        axis.plot(*np.transpose(stopped), "x", color=look.colour, ms=size, mew=size / 4)
+        axis.plot(*np.transpose(stopped), "x", color=look.color, ms=size, mew=size / 4)
     axis.autoscale_view()
 
 
@@ -102,17 +102,17 @@ def best(found: Collection, kind: str) -> Drawing:
     look = looks(found.groups)
     figure, axis = axes(title, "epoch", NAMES[kind][1], len(shown) + 4)
     for group, run in shown:
-        colour = look[group.label].colour
+        color = look[group.label].color
         for curve, line in ((kind, "-"), (f"val_{kind}", "--")):
             values = run.history[curve]
-            axis.plot(range(1, len(values) + 1), values, line, color=colour)
+            axis.plot(range(1, len(values) + 1), values, line, color=color)
         if run.best_epoch:
             kept = run.history[f"val_{kind}"][run.best_epoch - 1]
-            axis.plot(run.best_epoch, kept, "o", color=colour, markersize=8, fillstyle="none")
+            axis.plot(run.best_epoch, kept, "o", color=color, markersize=8, fillstyle="none")
         if run.stopped_early:
-            axis.axvline(len(run.history[kind]), color=colour, linewidth=1, linestyle=":")
+            axis.axvline(len(run.history[kind]), color=color, linewidth=1, linestyle=":")
     handles = [
-        handle(f"{group.label}: {run.name}", look[group.label].colour) for group, run in shown
+        handle(f"{group.label}: {run.name}", look[group.label].color) for group, run in shown
     ]
     handles += [handle("training", GREY), handle("validation", GREY, "--")]
     handles += [handle("epoch whose weights are kept", GREY, "", "o", "none")]
@@ -145,7 +145,7 @@ def time_to_accuracy(found: Collection) -> Drawing:
     for group in groups:
         _draw_progress(axis, group.runs, look[group.label])
     axis.axhline(TARGET, color=GREY, linewidth=1)
-    handles = [handle(g.label, look[g.label].colour, look[g.label].line) for g in groups]
+    handles = [handle(g.label, look[g.label].color, look[g.label].line) for g in groups]
     legend(figure, [*handles, handle(f"the working group's target, {TARGET:g}", GREY)])
     caption = (
         "Start-up and staging count, as the rules require. Validation patches, not whole scenes; "
@@ -167,7 +167,7 @@ def _draw_progress(axis, runs: Sequence[RecordedRun], look: Look) -> None:
     axis.add_collection(
         LineCollection(
             paths,
-            colors=look.colour,
+            colors=look.color,
             linestyles=look.line,
             linewidths=0.5 if many else 1.4,
             alpha=max(0.05, 8 / len(known)) if many else 0.85,

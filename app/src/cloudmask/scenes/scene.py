@@ -31,7 +31,7 @@ NAN_POLICIES = ("ignore", "fill", "error")
 
 @dataclass(frozen=True)
 class Scene:
-    """One normalised scene of H x W pixels.
+    """One normalized scene of H x W pixels.
 
     image: (H, W, 9) float32, `reflectance - 0.5` and `(kelvin - 270) / 22`; 0 where not valid.
     mask: (H, W, 1) uint8, 1 cloud, 0 clear.

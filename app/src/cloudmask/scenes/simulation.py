@@ -149,9 +149,9 @@ def _ground(rng, shape, day) -> _Ground:
     glint = np.zeros(shape, np.float32)
     if day and rng.random() < 0.5:
         column = np.arange(shape[1], dtype=np.float32)[None] / shape[1]
-        centre, width = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.15)
+        center, width = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.15)
         waves = 1 + 0.25 * _noise(rng, shape, Spectrum(1.2, outer=80))
-        glint = rng.uniform(0.2, 0.5) * np.exp(-(((column - centre) / width) ** 2)) * waves * ~land
+        glint = rng.uniform(0.2, 0.5) * np.exp(-(((column - center) / width) ** 2)) * waves * ~land
         refs += glint * _spectrum((1, 1, 1, 0.02, 1, 0.9))
     return _Ground(refs, temperature, glint.astype(np.float32), snow, land, lakes)
 

@@ -143,7 +143,7 @@ def sun_cosine(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
 
     Tie points have the rows of the image and their own columns. `track_offset` is the column of
     either grid at the ground track; the track is at tie point 64, and at the edge between pixels
-    997 and 998. So the centre of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16. Between tie
+    997 and 998. So the center of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16. Between tie
     points the cosine is linear: unlike the angle it has no kink below the sun.
     """
     path = Path(path)
