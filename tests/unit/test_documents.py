@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from support import documents, golden
+from support import document_commands, documents, golden
 from support.documents import Document
 
 from cloudmask.experiments.experiment import settings
@@ -42,7 +42,7 @@ def test_files_and_modules_exist(document):
 
 
 def test_commands_are_understood(document):
-    assert documents.wrong_commands(document) == []
+    assert document_commands.wrong_commands(document) == []
 
 
 def test_settings_exist(document):
@@ -55,12 +55,12 @@ def test_examples_in_yaml_can_be_read(document, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_of_the_help_are_understood(command):
-    parser = documents.parser_of(command)
+    parser = document_commands.parser_of(command)
     assert isinstance(parser, argparse.ArgumentParser)
     lines = re.findall("^  (\\S.*)", parser.epilog or "", flags=re.MULTILINE)
     # What an example does stands behind it, after several spaces.
     block = "\n".join(f"    {re.split(' {2,}', line)[0]}" for line in lines)
-    assert documents.wrong_commands(Document(Path(f"{command} --help"), block)) == []
+    assert document_commands.wrong_commands(Document(Path(f"{command} --help"), block)) == []
 
 
 def test_documents_with_commands_were_found():
@@ -70,7 +70,7 @@ def test_documents_with_commands_were_found():
         for document in read
         for block in document.blocks
         if block.is_shell
-        for line in documents.command_lines(block)
+        for line in document_commands.command_lines(block)
     ]
     assert sum(line.startswith("cloudmask-") for line in lines) > 20
     assert sum(line.startswith("make ") for line in lines) > 5
@@ -87,27 +87,31 @@ def test_documents_with_commands_were_found():
         ("see `train/missing.py`", documents.wrong_paths, "no such file"),
         ("see `slurm/sites/x*.yaml`", documents.wrong_paths, "no such file"),
         ("`cloudmask.scenes.missing`", documents.wrong_modules, "no such module"),
-        ("```sh\nmake nothing\n```", documents.wrong_commands, "no target nothing"),
-        ("```\nmake test NOTHING=1\n```", documents.wrong_commands, "no variable NOTHING"),
-        ("    cloudmask-nothing --x", documents.wrong_commands, "no such command"),
-        ("    cloudmask-train --nothing", documents.wrong_commands, "no option --nothing"),
-        ("    cloudmask-train --data x.h5", documents.wrong_commands, "required: --run"),
-        ("    cloudmask-grid nothing x", documents.wrong_commands, "no verb nothing"),
-        ("    cloudmask-grid plan --gpus 2", documents.wrong_commands, "no option --gpus"),
-        ("    cloudmask-synth --out x --train many", documents.wrong_commands, "invalid"),
+        ("```sh\nmake nothing\n```", document_commands.wrong_commands, "no target nothing"),
+        ("```\nmake test NOTHING=1\n```", document_commands.wrong_commands, "no variable NOTHING"),
+        ("    cloudmask-nothing --x", document_commands.wrong_commands, "no such command"),
+        ("    cloudmask-train --nothing", document_commands.wrong_commands, "no option --nothing"),
+        ("    cloudmask-train --data x.h5", document_commands.wrong_commands, "required: --run"),
+        ("    cloudmask-grid nothing x", document_commands.wrong_commands, "no verb nothing"),
+        ("    cloudmask-grid plan --gpus 2", document_commands.wrong_commands, "no option --gpus"),
+        ("    cloudmask-synth --out x --train many", document_commands.wrong_commands, "invalid"),
         (
             "    apptainer exec x.sif cloudmask-eval --nothing | tail",
-            documents.wrong_commands,
+            document_commands.wrong_commands,
             "no option --nothing",
         ),
         (
             "    sbatch --array=$(cloudmask-grid lost x) slurm/train.sbatch",
-            documents.wrong_commands,
+            document_commands.wrong_commands,
             "no verb lost",
         ),
-        ("    sbatch slurm/nothing.sbatch", documents.wrong_commands, "no file"),
-        ("    overlays/make-overlay --nothing", documents.wrong_commands, "no option --nothing"),
-        ("`make nothing` does", documents.wrong_commands, "no target nothing"),
+        ("    sbatch slurm/nothing.sbatch", document_commands.wrong_commands, "no file"),
+        (
+            "    overlays/make-overlay --nothing",
+            document_commands.wrong_commands,
+            "no option --nothing",
+        ),
+        ("`make nothing` does", document_commands.wrong_commands, "no target nothing"),
         ("`training.epoch` is", documents.wrong_settings, "no such setting"),
         ("`--set training.epoch=3`", documents.wrong_settings, "did you mean epochs"),
         ("`--set training.epochs=many`", documents.wrong_settings, "training.epochs"),
@@ -158,7 +162,7 @@ apptainer exec --nv cloudmask.sif cloudmask-train …
     assert documents.wrong_links(document) == []
     assert documents.wrong_paths(document) == []
     assert documents.wrong_modules(document) == []
-    assert documents.wrong_commands(document) == []
+    assert document_commands.wrong_commands(document) == []
     assert documents.wrong_settings(document) == []
     assert documents.wrong_yaml(document, tmp_path) == []
 
