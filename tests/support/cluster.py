@@ -114,7 +114,7 @@ class Cluster:
 
         return self.until(own, f"{task} begins")
 
-    def wait(self, *jobs: str, state="COMPLETED", seconds=300, **others: str) -> None:
+    def wait(self, *jobs: str, state="COMPLETED", seconds=900, **others: str) -> None:
         """Wait until all tasks of the jobs have ended, in this state; `others`: _4="FAILED"."""
         deadline = time.monotonic() + seconds
         while self.queued(*jobs):
