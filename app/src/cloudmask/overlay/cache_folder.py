@@ -15,13 +15,19 @@ In a directory of the node's own disk:
 All locks are the kernel's: it takes them from a process that dies, however it dies. Who comes or
 goes removes the leases of the dead, and copies that no living task uses and that are not kept for
 one to come.
+
+A directory such as /tmp can be written to by everybody. So the folder is used only if it is a real
+one of this user's that nobody else can write to, and nothing is removed but what has a name that
+this module gives.
 """
 
 import contextlib
 import os
 import platform
 import pwd
+import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +37,7 @@ from cloudmask.system.lock import KernelLock, is_locked
 
 LEASES = "leases"
 KEPT = ".kept"
+CONTENT_ID = re.compile(r"[0-9a-f]{64}")  # a SHA-256, the name of a copy
 # A later task of an array comes to a node within minutes of the one before, or not at all.
 KEPT_SECONDS = 3600
 
@@ -56,9 +63,12 @@ class CacheFolder:
             raise Unusable(f"on {kind}, which is no node's own")
 
     def clean(self, kept: bool) -> None:
-        """Remove what the dead have left, with `kept` also copies kept for a task to come."""
+        """Remove what the dead have left, with `kept` also copies kept for a task to come.
+
+        A folder that is not this user's alone is left as it is.
+        """
         if self.path.is_dir():
-            with contextlib.suppress(OSError), self.tidied():
+            with contextlib.suppress(OSError, Unusable), self.tidied():
                 for mark in self.path.glob(f"*/{KEPT}") if kept else ():
                     mark.unlink()
 
@@ -76,6 +86,7 @@ class CacheFolder:
         while True:
             # What one user stages is of no concern to others on the node.
             self.path.mkdir(mode=0o700, exist_ok=True)
+            self._check_owner()
             try:
                 lock = KernelLock(self.path / ".lock")
             except FileNotFoundError:
@@ -85,6 +96,16 @@ class CacheFolder:
             if lock.in_place:
                 return lock
             lock.close()
+
+    def _check_owner(self) -> None:
+        """Raise Unusable unless the folder is a real one that this user alone can write to."""
+        status = self.path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise Unusable(f"{self.path} is a link or a file, expected a folder of yours")
+        if status.st_uid != os.geteuid():
+            raise Unusable(f"{self.path} belongs to another user")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Unusable(f"{self.path} can be written to by other users")
 
     def _tidy(self) -> None:
         used = set()
@@ -97,10 +118,20 @@ class CacheFolder:
             if time.time() - mark.stat().st_mtime < KEPT_SECONDS:
                 used.add(mark.parent.name)
         for path in self.path.iterdir():
-            if path.is_dir() and path.name not in {LEASES, *used}:
+            if CONTENT_ID.fullmatch(path.name) and path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
         if not used:
-            shutil.rmtree(self.path, ignore_errors=True)
+            self._remove()
+
+    def _remove(self) -> None:
+        """Remove the folder, unless somebody else has put something into it."""
+        for remove in (
+            (self.path / LEASES).rmdir,
+            (self.path / ".lock").unlink,
+            self.path.rmdir,
+        ):
+            with contextlib.suppress(OSError):
+                remove()
 
 
 class Lease:

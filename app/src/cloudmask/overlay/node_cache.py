@@ -101,7 +101,7 @@ class NodeCache:
             waited = not lock.try_acquire()
             if waited:
                 lock.acquire()
-            missing = [(file, out) for file, out in wanted if not out.exists()]
+            missing = [(file, out) for file, out in wanted if not _is_complete(file, out)]
             if not missing:
                 return (WAITED if waited else FOUND), 0
             needed = sum(file.size for file, _ in missing)
@@ -125,6 +125,11 @@ class NodeCache:
         except InputError:
             self.close()
             raise
+
+
+def _is_complete(file: manifest.Content, out: Path) -> bool:
+    """Whether a copy is there and has the size that it should have."""
+    return out.is_file() and out.stat().st_size == file.size
 
 
 def clean(directories: Sequence[Path], kept: bool = False) -> None:
