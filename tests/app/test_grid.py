@@ -65,7 +65,10 @@ def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
         process.kill()
     executor.wait()
     executor.stdout.close()
-    time.sleep(0.5)
+    # A large process takes a moment to die, and nobody may take note of its death.
+    for process in rows:
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
 
     before = rows_by_state(grid("status", "e.yaml"))
     assert 3 <= len(before["finished"]) <= 5

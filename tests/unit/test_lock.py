@@ -161,3 +161,18 @@ def test_a_kernel_lock_where_there_is_none(tmp_path, monkeypatch):
         with pytest.raises(lock.NoLocks):
             mine.acquire()
     assert lock.is_locked(tmp_path / "lock"), "whoever cannot tell must not remove anything"
+
+
+def test_a_dead_process_that_nobody_waited_for_holds_nothing(tmp_path):
+    path = tmp_path / ".lock"
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    try:
+        path.write_text(json.dumps({"host": platform.node(), "process": child}))
+        until = time.monotonic() + 10
+        while lock.held(path) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not lock.held(path)
+    finally:
+        os.waitpid(child, 0)

@@ -148,7 +148,19 @@ def held(path: Path) -> bool:
             return False
         except PermissionError:  # It lives, and belongs to another user.
             pass
+        if _is_zombie(holder["process"]):
+            return False
     return silent < SILENT_SECONDS
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process is dead, although its parent has not taken note of that yet."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    # The state follows the name in parentheses, which may hold any character.
+    return status.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _open(path: Path, what: str) -> tuple[KernelLock, bool]:
