@@ -52,12 +52,11 @@ def write_scene() -> None:
         old.unlink()
     path = example.FOLDER / f"{synthetic.scene_name('inference', SCENE)}.hdf"
     with h5py.File(path, "w") as file:
-        for name in ("refs", "bts", "bayes", "summary", "truth"):
-            # One channel per chunk: neighbours in a channel are alike, channels are not.
-            data = getattr(raw, name)
+        for name, values in synthetic.datasets(raw).items():
+            # One channel per chunk: neighbors in a channel are alike, channels are not.
             file.create_dataset(
                 name,
-                data=data,
+                data=values,
                 chunks=(*SIZE, 1),
                 shuffle=True,
                 compression="gzip",

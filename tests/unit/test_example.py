@@ -34,4 +34,10 @@ def test_scene_is_made_again_as_it_is(tmp_path, monkeypatch):
     with h5py.File(shipped) as old, h5py.File(example.scene()) as new:
         assert sorted(old) == sorted(new)
         for name in old:
-            np.testing.assert_array_equal(old[name][...], new[name][...])
+            shipped_values, values = old[name][...], new[name][...]
+            # Sums in another order, as on another processor, move a value by 1e-7 of itself, and
+            # one in millions across the edge between two steps of the rounding.
+            step = {"refs": script.REFLECTANCE_STEP, "bts": script.KELVIN_STEP}.get(name, 0)
+            np.testing.assert_allclose(values, shipped_values, rtol=0, atol=step)
+            moved = np.nan_to_num(values) != np.nan_to_num(shipped_values)
+            assert moved.mean() < 1e-5

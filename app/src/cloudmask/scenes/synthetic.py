@@ -55,18 +55,23 @@ def scene_name(part: str, number: int) -> str:
     return f"S3A_SL_1_RBT____{stamps}_{numbers}_LN2_O_NT_003"
 
 
+def datasets(scene: SimulatedScene) -> dict[str, np.ndarray]:
+    """The arrays of a scene by the names that they have in a file."""
+    return {
+        "refs": scene.refs,
+        "bts": scene.bts,
+        "bayes": scene.bayes,
+        "summary": scene.summary,
+        CLOUD_TRUTH: scene.cloud_truth,
+    }
+
+
 def write_scene(path: Path | str, scene: SimulatedScene) -> None:
     """Write `scene` to `path` atomically, in the published layout and with the cloud truth."""
     # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        for name, values in (
-            ("refs", scene.refs),
-            ("bts", scene.bts),
-            ("bayes", scene.bayes),
-            ("summary", scene.summary),
-            (CLOUD_TRUTH, scene.cloud_truth),
-        ):
+        for name, values in datasets(scene).items():
             file.create_dataset(name, data=values, track_times=False)
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
