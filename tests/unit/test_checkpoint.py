@@ -63,6 +63,7 @@ def test_without_checkpoints(run):
     assert Checkpoints(run).load() is None
 
 
+@pytest.mark.slow
 def test_a_continued_run_keeps_its_precision(run):
     """Also on another kind of processor or GPU, where "auto" would choose another."""
     kept = Checkpoints(run)

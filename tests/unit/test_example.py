@@ -5,9 +5,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from cloudmask.evaluate import example
 from cloudmask.scenes.scene import read_scene
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).resolve().parents[2] / "app" / "scripts" / "make_example.py"
 

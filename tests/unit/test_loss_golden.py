@@ -11,6 +11,8 @@ from support.golden import GOLDEN
 from cloudmask.config.settings import make_config
 from cloudmask.patches.store import INVALID
 
+pytestmark = pytest.mark.slow
+
 PATH = GOLDEN / "loss_first_steps.json"
 STEPS, BATCH, FILTERS = 10, 2, 4
 
