@@ -297,62 +297,6 @@ def test_staging_runs_on_a_bare_python(local):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.fixture
-def precious(tmp_path):
-    """A folder of the user's elsewhere, which must stay as it is."""
-    folder = tmp_path / "precious"
-    (folder / "results").mkdir(parents=True)
-    (folder / "thesis").write_text("years of work")
-    yield folder
-    assert sorted(path.name for path in folder.iterdir()) == ["results", "thesis"]
-
-
-def _by_link(folder: Path, precious: Path) -> None:
-    folder.symlink_to(precious)
-
-
-def _open_to_others(folder: Path, precious: Path) -> None:
-    folder.mkdir()
-    folder.chmod(0o777)
-
-
-def _of_another_user(folder: Path, precious: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root can give a folder away")
-    folder.mkdir(mode=0o700)
-    os.chown(folder, 65534, 65534)
-
-
-@pytest.mark.parametrize(
-    ("place", "reason"),
-    [
-        (_by_link, "is a link or a file"),
-        (_open_to_others, "can be written to by other users"),
-        (_of_another_user, "belongs to another user"),
-    ],
-)
-def test_a_folder_that_is_not_the_users_alone_is_passed_over(
-    image, tmp_path, precious, place, reason
-):
-    place(tmp_path / f"cloudmask-{getpass.getuser()}", precious)
-    cache = node_cache.NodeCache(image, [tmp_path], 1)
-    copy = cache.open()
-    assert (copy.method, copy.data) == (node_cache.FROM_OVERLAY, "") and reason in copy.reason
-    cache.close()
-    node_cache.clean([tmp_path], kept=True)
-
-
-def test_only_what_the_cache_has_made_is_removed(image, tmp_path):
-    folder = tmp_path / f"cloudmask-{getpass.getuser()}"
-    (folder / "mine").mkdir(parents=True)
-    folder.chmod(0o700)
-    cache = node_cache.NodeCache(image, [tmp_path], 1)
-    cache.open()
-    cache.close()
-    node_cache.clean([tmp_path], kept=True)
-    assert [path.name for path in folder.iterdir()] == ["mine"]
-
-
 def test_a_copy_of_another_size_is_not_believed(image, local):
     first = node_cache.NodeCache(image, [local], 1)
     copy = first.open()
