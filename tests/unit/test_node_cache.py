@@ -156,7 +156,7 @@ def test_a_killed_copier_holds_nobody_up(task, local):
     unfinished = copying(local)
     first.process.send_signal(signal.SIGSTOP)
     second.process.send_signal(signal.SIGSTOP)
-    pid = int(unfinished.name.split(".")[2])
+    pid = int(unfinished.name.split(".")[3])
     assert unfinished.exists(), "the copy was faster than this test"
     copier, waiter = (first, second) if pid == first.process.pid else (second, first)
     copier.process.kill()

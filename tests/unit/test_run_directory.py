@@ -5,6 +5,7 @@ import pytest
 from cloudmask.errors import InputError
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
+from cloudmask.system import files
 
 CONFIG = "name: one\n"
 
@@ -22,7 +23,7 @@ def test_a_claim_removes_what_a_killed_process_left(tmp_path):
     run = RunDirectory(tmp_path)
     run.config.write_text(CONFIG)
     run.checkpoints.mkdir()
-    left = run.checkpoints / ".000001-000000.123.tmp.npz"
+    left = files.temporary_path(run.checkpoints / "000001-000000.npz")
     left.touch()
     with run.claimed(CONFIG):
         assert not left.exists()

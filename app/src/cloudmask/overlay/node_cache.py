@@ -106,7 +106,8 @@ class NodeCache:
                 return (WAITED if waited else FOUND), 0
             needed = sum(file.size for file, _ in missing)
             # What a killed copier has left takes room.
-            files.remove_temporary(*{out.parent for _, out in missing if out.parent.is_dir()})
+            parents = {out.parent for _, out in missing if out.parent.is_dir()}
+            files.remove_temporary(*parents, locked=True)
             free = disk.free_space(content)
             if needed + RESERVE > free:
                 total = (needed + RESERVE) / 1e9

@@ -194,7 +194,7 @@ class RunDirectory:
         with exclusive(self.lock, str(self)):
             # Another process may have finished the run, or begun one, before the lock was ours.
             self.check_free(config)
-            files.remove_temporary(self.path, self.checkpoints)
+            files.remove_temporary(self.path, self.checkpoints, locked=True)
             if not self.config.exists():
                 files.write_text(self.config, config)
             yield
