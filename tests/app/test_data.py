@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cloudmask.errors import Fault, InputError
 from cloudmask.scenes import dataset, download
 
 boto3 = pytest.importorskip("boto3")
@@ -304,3 +306,78 @@ def test_an_etag_that_is_no_checksum(tmp_path):
     for etag in ("opaque", "0" * 32 + "-x", ""):
         strange = download.Item("k", item.path, 0, etag)
         assert download.verify(path, strange, lambda _: None) is None
+
+
+class Body(io.BytesIO):
+    """An answer of a server, of any length."""
+
+
+class HostileClient:
+    """A store that lists what it likes and answers with more than it lists."""
+
+    def __init__(self, entries, body=b""):
+        self.entries, self.body = entries, body
+
+    def get_paginator(self, name):
+        return SimpleNamespace(paginate=lambda **_: [{"Contents": self.entries}])
+
+    def get_object(self, **_):
+        return {"ResponseMetadata": {"HTTPStatusCode": 206}, "Body": Body(self.body)}
+
+
+def hostile_store(*entries, body=b""):
+    store = download.Store("http://127.0.0.1:1", "bucket", "es/", 0, 1)
+    store.client = HostileClient(list(entries), body)
+    return store
+
+
+def entry(key, size=10, etag='"tag"'):
+    return {"Key": f"es/{key}", "Size": size, "ETag": etag}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "training//S3A_x.hdf",
+        "training/../../S3A_x.hdf",
+        "training//etc/S3A_x.hdf",
+        "training/./S3A_x.hdf",
+        "training/.ssh/S3A_x.hdf",
+        "training/S3A_\n.hdf",
+        "training/S3A_" + "x" * 250 + ".hdf",
+    ],
+)
+def test_keys_that_lead_out_of_the_folder_are_passed_over(key, caplog):
+    good = entry("training/deeper/S3A_good.hdf")
+    with caplog.at_level("WARNING"):
+        (item,) = hostile_store(entry(key), good).scenes()
+    assert str(item.path) == "training/deeper/S3A_good.hdf"
+    assert "passed over: key 'es/training/" in caplog.text and "cannot be a path" in caplog.text
+
+
+@pytest.mark.parametrize("odd", [{"Size": -1}, {"Size": "9"}, {"ETag": None}, {"Size": 1 << 60}])
+def test_entries_that_cannot_be_scenes_are_passed_over(odd):
+    good = entry("training/S3A_good.hdf")
+    found = hostile_store({**entry("training/S3A_odd.hdf"), **odd}, good).scenes()
+    assert [item.path.name for item in found] == ["S3A_good.hdf"]
+
+
+def test_one_scene_under_two_keys_is_refused():
+    store = hostile_store(entry("training/S3A_a.hdf"), entry("one-day/S3A_a.hdf"))
+    with pytest.raises(InputError, match="are the same scene"):
+        store.scenes()
+
+
+def test_an_endless_listing_ends(monkeypatch):
+    monkeypatch.setattr(download, "MOST_OBJECTS", 5)
+    with pytest.raises(InputError, match="lists more than 5 objects"):
+        hostile_store(*[entry(f"training/S3A_{n}.hdf") for n in range(6)]).scenes()
+
+
+def test_no_more_than_the_listed_size_is_written(tmp_path):
+    item = entry("training/S3A_a.hdf", size=10, etag='"../../x/y"')
+    store = hostile_store(item, body=b"z" * 5_000_000)
+    with pytest.raises(Fault, match="sends more than the 10 bytes that it lists"):
+        download.fetch(store, store.scenes(), tmp_path / "data", 1)
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"data"}

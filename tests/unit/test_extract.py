@@ -240,6 +240,8 @@ def test_a_path_that_is_not_there(image, tmp_path):
         ("/data/other.h5", "holds no /upper/data/other.h5"),
         ("/data", "/upper/data is not a regular file"),
         (f"{PATCHES}/x", "holds no"),
+        ("/data/../data/patches.h5", "'..' is hidden, or leads to another folder"),
+        ("/../upper/data/patches.h5", "'..' is hidden, or leads to another folder"),
     ):
         other = SimpleNamespace(**{**vars(wanted), "path": path})
         with pytest.raises(InputError, match=said):

@@ -1,5 +1,6 @@
 """The manifest beside an image: written as it is read, and checked when it is read."""
 
+import hashlib
 import json
 import os
 
@@ -31,6 +32,13 @@ def test_it_is_read_as_it_was_written(written, tmp_path):
     assert data["sources"][manifest.PATCHES] == [str(tmp_path / "file"), 3000, 18]
 
 
+def rename(data, path):
+    """Give the manifest's file another path, with the id that fits."""
+    data["files"][0]["path"] = path
+    lines = (f"{file['sha256']} {file['path']}\n" for file in data["files"])
+    data["id"] = hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -45,6 +53,25 @@ def test_it_is_read_as_it_was_written(written, tmp_path):
         (lambda d: d["sources"].update(x=["y"]), "sources.x: expected path, size and time"),
         (lambda d: d["image"].update(size=True), "image.size: expected int, found True"),
         (lambda d: d["image"].update(sha256="x"), "image.sha256: expected a SHA-256, found 'x'"),
+        (lambda d: d["files"][0].update(size=1 << 50), "files.0.size: expected at most"),
+        (
+            lambda d: rename(d, "/data/../../home/me/.bashrc"),
+            "files.0.path: .* is hidden",
+        ),
+        (lambda d: rename(d, "/etc/passwd"), "files.0.path: .* cannot be a path: '' is empty"),
+        (lambda d: rename(d, "leases/x"), "files.0.path: expected a path below /data"),
+        (lambda d: rename(d, ""), "files.0.path: '' cannot be a path: '' is empty"),
+        (lambda d: rename(d, "/data"), "files.0.path: .* cannot be a path: '' is empty"),
+        (lambda d: rename(d, "/data/"), "files.0.path: '' cannot be a path: '' is empty"),
+        (lambda d: rename(d, "/data/a\nb"), "files.0.path: .* with control characters"),
+        (lambda d: rename(d, "/data/.copying"), "files.0.path: '.copying' cannot be a path"),
+        (lambda d: rename(d, "/data/a\ud800"), "files.0.path: .* with control characters"),
+        (lambda d: rename(d, "/data/" + "a" * 201), "files.0.path: .* is longer than 200 bytes"),
+        (lambda d: d["files"].append(dict(d["files"][0])), "files: two have the same path"),
+        (
+            lambda d: d["files"].append({**d["files"][0], "path": f"{manifest.PATCHES}/x"}),
+            "files.1.path: '/data/patches.h5/x' is below another file",
+        ),
         (lambda d: d["made"].pop("host"), "made: expected the keys cloudmask, host, time"),
     ],
 )
@@ -60,4 +87,26 @@ def test_what_is_wrong_is_named(written, tmp_path, damage, words):
 def test_what_is_no_object_is_refused(tmp_path):
     (tmp_path / "o.ext3.json").write_text("[1]")
     with pytest.raises(InputError, match="not a manifest of an overlay"):
+        manifest.read(tmp_path / "o.ext3")
+
+
+def test_id_leads_nowhere(written, tmp_path):
+    path = tmp_path / "o.ext3.json"
+    data = json.loads(path.read_text())
+    for wrong in ("..", "", "leases", "/root", data["id"].upper()):
+        path.write_text(json.dumps({**data, "id": wrong}))
+        with pytest.raises(InputError, match="id: is not that of the files"):
+            manifest.read(tmp_path / "o.ext3")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, "\x00", '{"schema": 1'])
+def test_json_that_parsers_stumble_over(tmp_path, text):
+    (tmp_path / "o.ext3.json").write_text(text)
+    with pytest.raises(InputError, match="not a manifest of an overlay"):
+        manifest.read(tmp_path / "o.ext3")
+
+
+def test_pipe_in_place_of_a_manifest_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / "o.ext3.json")
+    with pytest.raises(InputError, match="is a named pipe; expected a file"):
         manifest.read(tmp_path / "o.ext3")

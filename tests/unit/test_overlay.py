@@ -194,6 +194,14 @@ def test_inputs_that_cannot_be_used(patches, tmp_path):
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ['S3A_" \\n.hdf', "S3A_\n.hdf"])
+def test_names_that_debugfs_would_take_for_commands(scenes, tmp_path, name):
+    source = tmp_path / "scene"
+    source.write_bytes(b"1")
+    with pytest.raises(InputError, match=r"quotation marks|control characters"):
+        build.plan({f"{manifest.SCENES}/{name}": source}, tmp_path / "o.ext3")
+
+
 def test_a_source_that_changes_while_it_is_read(patches, tmp_path, monkeypatch):
     measure = manifest.measure
 

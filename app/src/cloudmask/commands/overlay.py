@@ -101,9 +101,10 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
     """Host file by path in the container; raises InputError if a file is of another kind."""
     from cloudmask.errors import InputError
     from cloudmask.overlay import manifest
+    from cloudmask.system import reading
 
     try:
-        with patches.open("rb") as handle:
+        with reading.opened(patches) as handle:
             signature = handle.read(8)
     except OSError as error:
         raise InputError(f"{patches}: {error.strerror}; expected a patch store") from None

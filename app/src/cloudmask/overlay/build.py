@@ -23,6 +23,7 @@ from cloudmask.overlay import e2fsprogs, manifest
 from cloudmask.overlay.check import read_back
 from cloudmask.overlay.layout import RESERVED_INODES, UPPER, WORK, image_bytes
 from cloudmask.overlay.manifest import Content, ImageFacts, Manifest, Origin, Source
+from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
 from cloudmask.system.files import sha256, write_text
 from cloudmask.system.lock import KernelLock, NoLocks
@@ -52,9 +53,12 @@ def plan(sources: dict[str, Path], image: Path) -> OverlayPlan:
     if image.is_dir() or not image.parent.is_dir():
         raise InputError(f"{image}: expected the name of a file in an existing folder")
     sizes = []
-    for source in sources.values():
+    for path, source in sources.items():
+        names.relative_path(path.lstrip("/"), str(source))
+        if '"' in path:  # It would end the name in the commands of debugfs.
+            raise InputError(f"{source}: expected a name without quotation marks")
         try:
-            with source.open("rb") as handle:
+            with reading.opened(source) as handle:
                 sizes.append(os.fstat(handle.fileno()).st_size)
         except OSError as error:
             raise InputError(f"{source}: {error.strerror}; expected a readable file") from None

@@ -15,6 +15,7 @@ from cloudmask.overlay.e2fsprogs import check_filesystem
 from cloudmask.overlay.ext3 import Ext3, Inode
 from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import Content, Manifest
+from cloudmask.system import reading
 from cloudmask.system.files import sha256
 
 RUNTIMES = ("apptainer", "singularity")
@@ -37,9 +38,11 @@ def check(image: Path, container: Path | None = None) -> Iterator[str]:
         raise InputError(f"{image}: in use: " + "; ".join(processes.describe(image)))
     with Ext3(image) as source:
         try:
-            inside = json.loads(source.content(UPPER + manifest.SENTINEL))["id"]
-        except (ValueError, KeyError, TypeError):
-            inside = "damaged"
+            text = source.content(UPPER + manifest.SENTINEL).decode()
+            told = reading.parse_json(text)
+        except ValueError:
+            told = None
+        inside = told.get("id") if isinstance(told, dict) else None
     size = image.stat().st_size
     if inside != known.id or size != known.image.size:
         raise InputError(f"{image}: is not the image of its manifest; copy both, or build again")

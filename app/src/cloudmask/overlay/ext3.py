@@ -14,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 
 from cloudmask.errors import InputError
+from cloudmask.system import names
 
 SUPERBLOCK = 1024  # bytes from the start
 MAGIC = 0xEF53
 ROOT_INODE = 2
+SMALL_FILE = 64 << 20  # bytes that `Ext3.content` reads at most: a hole of terabytes costs no disk
 DIRECT = 12  # block pointers in an inode; then one each of single, double and triple indirection
 FILETYPE = 0x2  # incompatible feature: directory entries carry the file type
 RECOVER = 0x4  # incompatible feature: the journal holds changes, it was not unmounted
@@ -86,9 +88,9 @@ class Ext3:
         return data
 
     def find(self, path: str) -> Inode:
-        """The inode at an absolute path inside the image; symbolic links are not followed."""
+        """The inode at an absolute path inside the image; neither `..` nor links are followed."""
         inode = self._inode(ROOT_INODE)
-        for name in filter(None, path.split("/")):
+        for name in names.relative_path(path.strip("/"), str(self.path)).parts:
             number = self._entries(inode).get(os.fsencode(name)) if _is_folder(inode) else None
             if number is None:
                 raise InputError(f"{self.path}: holds no {path}")
@@ -122,8 +124,10 @@ class Ext3:
             yield self._extent(start, begin, count, end)
 
     def content(self, path: str) -> bytes:
-        """A small file's content."""
+        """A small file's content; raises InputError if it is none."""
         inode = self.file(path)
+        if inode.size > SMALL_FILE:
+            raise InputError(f"{self.path}: {path} has {inode.size} bytes; expected a small file")
         return b"".join(
             bytes(e.length) if e.position is None else self.read(e.position, e.length)
             for e in self.extents(inode)

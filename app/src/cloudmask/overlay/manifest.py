@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import InputError
+from cloudmask.system import names, reading
 from cloudmask.system.files import write_text
 
 SCHEMA = 1
@@ -25,6 +26,9 @@ PATCHES = f"{FOLDER}/patches.h5"
 SCENES = f"{FOLDER}/inference"
 SENTINEL = f"{FOLDER}/overlay.json"  # inside: a small file that shows the overlay is mounted
 
+
+LARGEST_FILE = 16 << 40  # bytes: what ext3 holds at most
+LARGEST_MANIFEST = 64 << 20  # bytes: that of the whole data set has half a megabyte
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -108,7 +112,7 @@ def read(image: Path) -> Manifest:
     """The manifest beside an image; raises InputError if it is missing or damaged."""
     path = beside(image)
     try:
-        return _parse(json.loads(path.read_text(encoding="utf-8")))
+        return _parse(reading.read_json(path, LARGEST_MANIFEST))
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; the manifest belongs beside the image, copy both"
@@ -137,6 +141,7 @@ def _parse(data: object) -> Manifest:
     kinds = {"schema": int, "id": str, "files": list, "sources": dict, "image": dict, "made": dict}
     top = _object(data, kinds, "manifest")
     files = tuple(_content(entry, f"files.{n}") for n, entry in enumerate(top["files"]))
+    _check_paths([content.path for content in files])
     if top["id"] != identity(files):
         raise ValueError("id: is not that of the files")
     sources = {name: _source(entry, f"sources.{name}") for name, entry in top["sources"].items()}
@@ -150,11 +155,29 @@ def _content(data: object, where: str) -> Content:
     kinds = {"path": str, "size": int, "sha256": str, "chunk": int, "chunks": list}
     entry = _object(data, kinds, where)
     found = Content(**{**entry, "chunks": tuple(entry["chunks"])})
-    if found.size < 0 or found.chunk <= 0 or len(found.chunks) != -(-found.size // found.chunk):
+    if not 0 <= found.size <= LARGEST_FILE:
+        raise ValueError(f"{where}.size: expected at most {LARGEST_FILE} bytes, found {found.size}")
+    if found.chunk <= 0 or len(found.chunks) != -(-found.size // found.chunk):
         raise ValueError(f"{where}: {len(found.chunks)} chunks do not make up {found.size} bytes")
     for checksum in (found.sha256, *found.chunks):
         _check_sha256(checksum, where)
     return found
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    """Whether each path leads to a file of its own below the folder of the container."""
+    known = set(paths)
+    if len(known) < len(paths):
+        raise ValueError("files: two have the same path")
+    for n, path in enumerate(paths):
+        try:
+            below = names.relative_path(path.removeprefix(f"{FOLDER}/"), f"files.{n}.path")
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        if not path.startswith(f"{FOLDER}/"):
+            raise ValueError(f"files.{n}.path: expected a path below {FOLDER}, found {path!r}")
+        if any(f"{FOLDER}/{parent}" in known for parent in below.parents):
+            raise ValueError(f"files.{n}.path: {path!r} is below another file")
 
 
 def _source(data: object, where: str) -> Source:

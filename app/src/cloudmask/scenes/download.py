@@ -1,12 +1,16 @@
 """The public data set from its S3 store: listed, fetched in parallel, resumed, verified.
 
-A scene is written to `.NAME.ETAG.part` and gets its name when it is complete and its checksum is
-right, so that whatever is there under its name needs no second look. The ETag in the name tells
-whether a part belongs to the object that the server offers now.
+A scene is written to `.NAME.TAG.part` and gets its name when it is complete and its checksum is
+right, so that whatever is there under its name needs no second look. TAG is made of the object's
+ETag and tells whether a part belongs to the object that the server offers now.
+
+What the server says is not believed: keys become paths only if they stay below the output folder,
+and no more than the listed size of an object is written.
 """
 
 import contextlib
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +21,7 @@ from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.scenes.dataset import PARTS
+from cloudmask.system import names
 from cloudmask.system.disk import require_space
 from cloudmask.system.lock import KernelLock, NoLocks
 from cloudmask.system.progress import track
@@ -31,7 +36,12 @@ PART_SIZES = tuple(n * MIB for n in (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 
 LONGEST_PAUSE = 30.0  # seconds
 TIMEOUT = 30  # seconds to connect, and without a byte
 
+MOST_OBJECTS = 1_000_000  # of a listing: the data set has 1,070
+LARGEST_SCENE = 1 << 40  # bytes: those of the data set have 173 MB
+
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):
@@ -101,29 +111,39 @@ class Store:
 
         Raises InputError if there are none, Unavailable if the server is away.
         """
-        found, others = [], set()
+        found: dict[PurePosixPath, Item] = {}
+        others = set()
         for entry in self.persist(lambda: self.ask(self._list), lambda: 0):
-            folder, _, name = entry["Key"].removeprefix(self.prefix).partition("/")
-            path = PurePosixPath(name)
-            if not path.match("S3A*.hdf") or ".." in path.parts:
+            folder, _, name = str(entry.get("Key")).removeprefix(self.prefix).partition("/")
+            if not PurePosixPath(name).match("S3A*.hdf"):
                 continue
             if folder not in PART_OF_FOLDER:
                 others.add(folder)
                 continue
-            local = PurePosixPath(PART_OF_FOLDER[folder], path)
-            found.append(Item(entry["Key"], local, entry["Size"], entry["ETag"].strip('"')))
+            try:
+                item = _item(entry, PurePosixPath(PART_OF_FOLDER[folder]), name)
+            except InputError as error:
+                logger.warning("passed over: %s", error)
+                continue
+            if (other := found.setdefault(item.path, item)) != item:
+                raise InputError(f"{self.endpoint}: {item.key} and {other.key} are the same scene")
         if not found:
             raise InputError(
                 f"{self.endpoint}: no scenes S3A*.hdf below {self.bucket}/{self.prefix}"
                 f"{{{','.join(PART_OF_FOLDER)}}}; "
                 f"found {', '.join(sorted(others)) or 'nothing'} there"
             )
-        return sorted(found, key=lambda item: item.path)
+        return [found[path] for path in sorted(found)]
 
     def _list(self) -> list[dict]:
         pages = self.client.get_paginator("list_objects_v2")
         listing = pages.paginate(Bucket=self.bucket, Prefix=self.prefix)
-        return [entry for page in listing for entry in page.get("Contents", ())]
+        entries: list[dict] = []
+        for page in listing:
+            entries += page.get("Contents", ())
+            if len(entries) > MOST_OBJECTS:
+                raise InputError(f"{self.endpoint}: lists more than {MOST_OBJECTS} objects")
+        return entries
 
     def ask(self, call: Callable[[], T]) -> T:
         """Run a call of the client; its exceptions become Unavailable, InputError or Fault."""
@@ -172,9 +192,14 @@ class Store:
             )
         )
         whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200  # the range was ignored
+        left = item.size - (0 if whole else offset)
         with contextlib.closing(answer["Body"]) as body, part.open("wb" if whole else "ab") as file:
             while data := self.ask(lambda: body.read(READ)):
+                if len(data) > left:
+                    file.truncate(0)
+                    raise Fault(f"the server sends more than the {item.size} bytes that it lists")
                 file.write(data)
+                left -= len(data)
                 if self.stop.is_set():
                     raise Unavailable("stopped")
         if part.stat().st_size < item.size:
@@ -191,6 +216,15 @@ class Store:
             if answer.get("PartsCount") == int(item.etag.partition("-")[2]):
                 return answer["ContentLength"]
         return None
+
+
+def _item(entry: dict[str, Any], part: PurePosixPath, name: str) -> Item:
+    """The object of a listing's entry; raises InputError if it cannot be a scene."""
+    key, size, etag = entry["Key"], entry.get("Size"), entry.get("ETag")
+    path = part / names.relative_path(name, f"key {key!r}")
+    if not isinstance(size, int) or not 0 <= size <= LARGEST_SCENE or not isinstance(etag, str):
+        raise InputError(f"key {key!r}: size {size!r}, ETag {etag!r}")
+    return Item(key, path, size, etag.strip('"'))
 
 
 def select(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -272,7 +306,7 @@ def verify(path: Path, item: Item, part_size: Callable[[Item], int | None]) -> b
     the size of a part is asked for, else guessed among the usual ones.
     """
     digest, _, count = item.etag.lower().partition("-")
-    if len(digest) != 32 or set(digest) - set("0123456789abcdef") or not (count or "1").isdigit():
+    if len(digest) != 32 or set(digest) - set("0123456789abcdef") or not (count or "1").isdecimal():
         return None
     if not count:
         return _md5(path, item.size)[0].hex() == digest
@@ -303,7 +337,8 @@ def _md5(path: Path, size: int) -> list[bytes]:
 
 def _part(out: Path, item: Item) -> Path:
     final = out / item.path
-    return final.with_name(f".{final.name}.{item.etag}.part")
+    tag = hashlib.sha256(item.etag.encode()).hexdigest()[:16]
+    return final.with_name(f".{final.name}.{tag}.part")
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,84 @@
+"""Files of others are read only if they are files, and only if they are not too large.
+
+A named pipe in place of a file would hold the reader up for ever, a device would never end, and a
+file of many gigabytes would take all memory.
+"""
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cloudmask.errors import InputError
+
+MIB = 1 << 20
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file opened for reading, whatever else may be at `path`; never waits.
+
+    Raises InputError if it is something else, OSError if it cannot be opened.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for a writer; for regular files it means nothing.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _require_file(path, os.fstat(descriptor).st_mode)
+        file = os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with file:
+        yield file
+
+
+def require_file(path: Path) -> None:
+    """Raise InputError unless `path` is a regular file or does not exist.
+
+    For libraries that open files by name. OSError if it cannot be looked at.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _require_file(path, path.stat().st_mode)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a regular file; raises InputError if it has more than `limit` bytes."""
+    with opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"{path}: more than {limit / MIB:g} MiB; expected a smaller file")
+    return content
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The same as text; UnicodeDecodeError, a ValueError, if it is not UTF-8."""
+    return read_bytes(path, limit).decode("utf-8")
+
+
+def read_json(path: Path, limit: int) -> object:
+    """The parsed content of a JSON file of at most `limit` bytes; ValueError if it is none."""
+    return parse_json(read_text(path, limit))
+
+
+def parse_json(text: str) -> object:
+    """Parsed JSON; raises ValueError, also for text that is nested too deeply for the parser."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _require_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file")

@@ -1,0 +1,52 @@
+"""Files of others are read only if they are files of a bounded size."""
+
+import os
+import socket
+
+import pytest
+
+from cloudmask.errors import InputError
+from cloudmask.system import reading
+
+
+def test_files_and_links_to_files_are_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "b").symlink_to("a")
+    for name in ("a", "b"):
+        assert reading.read_bytes(tmp_path / name, 5) == b"12345"
+        reading.require_file(tmp_path / name)
+    with pytest.raises(InputError, match=r"a: more than .* MiB; expected a smaller file"):
+        reading.read_bytes(tmp_path / "a", 4)
+
+
+def test_what_is_no_file_holds_nobody_up(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)
+        listener.bind("socket")
+        for name, kind in (
+            ("pipe", "a named pipe"),
+            ("link", "a named pipe"),
+            ("folder", "a fold"),
+        ):
+            with pytest.raises(InputError, match=f"{name}: is {kind}.*; expected a file"):
+                reading.read_bytes(tmp_path / name, 100)
+            with pytest.raises(InputError, match=f"{name}: is {kind}"):
+                reading.require_file(tmp_path / name)
+        with pytest.raises(InputError, match="socket: is a socket"):
+            reading.require_file(tmp_path / "socket")
+    with pytest.raises(InputError, match="/dev/zero: is a device"):
+        reading.read_bytes(reading.Path("/dev/zero"), 100)
+
+
+def test_missing_file_is_an_oserror_that_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        reading.read_bytes(tmp_path / "nothing", 1)
+    reading.require_file(tmp_path / "nothing")
+
+
+def test_deep_json_is_a_value_error():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        reading.parse_json("[" * 100_000)
