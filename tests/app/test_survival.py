@@ -171,17 +171,64 @@ def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
     assert "begun with another patch store" in done.errors
 
 
-def test_nan_loss_is_told_and_keeps_the_last_checkpoint(arguments, store_path, tmp_path):
+def test_store_full_of_nan_is_refused_at_once(arguments, store_path, tmp_path):
     store = tmp_path / "p.h5"
     shutil.copy(store_path, store)
-    folder = tmp_path / "run"
-    arguments = [store if a == store_path else a for a in arguments]
     with h5py.File(store, "r+") as file:
-        file["patches"][:, 100, 100, 0] = np.inf
-    done = run("cloudmask-train", [*arguments, folder], tmp_path / "log")
-    assert done.wait() == 1
-    assert "the loss of epoch 1 is nan; try a smaller training.learning_rate" in done.errors
+        file["patches"][...] = np.nan
+        file.attrs["version"] = 1
+        del file["checksums"]
+    changed = [store if a == store_path else a for a in arguments]
+    done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
+    assert done.wait() == 2
+    assert "holds numbers that are not finite" in done.errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_are_not_finite_end_a_run_and_keep_its_checkpoint(
+    arguments, store_path, tmp_path
+):
+    """One value of one patch, which ReLU and clipping hide from the loss."""
+    store = tmp_path / "p.h5"
+    shutil.copy(store_path, store)
+    with h5py.File(store, "r+") as file:
+        file["patches"][14, 100, 100, 0] = np.inf
+        file.attrs["version"] = 1
+        del file["checksums"]
+    changed = [store if a == store_path else a for a in arguments]
+    done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
+    assert done.wait() == 2
+    assert "1 numbers of the patches are not finite; check the store" in done.errors
     assert "Traceback" not in done.errors
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_diverging_training_ends_with_its_line(arguments, store_path, tmp_path):
+    store = tmp_path / "p.h5"
+    shutil.copy(store_path, store)
+    with h5py.File(store, "r+") as file:
+        signs = np.sign(file["patches"][...])
+        file["patches"][...] = signs * np.float16(60_000)
+        file.attrs["version"] = 1
+        del file["checksums"]
+    changed = [store if a == store_path else a for a in arguments]
+    settings = ["--set", "training.learning_rate=10"]
+    done = run("cloudmask-train", [*changed, tmp_path / "run", *settings], tmp_path / "log")
+    assert done.wait() == 1, done.errors
+    assert "not finite: " in done.errors and "try a smaller training.learning_rate" in done.errors
+    assert "Traceback" not in done.errors
+
+
+def test_store_changed_under_a_training_is_noticed(arguments, store_path, tmp_path):
+    store = tmp_path / "p.h5"
+    shutil.copy(store_path, store)
+    changed = [store if a == store_path else a for a in arguments]
+    training = Command("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
+    while not (tmp_path / "run" / "history.csv").exists() and training.wait(0.2) is None:
+        pass
+    os.utime(store)
+    assert training.wait(600) == 1
+    assert "was changed while in use; check it with cloudmask-prepare --verify" in training.errors
 
 
 def test_what_tensorflows_errors_mean(tmp_path):

@@ -4,11 +4,12 @@ import os
 import shutil
 from itertools import pairwise
 
+import h5py
 import numpy as np
 import pytest
 
-from cloudmask.errors import Fault
-from cloudmask.patches.batches import PREFETCH, BatchLoader, Buffers
+from cloudmask.errors import Fault, InputError
+from cloudmask.patches.batches import COMPARED, PREFETCH, BatchLoader, Buffers
 from cloudmask.patches.store import INVALID, PatchStore
 from cloudmask.train.step import _tensor
 
@@ -145,6 +146,34 @@ def test_a_store_truncated_in_use_is_told(store_path, tmp_path):
     os.truncate(path, 1_000_000)
     with pytest.raises(Fault, match="truncated while in use"):
         list(batches.epoch(2))
+
+
+def test_a_store_changed_in_use_is_told(store_path, tmp_path):
+    path = tmp_path / "p.h5"
+    shutil.copy(store_path, path)
+    batches = BatchLoader(PatchStore(path), np.arange(24), 4)
+    list(batches.epoch(1))
+    os.utime(path)
+    with pytest.raises(Fault, match=r"p\.h5: was changed while in use"):
+        list(batches.epoch(2))
+
+
+def test_damage_is_noticed_within_sixteen_epochs(store_path, tmp_path):
+    """Each epoch compares some rows with their checksums, those not yet compared first."""
+    path = tmp_path / "p.h5"
+    shutil.copy(store_path, path)
+    status = path.stat()
+    with h5py.File(path, "r+") as file:
+        file["labels"][17, 3, 4] ^= 1
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    batches = BatchLoader(PatchStore(path), np.arange(24), 12, seed=1)
+    with pytest.raises(InputError, match=r"patch 17, of scene .* is not as it was written"):
+        for epoch in range(COMPARED):
+            list(batches.epoch(epoch))
+    whole = BatchLoader(PatchStore(store_path), np.arange(24), 12, seed=1)
+    for epoch in range(COMPARED):
+        list(whole.epoch(epoch))
+    assert whole._compared.all()
 
 
 def test_a_batch_must_divide_among_workers(store):

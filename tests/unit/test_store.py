@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ from cloudmask.patches.extraction import to_half
 from cloudmask.patches.geometry import crop_patches
 from cloudmask.patches.prepare import PrepareOptions, prepare
 from cloudmask.patches.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
+from cloudmask.patches.verification import verify
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
 
@@ -218,6 +220,102 @@ def test_too_little_space_is_told_beforehand(paths, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"needs 0.03 GB, 0.00 GB are free"):
         prepare(paths, tmp_path / "p.h5", PrepareOptions(), workers=1)
     assert not list(tmp_path.iterdir())
+
+
+def changed(store_path, tmp_path, change):
+    """A copy of a store with the bytes of a row changed in place, its checksums left."""
+    path = tmp_path / "p.h5"
+    shutil.copy(store_path, path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+def flip(name):
+    def change(file):
+        with Path(file.filename).open("r+b") as raw:
+            raw.seek(file[name].id.get_offset() + 9 * file[name][0].nbytes + 12_345)
+            byte = raw.read(1)[0]
+            raw.seek(-1, os.SEEK_CUR)
+            raw.write(bytes([byte ^ 1]))
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["patches", "labels"])
+def test_one_flipped_bit_is_found_with_its_scene(store_path, tmp_path, name):
+    path = changed(store_path, tmp_path, flip(name))
+    scene = PatchStore(path).names[2]
+    with pytest.raises(InputError, match=f"patch 9, of scene {scene}, is not as it was written"):
+        verify(path)
+    assert verify(store_path).checksum == PatchStore(path).checksum
+
+
+def test_numbers_that_are_not_finite_are_found_without_checksums(store_path, tmp_path):
+    def change(file):
+        file.attrs["version"] = 1
+        del file["checksums"]
+        file["patches"][3, 5, 6, 7] = np.nan
+
+    with pytest.raises(InputError, match=r"patch 3, of scene .* holds numbers that are not finite"):
+        verify(changed(store_path, tmp_path, change))
+
+    def change_back(file):
+        change(file)
+        file["patches"][3, 5, 6, 7] = 1
+        file["labels"][4, 5, 6] = 4
+
+    with pytest.raises(InputError, match=r"patch 4, of scene .* holds the label 4"):
+        verify(changed(store_path, tmp_path, change_back))
+
+
+@pytest.mark.parametrize("damage", ["table", "checksums", "options", "missing", "shape"])
+def test_checksum_covers_the_tables(store_path, tmp_path, damage):
+    def change(file):
+        if damage == "table":
+            table = file["scenes"][...]
+            table["cloud_pixels"][0] += 1
+            file["scenes"][...] = table
+        elif damage == "checksums":
+            file["checksums"][5, 5] ^= 1
+        elif damage == "options":
+            file.attrs["truth"] = "summary"
+        else:
+            del file["checksums"]
+            if damage == "shape":
+                file["checksums"] = np.zeros((3, 32), np.uint8)
+
+    with pytest.raises(InputError, match="checksum"):
+        PatchStore(changed(store_path, tmp_path, change))
+
+
+def test_checksum_is_that_of_the_bytes(paths, store_path, tmp_path):
+    """Another store of the same scenes has another checksum if a single number differs."""
+    scene = tmp_path / paths[0].name
+    shutil.copy(paths[0], scene)
+    for number in (0, 1):
+        with h5py.File(scene, "r+") as file:
+            file["bts"][256, 256, 0] += 30 * number
+        prepare([scene], tmp_path / f"{number}.h5", PrepareOptions(), workers=1)
+    one, two = (PatchStore(tmp_path / f"{number}.h5") for number in (0, 1))
+    assert np.count_nonzero(one.patches != two.patches) == 1
+    assert one.checksum != two.checksum
+
+
+def test_command_verifies_a_whole_store(store_path, tmp_path, command):
+    done = command("cloudmask-prepare", "--verify", store_path)
+    assert done.returncode == 0
+    assert "24 patches of 6 scenes, as they were written; checksum" in done.stdout
+    done = command("cloudmask-prepare", "--verify", changed(store_path, tmp_path, flip("labels")))
+    assert (done.returncode, done.stderr.count("error: ")) == (2, 1)
+    done = command("cloudmask-preflight", "--cpu", "--data", tmp_path / "p.h5")
+    assert done.returncode == 2 and "patch 9, of scene" in done.stderr
+    done = command("cloudmask-prepare", "--verify", store_path, "--out", "x.h5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --verify: expected without --scenes and --out\n",
+    )
+    assert command("cloudmask-prepare").returncode == 2
 
 
 @pytest.mark.parametrize("damage", ["truncate", "format", "text", "table", "chunked", "missing"])

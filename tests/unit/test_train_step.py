@@ -10,7 +10,7 @@ from cloudmask.config.settings import Training, make_config
 from cloudmask.hardware.devices import Devices, open_devices
 from cloudmask.model import unet
 from cloudmask.patches.store import INVALID
-from cloudmask.train.step import TrainStep, _learning_rate
+from cloudmask.train.step import BAD_GRADIENTS, BAD_INPUTS, BAD_OUTPUTS, TrainStep, _learning_rate
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +56,34 @@ def test_warm_up_changes_nothing(settings):
     for variable, value in zip(steps.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     np.testing.assert_array_equal(run(steps), run(other))
+
+
+def test_numbers_that_are_not_finite_are_counted():
+    """ReLU makes 0 of what is no number, and the clipped probability hides it from the loss."""
+    steps = make()
+    patches = PATCHES.copy()
+    patches[1, 100, 100, 3], patches[2, 50, 60, 0] = np.nan, np.inf
+    figures = steps.validate(steps.to_device(patches, LABELS)).numpy()
+    assert figures[BAD_INPUTS] == 2
+
+    batch = steps.to_device(PATCHES, LABELS)
+    assert steps.not_finite(batch) == {"weights": 0, "activations": 0}
+    good = [variable.numpy() for variable in steps.variables]
+    steps.model.variables[2].assign(np.full_like(good[2], np.nan))
+    found = steps.not_finite(batch)
+    assert found["weights"] == good[2].size and found["activations"] > 0
+    figures = steps.train(batch).numpy()
+    assert figures[BAD_INPUTS] == 0 and figures[BAD_OUTPUTS] + figures[BAD_GRADIENTS] > 0
+
+
+def test_overflow_of_half_precision_is_bad_only_where_the_scale_cannot_fall():
+    steps = make(precision="float16")
+    scale = steps._scaling[0]
+    for value, bad in ((2.0**15, False), (1.0, True)):
+        scale.assign(value)
+        steps.model.variables[-1].assign([np.nan])
+        figures = steps.train(steps.to_device(PATCHES, LABELS)).numpy()
+        assert (figures[BAD_GRADIENTS] > 0) == bad
 
 
 def on_two_devices(settings, connection):

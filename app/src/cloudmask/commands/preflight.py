@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     job = parser.add_argument_group("what a job is given")
     job.add_argument("--overlay", type=Path, metavar="IMAGE.ext3", help="overlay image")
     job.add_argument(
+        "--data", type=Path, metavar="FILE.h5", help="patch store, of which every byte is verified"
+    )
+    job.add_argument(
         "--local",
         type=Path,
         action="append",
@@ -64,6 +67,8 @@ def _preflight(arguments: argparse.Namespace) -> None:
     report = preflight("cpu" if arguments.cpu else "auto" if arguments.auto else "gpu")
     if arguments.overlay:
         job_preflight.check_overlay(report, arguments.overlay, arguments.local)
+    if arguments.data:
+        job_preflight.check_store(report, arguments.data)
     if arguments.experiment:
         job_preflight.check_row(report, arguments.experiment, arguments.index, arguments.runs)
     print(report.text(), flush=True)

@@ -12,6 +12,7 @@ EPILOG = """\
 examples:
   cloudmask-prepare --scenes data/training --out patches.h5
   cloudmask-prepare --scenes S3A_SL_1_RBT_....SEN3 --out patches.h5 --labels summary
+  cloudmask-prepare --verify patches.h5
 
 Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 product folders
 (*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. After an interruption the
@@ -27,10 +28,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
+    parser.add_argument("--out", type=Path, metavar="FILE.h5", help="patch store")
     parser.add_argument(
-        "--scenes", nargs="+", required=True, metavar="PATH", help="folders or files with scenes"
+        "--verify",
+        type=Path,
+        metavar="FILE.h5",
+        help="read a whole patch store and compare it with its checksums; changes nothing",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5", help="patch store")
     parser.add_argument(
         "--dtype", choices=("float16", "float32"), default="float16", help="default: float16"
     )
@@ -64,13 +69,30 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Entry point."""
     arguments = parser().parse_args()
-    return run(lambda: _prepare(arguments))
+    return run(lambda: _verify(arguments) if arguments.verify else _prepare(arguments))
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from cloudmask.errors import InputError
+    from cloudmask.patches.verification import verify
+
+    if arguments.scenes or arguments.out:
+        raise InputError("--verify: expected without --scenes and --out")
+    store = verify(arguments.verify, arguments.workers)
+    found = f"{len(store.rows(range(len(store.scenes))))} patches of {len(store.scenes)} scenes"
+    verdict = "as they were written" if store.checksums is not None else "all numbers finite"
+    print(f"{store.path}: {found}, {verdict}; checksum {store.checksum}")
+    if store.checksums is None:
+        print("an older version made it, without checksums of its patches")
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    from cloudmask.errors import InputError
     from cloudmask.patches.prepare import PrepareOptions, prepare
     from cloudmask.scenes.finding import find_scenes
 
+    if not arguments.scenes or not arguments.out:
+        raise InputError("expected --scenes and --out, or --verify")
     with signals.interrupted_by(
         signal.SIGTERM, message=f"{arguments.out}: the same command continues"
     ):

@@ -35,8 +35,17 @@ class Predictor:
         self._run = tf.function(lambda x: self._model(x, training=False), input_signature=[shape])
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Normalized scene (H, W, 9) float32 to cloud probability (H, W, 1) float32."""
-        return self._tiled(image) if self._tiling == "published" else self._whole(image)
+        """Normalized scene (H, W, 9) float32 to cloud probability (H, W, 1) float32.
+
+        Raises InputError if the network gives anything that is no probability.
+        """
+        result = self._tiled(image) if self._tiling == "published" else self._whole(image)
+        if bad := np.count_nonzero(~np.isfinite(result)):
+            raise InputError(
+                f"the network gives no probability for {bad} of {result.size} pixels: its "
+                "weights or the scene's values are not finite"
+            )
+        return result
 
     def _tiled(self, image: np.ndarray) -> np.ndarray:
         tiles = tile(image)

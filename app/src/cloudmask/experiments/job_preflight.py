@@ -12,6 +12,7 @@ from cloudmask.hardware.preflight import PreflightReport
 from cloudmask.overlay import manifest
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.layout import UPPER
+from cloudmask.patches.verification import verify
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import disk
 
@@ -57,6 +58,17 @@ def check_overlay(report: PreflightReport, image: Path, local: Sequence[Path]) -
         report.add("local", f"{directory}: {free / 1e9:.2f} GB free on {kind or 'unknown'}{note}")
     if not local:
         report.add("local", "no node-local directory: data is read from the shared file system")
+
+
+def check_store(report: PreflightReport, path: Path) -> None:
+    """Whether a patch store is whole: every row as it was written, all its numbers finite."""
+    try:
+        store = verify(path)
+    except (InputError, OSError) as error:
+        report.problem(str(error), "cloudmask-prepare makes it anew")
+        return
+    note = "" if store.checksums is not None else ", without checksums (an older version made it)"
+    report.add("data", f"{path}: {len(store.scenes)} scenes, {store.checksum[:12]}{note}")
 
 
 def check_row(report: PreflightReport, name: str, index: int, runs: Path) -> None:

@@ -145,7 +145,11 @@ def _unfinished(
     with exclusive(out.with_name(f".{out.name}.lock"), str(out)):
         journal = Journal(
             out.with_name(f".{out.name}.journal"),
-            {"options": options.identity(), "scenes": fingerprints},
+            {
+                "version": store.VERSION,
+                "options": options.identity(),
+                "scenes": fingerprints,
+            },
         )
         try:
             writer = StoreWriter.open(partial)
@@ -224,8 +228,8 @@ def _write_scene(
     if options.nan == "error" or not part.seen.all():
         # This raises where the whole scene cannot be used.
         normalize_scene(task.path, raw, options.nan)
-    writer.write(task.first, part)
     return {
+        "rows": writer.write(task.first, part),
         "sha256": checksum,
         "cloud_pixels": int(np.count_nonzero(part.labels == store.CLOUD)),
         "invalid_pixels": int(np.count_nonzero(part.labels >= store.INVALID)),

@@ -3,13 +3,20 @@
 Data sets: `patches` (N, 256, 256, 9) float16 or float32, normalized; `labels` (N, 256, 256) uint8,
 bit 0 cloud, bit 1 not valid; `scenes`, a table of the rows that each scene has;
 `statistics` (4, 9) float64, per channel minimum, maximum, mean and standard deviation over valid
-pixels. Rows that no scene of the table claims (a scene found bad after its rows were assigned) are
-not read.
+pixels; `checksums` (N, 32) uint8, the SHA-256 of each row's patch and labels. Rows that no scene of
+the table claims (a scene found bad after its rows were assigned) are not read.
+
+The store's own checksum covers the checksums of the rows, so that it stands for every byte that is
+read. Stores of version 1 have none of rows: theirs stands for the scenes that they were made of.
 """
 
+import hashlib
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,10 +25,12 @@ from cloudmask.errors import Fault, InputError
 from cloudmask.patches.geometry import PATCH
 
 FORMAT = "cloudmask-patches"
-VERSION = 1
+VERSION = 2
+WITHOUT_CHECKSUMS = 1  # the version whose rows have no checksums
 CHANNELS = 9
 CLOUD = 1  # bit of a label: the mask says cloud
 INVALID = 2  # bit of a label: no measurement, left out of loss and metrics
+SHA256_BYTES = 32
 STATISTICS = ("minimum", "maximum", "mean", "standard deviation")
 
 # Rounding to float16 moves a normalized value by at most half a unit in the last place: a relative
@@ -44,6 +53,33 @@ SCENE_TABLE = np.dtype(
 )
 
 
+def row_checksum(patch: np.ndarray, label: np.ndarray) -> bytes:
+    """SHA-256 of a row: its patch (256, 256, 9) and its labels (256, 256), both contiguous."""
+    digest = hashlib.sha256(patch.data)
+    digest.update(label.data)
+    return digest.digest()
+
+
+def content_checksum(options: dict[str, str], scenes: np.ndarray, rows: np.ndarray) -> str:
+    """The store's checksum, hexadecimal: of its options, its scenes and the bytes of its rows.
+
+    scenes: of SCENE_TABLE; rows: (N, 32) uint8, the checksums of all rows. Where a scene's rows
+    begin does not matter.
+    """
+    table = [[_text(row[name]) for name in _COVERED] for row in scenes]
+    digest = hashlib.sha256(json.dumps([options, table]).encode())
+    for row in scenes:
+        digest.update(rows[row["first"] : row["first"] + row["count"]].tobytes())
+    return digest.hexdigest()
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+_COVERED = [name for name in SCENE_TABLE.names or () if name != "first"]
+
+
 @dataclass(frozen=True)
 class Split:
     """Row numbers of the store for training and validation, and the scenes they come from."""
@@ -59,6 +95,8 @@ class PatchStore:
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
+    checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
+    in stores of version 1.
     """
 
     def __init__(self, path: Path | str):
@@ -66,7 +104,7 @@ class PatchStore:
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; expected a patch store of cloudmask-prepare")
         self._open = self.path.open("rb")
-        self._size = os.fstat(self._open.fileno()).st_size
+        self._opened = os.fstat(self._open.fileno())
         try:
             # Without locking: parallel file systems often refuse locks, and we only read.
             with h5py.File(self.path, "r", locking=False) as file:
@@ -75,20 +113,38 @@ class PatchStore:
             raise InputError(f"{path}: damaged or not a patch store: {error}") from None
 
     def check(self) -> None:
-        """Raise Fault if the file has shrunk or vanished since it was opened.
+        """Raise Fault if the file has been changed, has shrunk or vanished since it was opened.
 
-        Touching the memory map of such a file ends the process by SIGBUS, without a message.
+        Touching the memory map of a shorter file ends the process by SIGBUS, without a message.
         """
         try:
-            size = os.fstat(self._open.fileno()).st_size
+            now = os.fstat(self._open.fileno())
         except OSError as error:
             raise Fault(f"{self.path}: vanished while in use ({error.strerror})") from None
-        if size < self._size:
+        if now.st_size < self._opened.st_size:
             raise Fault(f"{self.path}: was truncated while in use; prepare it again")
+        if (now.st_mtime_ns, now.st_size) != (self._opened.st_mtime_ns, self._opened.st_size):
+            raise Fault(
+                f"{self.path}: was changed while in use; check it with cloudmask-prepare --verify"
+            )
+
+    def check_row(self, row: int, patch: np.ndarray, label: np.ndarray) -> None:
+        """Raise InputError unless these are the bytes that were written as row `row`."""
+        if self.checksums is not None and row_checksum(patch, label) != bytes(self.checksums[row]):
+            raise self.damaged(row, "is not as it was written")
+
+    def damaged(self, row: int, how: str) -> InputError:
+        """The error for a row of which `how` tells what is wrong."""
+        first, count = self.scenes["first"], self.scenes["count"]
+        (scene,) = np.flatnonzero((first <= row) & (row < first + count))[:1]
+        return InputError(
+            f"{self.path}: damaged: patch {row}, of scene {self.names[scene]}, {how}; "
+            "cloudmask-prepare makes it anew"
+        )
 
     def _read(self, file: h5py.File) -> None:
         found = file.attrs.get("format"), file.attrs.get("version")
-        if found != (FORMAT, VERSION):
+        if found[0] != FORMAT or found[1] not in (WITHOUT_CHECKSUMS, VERSION):
             raise InputError(
                 f"{self.path}: format {found[0]} version {found[1]}; "
                 f"expected {FORMAT} version {VERSION}, made by cloudmask-prepare"
@@ -105,6 +161,19 @@ class PatchStore:
             raise InputError(f"{self.path}: damaged: the scene table does not fit {rows} patches")
         if not self.scenes["count"].sum():
             raise InputError(f"{self.path}: holds no patches")
+        self.checksums = None if found[1] == WITHOUT_CHECKSUMS else self._checksums(file)
+
+    def _checksums(self, file: h5py.File) -> np.ndarray:
+        """Those of the rows; raises InputError unless the store's own checksum covers them."""
+        data = self._dataset(file, "checksums")
+        if data.dtype != np.uint8 or data.shape != (len(self.patches), SHA256_BYTES):
+            raise InputError(f"{self.path}: 'checksums' is damaged: {data.dtype} {data.shape}")
+        options = {"dtype": str(self.patches.dtype)}
+        options |= {name: str(file.attrs[name]) for name in ("truth", "nan")}
+        checksums = data[...]
+        if content_checksum(options, self.scenes, checksums) != self.checksum:
+            raise InputError(f"{self.path}: damaged: its checksum is not that of its tables")
+        return checksums
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
         data = file.get(name)
@@ -142,7 +211,7 @@ class PatchStore:
         """How many scenes lack at least one channel (night, cut-down products)."""
         return int(np.count_nonzero(self.scenes["channels"] != 2**CHANNELS - 1))
 
-    def rows(self, scenes: np.ndarray) -> np.ndarray:
+    def rows(self, scenes: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row numbers of the patches of the given scenes (positions in the table), ascending."""
         table = self.scenes[np.sort(scenes)]
         return np.concatenate(

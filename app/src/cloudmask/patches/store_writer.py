@@ -1,7 +1,5 @@
 """Write a patch store: room for all patches first, then each scene's rows, the tables last."""
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,12 +88,17 @@ class StoreWriter:
         assert made is not None
         return made
 
-    def write(self, first: int, part: Converted) -> None:
-        """Write one scene's patches and labels to the rows from `first` on."""
+    def write(self, first: int, part: Converted) -> list[str]:
+        """Write one scene's patches and labels to the rows from `first` on.
+
+        Returns the checksums of the rows, hexadecimal.
+        """
         with self.path.open("r+b") as file:
             for name, block in (("patches", part.patches), ("labels", part.labels)):
                 file.seek(self.offsets[name] + first * block[0].nbytes)
                 file.write(block.data)
+        rows = zip(part.patches, part.labels, strict=True)
+        return [store.row_checksum(patch, label).hex() for patch, label in rows]
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
@@ -108,15 +111,16 @@ class StoreWriter:
         """Add the tables and attributes of these scenes, and bring everything to the disk."""
         pairs = list(zip(tasks, records, strict=True))
         table = np.array([_row(task, record) for task, record in pairs], dtype=store.SCENE_TABLE)
-        identity = [
-            options.identity(),
-            *([task.path.stem, record["sha256"]] for task, record in pairs),
-        ]
         with h5py.File(self.path, "r+") as file:
+            rows = np.zeros((len(file["patches"]), store.SHA256_BYTES), np.uint8)
+            for task, record in pairs:
+                written = np.frombuffer(bytes.fromhex("".join(record["rows"])), np.uint8)
+                rows[task.first : task.first + task.count] = written.reshape(task.count, -1)
             # They are there already if an earlier attempt was interrupted before the renaming.
             for name, data in (
                 ("scenes", table),
                 ("statistics", statistics(record["sums"] for record in records)),
+                ("checksums", rows),
             ):
                 if name in file:
                     del file[name]
@@ -125,7 +129,7 @@ class StoreWriter:
             file.attrs["version"] = store.VERSION
             file.attrs["truth"] = options.labels
             file.attrs["nan"] = options.nan
-            file.attrs["checksum"] = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+            file.attrs["checksum"] = store.content_checksum(options.identity(), table, rows)
         self.sync()
 
 

@@ -16,7 +16,17 @@ from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
 from cloudmask.train.progress import EpochFigures, EpochProgress, duration
-from cloudmask.train.step import FIGURES, TrainStep
+from cloudmask.train.step import (
+    BAD_GRADIENTS,
+    BAD_INPUTS,
+    BAD_OUTPUTS,
+    CORRECT,
+    FIGURES,
+    LOSS,
+    STOPS,
+    VALID,
+    TrainStep,
+)
 
 # After how many steps the workers look whether one of them has been requested to stop.
 AGREEMENT_STEPS = 2
@@ -44,7 +54,10 @@ class TrainingState:
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> "TrainingState":
         """The state of which `saved` is what `asdict` makes."""
-        return cls(**saved | {"history": [Epoch(**row) for row in saved["history"]]})
+        # Older versions counted less.
+        sums = [*saved["sums"], *[0.0] * FIGURES][:FIGURES]
+        history = [Epoch(**row) for row in saved["history"]]
+        return cls(**saved | {"history": history, "sums": sums})
 
     @property
     def means(self) -> tuple[float, float]:
@@ -125,7 +138,11 @@ class Trainer:
         return [*found.damaged, progress]
 
     def fit(self) -> None:
-        """Train to the end; raises Interrupted, after saving, if requested; Fault on a NaN loss."""
+        """Train to the end; raises Interrupted, after saving, if requested.
+
+        Raises InputError or Fault, with the checkpoint of before kept, as soon as numbers are seen
+        that are not finite.
+        """
         state, epochs = self.state, self._config.training.epochs
         while state.epoch < epochs and not self._early_stopping.stop_after(state.epoch):
             began = time.perf_counter()
@@ -161,6 +178,7 @@ class Trainer:
         self._collect()
         clock.update()
         progress.close()
+        self._refuse(self._step.not_finite(batch))
         self._log.epoch_stop(epoch)
         loss, accuracy = state.means
         return {
@@ -179,16 +197,32 @@ class Trainer:
         with self._step.judged():
             stop = self._attempt.stop
             _add([self._step.validate(batch, stop.requested) for batch in batches], sums)
+        self._refuse(_bad(sums))
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)
         self._recent.clear()
-        return {"val_loss": loss, "val_accuracy": accuracy}, sums[3] > 0
+        return {"val_loss": loss, "val_accuracy": accuracy}, sums[STOPS] > 0
 
     def _collect(self) -> None:
         """Add the figures of the steps done to the epoch's sums, which waits for the device."""
         _add(self._pending, self.state.sums)
         self._pending.clear()
+        self._refuse(_bad(self.state.sums))
+
+    def _refuse(self, bad: dict[str, int]) -> None:
+        """Raise InputError or Fault if any of these numbers, counted by what they are, are bad."""
+        epoch = self.state.epoch + 1
+        if inputs := bad.pop("inputs", 0):
+            raise InputError(
+                f"epoch {epoch}: {inputs} numbers of the patches are not finite; check the store "
+                "with cloudmask-prepare --verify. The checkpoint of before is kept"
+            )
+        if found := ", ".join(f"{count} {what}" for what, count in bad.items() if count):
+            raise Fault(
+                f"epoch {epoch}: not finite: {found}; try a smaller training.learning_rate, or "
+                "training.precision float32. The checkpoint of before is kept"
+            )
 
     def _agreed_to_stop(self, figures: Any) -> bool:
         """Whether to stop after the step of these figures; all workers decide alike."""
@@ -196,7 +230,7 @@ class Trainer:
             return self._attempt.stop.requested
         # Read an earlier step's value: the newest would block on the device.
         self._recent.append(figures)
-        return len(self._recent) > AGREEMENT_STEPS and self._recent.popleft().numpy()[3] > 0
+        return len(self._recent) > AGREEMENT_STEPS and self._recent.popleft().numpy()[STOPS] > 0
 
     def _checkpoint_due(self) -> bool:
         """Whether the minutes between two checkpoints are over."""
@@ -215,12 +249,6 @@ class Trainer:
 
     def _end_epoch(self, figures: dict[str, float]) -> None:
         state = self.state
-        if not np.isfinite(figures["loss"]):
-            raise Fault(
-                f"the loss of epoch {state.epoch + 1} is {figures['loss']}; try a smaller "
-                "training.learning_rate, or training.precision float32. The checkpoint of the "
-                "epoch before is kept"
-            )
         seconds = state.seconds - sum(row.seconds for row in state.history)
         epoch = Epoch(epoch=state.epoch + 1, seconds=seconds, **figures)
         state.end_epoch(epoch)
@@ -292,5 +320,11 @@ def _add(pending: Sequence[Any], sums: list[float]) -> None:
 
 def _means(sums: Sequence[float]) -> tuple[float, float]:
     """Loss and accuracy per valid pixel."""
-    pixels = max(sums[2], 1.0)
-    return sums[0] / pixels, sums[1] / pixels
+    pixels = max(sums[VALID], 1.0)
+    return sums[LOSS] / pixels, sums[CORRECT] / pixels
+
+
+def _bad(sums: Sequence[float]) -> dict[str, int]:
+    """How many numbers of the steps were not finite, by what they are."""
+    names = {"inputs": BAD_INPUTS, "probabilities": BAD_OUTPUTS, "gradients": BAD_GRADIENTS}
+    return {name: int(sums[index]) for name, index in names.items()}

@@ -17,6 +17,7 @@ from cloudmask.evaluate.inference import Predictor
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
+from cloudmask.patches.verification import verify_sample
 from cloudmask.record import provenance
 from cloudmask.record.events import EventLog
 from cloudmask.record.result import Energy, Inference, Result, System
@@ -80,6 +81,7 @@ def train(request: TrainingRequest) -> Result:
     with stop_requests() as stop:
         data, config, run = request.config.data, request.config, request.run
         store = PatchStore(request.data)
+        verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
         worker, _ = rank()
         if worker:
@@ -182,6 +184,8 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
         f"{devices.gpu or 'CPU'} of {devices.workers} nodes, "
         f"learning rate {config.training.learning_rate:g}, {attempt.precision}"
     ]
+    if patches.store.checksums is None:
+        lines.append(f"{patches.store.path}: an older version made it, without checksums")
     if missing := patches.store.missing_channels:
         lines.append(f"{missing} scenes lack channels (see cloudmask-prepare)")
     return lines

@@ -25,8 +25,11 @@ ALIGNMENT = 64  # bytes, that TensorFlow's kernels rely on
 INITIAL_SCALE = 2.0**15
 GROWTH_STEPS = 2000
 
-
-FIGURES = 4  # that a step returns
+# What a step returns, each summed over the global batch. STOPS: on how many replicas a stop was
+# requested. The others count numbers that are infinite or none at all, which ReLU and the clipping
+# of probabilities would hide from the loss.
+LOSS, CORRECT, VALID, STOPS, BAD_INPUTS, BAD_OUTPUTS, BAD_GRADIENTS = range(7)
+FIGURES = 7
 
 
 class TrainStep:
@@ -48,6 +51,7 @@ class TrainStep:
             # XLA has no gradient of Keras 2's up-sampling, and on a GPU it is not deterministic.
             plain = settings.deterministic or settings.xla
             self.model = unet(filters=self._filters, precision=self._policy, deterministic=plain)
+            self._convolutions = _convolutions(self.model)
             self.optimizer = _optimizer(settings, steps_per_epoch)
             self.optimizer.build(self.model.trainable_variables)
             scaling = (INITIAL_SCALE, 0.0) if precision == "float16" else ()
@@ -59,6 +63,7 @@ class TrainStep:
             self._gradients = tf.function(self._differentiate, jit_compile=True)
         self._train = tf.function(self._train_all)
         self._validate = tf.function(self._validate_all)
+        self._probe = tf.function(self._probe_all)
         self._stop = [tf.constant(flag, tf.float64) for flag in (0.0, 1.0)]
 
     def published(self) -> Any:
@@ -98,16 +103,25 @@ class TrainStep:
             variable.assign(value)
 
     def train(self, batch: Sequence, stop: bool = False) -> Any:
-        """One update with a batch of `to_device`; returns float64 figures, equal for all workers.
+        """One update with a batch of `to_device`; returns float64 FIGURES, equal for all workers.
 
-        It holds the sum of losses, the correct pixels, the valid pixels, and on how many replicas
-        `stop` was set.
+        `stop`: whether this worker has been requested to stop.
         """
         return self._train(*batch, self._stop[stop])
 
     def validate(self, batch: Sequence, stop: bool = False) -> Any:
         """The same figures without an update."""
         return self._validate(*batch, self._stop[stop])
+
+    def not_finite(self, batch: Sequence) -> dict[str, int]:
+        """How many of the weights, and of the activations for a batch, are not finite numbers.
+
+        The activations are those before each ReLU, which makes 0 of what is no number.
+        """
+        values = [variable.numpy() for variable in self.variables]
+        floating = [value for value in values if np.issubdtype(value.dtype, np.floating)]
+        weights = sum(np.count_nonzero(~np.isfinite(value)) for value in floating)
+        return {"weights": int(weights), "activations": int(self._probe(batch[0]))}
 
     def warm_up(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Trace, compile and run both steps, so that no epoch's time holds it.
@@ -120,6 +134,7 @@ class TrainStep:
         for _ in range(2):
             for figures in (self.train(batch), self.validate(batch)):
                 figures.numpy()
+        self.not_finite(batch)
         self.restore(before)
 
     def to_device(self, patches: np.ndarray, labels: np.ndarray) -> list:
@@ -160,6 +175,15 @@ class TrainStep:
         figures = strategy.run(self._validate_replica, args=(patches, labels, stop))
         return strategy.reduce("SUM", figures, axis=None)
 
+    def _probe_all(self, patches):
+        strategy = self._devices.strategy
+        return strategy.reduce("SUM", strategy.run(self._probe_replica, args=(patches,)), axis=None)
+
+    def _probe_replica(self, patches):
+        import tensorflow as tf
+
+        return _not_finite(self._convolutions(tf.cast(patches, tf.float32), training=False))
+
     def _train_replica(self, patches, labels, stop):
         import tensorflow as tf
 
@@ -174,17 +198,17 @@ class TrainStep:
             scale *= self._scaling[0]
         gradients, figures = self._gradients(patches, labels, scale)
         if self._scaling:
-            gradients = self._unscale(gradients, context)
+            gradients, bad = self._unscale(gradients, context)
+        else:
+            bad = _not_finite(gradients)
         # The optimizer itself sums the gradients over the replicas, in Keras 2 and 3.
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if self._averages:
             self._average()
-        return tf.concat([figures, [stop]], axis=0)
+        return _figures(figures, stop, bad)
 
     def _validate_replica(self, patches, labels, stop):
-        import tensorflow as tf
-
-        return tf.concat([self._forward(patches, labels, training=False)[1], [stop]], axis=0)
+        return _figures(self._forward(patches, labels, training=False)[1], stop, 0)
 
     def _differentiate(self, patches, labels, scale):
         import tensorflow as tf
@@ -195,7 +219,7 @@ class TrainStep:
         return tape.gradient(loss, self.model.trainable_variables), figures
 
     def _forward(self, patches, labels, training: bool):
-        """Sum of the loss, and float64 figures: that sum, correct and valid pixels."""
+        """Sum of the loss, and that sum with CORRECT, VALID, BAD_INPUTS and BAD_OUTPUTS."""
         import tensorflow as tf
 
         patches = tf.cast(patches, tf.float32)
@@ -207,8 +231,8 @@ class TrainStep:
         pixel = -tf.math.log(tf.where(cloud, clipped, 1 - clipped))
         loss = tf.reduce_sum(tf.where(valid, pixel, 0.0))
         right = ((probability > 0.5) == cloud) & valid
-        figures = [loss, tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
-        return loss, tf.stack([tf.cast(figure, tf.float64) for figure in figures])
+        counts = [tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
+        return loss, [loss, *counts, _not_finite([patches]), _not_finite([probability])]
 
     def _turned(self, patches, labels, context):
         """Each patch in one of its eight orientations, drawn by seed, step and index in the batch.
@@ -251,13 +275,16 @@ class TrainStep:
             average.assign(average * decay + tf.convert_to_tensor(weight) * (1 - decay))
 
     def _unscale(self, gradients, context):
-        """Divide by the loss scale; an overflow anywhere makes all gradients zero for this step."""
+        """Divide by the loss scale; an overflow anywhere makes all gradients zero for this step.
+
+        Returns also how many are not finite although the scale cannot fall any further.
+        """
         import tensorflow as tf
 
         scale, good = self._scaling
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
-        bad = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
-        overflow = bad > 0
+        count = _not_finite(gradients)
+        overflow = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, tf.float32)) > 0
+        bad = tf.where(scale > 1.0, tf.zeros_like(count), count)
         unscaled = [tf.where(overflow, tf.zeros_like(g), g / scale) for g in gradients]
         steps = tf.where(overflow, 0.0, good + 1)
         grown = steps >= GROWTH_STEPS
@@ -265,7 +292,31 @@ class TrainStep:
             tf.where(overflow, tf.maximum(scale / 2, 1.0), tf.where(grown, scale * 2, scale))
         )
         good.assign(tf.where(grown, 0.0, steps))
-        return unscaled
+        return unscaled, bad
+
+
+def _convolutions(model: Any) -> Any:
+    """A model that shares the layers of `model` and returns what each convolution does."""
+    import keras
+
+    found = [layer.output for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    return keras.Model(model.inputs, found)
+
+
+def _figures(forward: Sequence, stop: Any, bad_gradients: Any) -> Any:
+    """The figures of a step in their order, float64."""
+    import tensorflow as tf
+
+    loss, correct, valid, bad_inputs, bad_outputs = forward
+    ordered = [loss, correct, valid, stop, bad_inputs, bad_outputs, bad_gradients]
+    return tf.stack([tf.cast(figure, tf.float64) for figure in ordered])
+
+
+def _not_finite(tensors: Sequence) -> Any:
+    """How many numbers of these tensors are infinite or no numbers, int64."""
+    import tensorflow as tf
+
+    return tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(tensor)) for tensor in tensors])
 
 
 def _tensor(array: np.ndarray) -> Any:
