@@ -316,7 +316,13 @@ def _not_finite(tensors: Sequence) -> Any:
     """How many numbers of these tensors are infinite or no numbers, int64."""
     import tensorflow as tf
 
-    return tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(tensor)) for tensor in tensors])
+    def count():
+        return tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(x)) for x in tensors])
+
+    # Counting takes several passes, the difference of each number to itself one: it is 0, or no
+    # number for what is not finite.
+    total = tf.add_n([tf.reduce_sum(tf.cast(x - x, tf.float32)) for x in tensors])
+    return tf.cond(tf.equal(total, 0), lambda: tf.constant(0, tf.int64), count)
 
 
 def _tensor(array: np.ndarray) -> Any:
