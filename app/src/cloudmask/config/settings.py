@@ -12,9 +12,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import AliasChoices, Field, model_validator
 
+from cloudmask.config import yaml_text
 from cloudmask.config.yaml_model import (
     Fraction,
-    Loader,
     Positive,
     Section,
     make_model,
@@ -36,7 +36,7 @@ class Data(Section):
         "scene",
         description="what is split; patch: as in the paper's text, where neighbors leak knowledge",
     )
-    split_seed: int = Field(42, ge=0, description="seed of the split; 42 as published")
+    split_seed: int = Field(42, ge=0, lt=2**32, description="seed of the split; 42 as published")
 
 
 class Model(Section):
@@ -50,8 +50,10 @@ class Model(Section):
 class Training(Section):
     """The optimization; the defaults are the paper's."""
 
-    epochs: Positive = Field(200, description="at most this many epochs")
-    batch_size: Positive = Field(32, description="patches per step, over all workers together")
+    epochs: Positive = Field(200, le=1_000_000, description="at most this many epochs")
+    batch_size: Positive = Field(
+        32, le=1_000_000, description="patches per step, over all workers together"
+    )
     learning_rate: float = Field(
         1e-3, gt=0, le=10, description="of Adam; with a schedule, the highest"
     )
@@ -79,7 +81,9 @@ class Training(Section):
     )
     deterministic: bool = Field(False, description="equal seeds give equal bits; slower on a GPU")
     xla: bool = Field(False, description="compile the step with XLA")
-    threads: int = Field(0, ge=0, description="CPU threads of one operation; 0: TensorFlow decides")
+    threads: int = Field(
+        0, ge=0, le=4096, description="CPU threads of one operation; 0: TensorFlow decides"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -109,7 +113,9 @@ class EarlyStoppingSettings(Section):
     monitor: Literal["val_loss", "val_accuracy", "loss", "accuracy"] = Field(
         "val_loss", description="the figure that has to improve"
     )
-    patience: Positive = Field(25, description="epochs without improvement before stopping")
+    patience: Positive = Field(
+        25, le=1_000_000, description="epochs without improvement before stopping"
+    )
     min_delta: float = Field(0.0, ge=0, description="a smaller change is no improvement")
     weights: Literal["best", "last"] = Field(
         "best", description="which weights the run keeps; the published code keeps the last"
@@ -150,7 +156,10 @@ class Config(Section):
     """Everything that decides what a run computes."""
 
     name: str = Field(
-        "paper", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the configuration"
+        "paper",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="name of the configuration",
     )
     seed: int = Field(
         1234, ge=0, lt=2**31, description="of weights and shuffling; the rules want 1234"
@@ -225,6 +234,6 @@ def _parse(override: str) -> tuple[str, Any]:
     if not separator or not key:
         raise InputError(f"--set {override}: expected section.key=value")
     try:
-        return key, yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return key, yaml_text.parse(text)
+    except ValueError:
         raise InputError(f"--set {override[:80]}: the value is not valid YAML") from None

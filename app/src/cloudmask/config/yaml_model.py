@@ -6,48 +6,24 @@ once, unknown keys with the nearest known name.
 """
 
 import difflib
-import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from cloudmask.config import yaml_text
 from cloudmask.errors import InputError
+from cloudmask.system import reading
+
+MOST_ERRORS = 20  # that are listed
+LONGEST_SHOWN = 80  # characters of what somebody else has written
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Loader(yaml.SafeLoader):
-    """Safe loading that reads `1e-3` as a number, which YAML 1.1 takes for text, and `10:50:10` as
-    text, which it takes for a number to the base 60.
-    """
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-# As in YAML 1.2, but without octal and hexadecimal numbers, which nobody means here.
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9]\d*)$"), list("-+0123456789")
-)
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^([-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
 
 
 class Section(BaseModel):
@@ -72,24 +48,28 @@ def make_model(tree: Mapping[str, Any], model: type[AnySection], source: str) ->
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(item, model) for item in error.errors()]
-        if len(lines) == 1:
+        found = error.errors()
+        lines = [_explain(item, model) for item in found[:MOST_ERRORS]]
+        if len(found) == 1:
             raise InputError(f"{source}: {lines[0]}") from None
+        if len(found) > MOST_ERRORS:
+            lines.append("...")
         listing = "".join(f"\n  {line}" for line in lines)
-        raise InputError(f"{source}: {len(lines)} settings cannot be used:{listing}") from None
+        raise InputError(f"{source}: {len(found)} settings cannot be used:{listing}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The sections of a YAML file, {} if it is empty; raises InputError if it cannot be read."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        text = reading.read_text(path, yaml_text.LARGEST_FILE)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a YAML configuration") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML: {reason}") from None
+    try:
+        tree = yaml_text.parse(text)
+    except ValueError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -100,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _explain(item: ErrorDetails, model: type[Section]) -> str:
     """One line for one error of pydantic."""
     where = item["loc"]
-    key = ".".join(map(str, where))
+    key = _shown(".".join(map(str, where)))
     if item["type"] == "extra_forbidden":
         return f"{key}: no such key; {_known(_section_at(model, where[:-1]), str(where[-1]))}"
     if item["type"] == "value_error":  # One of ours, mostly of settings that contradict each other.
@@ -108,8 +88,14 @@ def _explain(item: ErrorDetails, model: type[Section]) -> str:
     elif item["type"] == "missing":
         reason = "is missing"
     else:
-        reason = f"{item['msg']}, found {item['input']!r}"
+        reason = f"{item['msg']}, found {_shown(repr(item['input']))}"
     return f"{key}: {reason}" if key else reason
+
+
+def _shown(text: str) -> str:
+    """In one line, and not all of it if it is long."""
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def _known(section: type[Section], wrong: str) -> str:

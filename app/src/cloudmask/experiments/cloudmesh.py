@@ -10,10 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from cloudmask.config.yaml_model import Loader
+from cloudmask.config import yaml_text
 from cloudmask.errors import InputError
+from cloudmask.experiments.grid import LARGEST
 
 # Names that the published cloud-masking files use, and what they are here.
 MEANINGS = {
@@ -33,7 +32,7 @@ MEANINGS = {
 }
 _NESTING = 10  # references within references
 _REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*(?:\.[\w-]+)+)\}")
-_BRACKETS = re.compile(r"([^\[\]]*)\[(\d+)-(\d+)\]([^\[\]]*)")
+_BRACKETS = re.compile(r"([^\[\]]*)\[(\d{1,18})-(\d{1,18})\]([^\[\]]*)")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read(path: Path, tree: dict) -> CloudmeshFile:
     labels = tuple(key for key in parameters if key not in MEANINGS.values())
     name = tree.get("application", {})
     name = name.get("name") if isinstance(name, dict) else None
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", str(name or path.stem)).lstrip("._-")
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", str(name or path.stem)).lstrip("._-")[:100]
     return CloudmeshFile(name or "experiment", parameters, labels, titles)
 
 
@@ -89,16 +88,20 @@ def _range(path: Path, title: str, piece: str) -> list[str]:
     before, first, last, after = match.groups()
     if int(first) > int(last):
         raise InputError(f"{path}: experiment.{title}: [{first}-{last}] holds nothing")
+    if int(last) - int(first) >= LARGEST:
+        raise InputError(
+            f"{path}: experiment.{title}: [{first}-{last}] holds more than {LARGEST} values"
+        )
     numbers = range(int(first), int(last) + 1)
     return [f"{before}{number:0{len(first)}d}{after}" for number in numbers]
 
 
 def _scalar(text: str):
-    if re.fullmatch(r"0\d+", text):
+    if re.fullmatch(r"0\d{1,18}", text):
         return int(text)
     try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError:
+        return yaml_text.parse(text)
+    except ValueError:
         return text
 
 

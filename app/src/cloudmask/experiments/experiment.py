@@ -27,6 +27,7 @@ class ExperimentFile(Section):
     name: str = Field(
         "",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
         description="the folder under runs/; default: the file's name",
     )
     base: str | None = Field(

@@ -14,7 +14,7 @@ from pathlib import Path
 from cloudmask.config.settings import Config
 from cloudmask.errors import InputError
 from cloudmask.experiments.experiment import Experiment, configuration
-from cloudmask.experiments.grid import identity
+from cloudmask.experiments.grid import LARGEST, identity
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, lock
 
@@ -162,10 +162,12 @@ def parse_ranges(text: str) -> list[int]:
     """The numbers of 1-3,7; raises InputError."""
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,7})(?:-(\d{1,7}))?\s*", part)
         if not match or int(match[2] or match[1]) < int(match[1]):
-            raise InputError(f"--index {text}: expected numbers and ranges such as 1-3,7")
+            raise InputError(f"--index {text[:80]}: expected numbers and ranges such as 1-3,7")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
+        if len(found) > LARGEST:
+            raise InputError(f"--index {text[:80]}: more than {LARGEST} rows")
     return found
 
 
