@@ -1,13 +1,26 @@
 """The folder of a node cache: used only where it is the user's alone, and nothing else removed."""
 
+import contextlib
+import multiprocessing
 import os
+import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from cloudmask.overlay import cache_folder
 from cloudmask.overlay.cache_folder import CacheFolder, Lease, Unusable
 
 CONTENT = "0" * 64  # the id of some files
+NOBODY = 65534
+
+
+@pytest.fixture
+def usual(tmp_path):
+    """The folder's usual name."""
+    return tmp_path / f"cloudmask-{cache_folder._user()}"
 
 
 @pytest.fixture
@@ -18,46 +31,199 @@ def precious(tmp_path):
     (folder / "thesis").write_text("years of work")
     yield folder
     assert sorted(path.name for path in folder.iterdir()) == ["results", "thesis"]
+    assert (folder / "thesis").read_text() == "years of work"
 
 
-def _by_link(folder: Path, precious: Path) -> None:
+def by_link(folder: Path, precious: Path) -> None:
     folder.symlink_to(precious)
 
 
-def _open_to_others(folder: Path, precious: Path) -> None:
+def open_to_others(folder: Path, precious: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
 
 
-def _of_another_user(folder: Path, precious: Path) -> None:
+def readable_by_others(folder: Path, precious: Path) -> None:
+    folder.mkdir(mode=0o755)
+
+
+def of_another_user(folder: Path, precious: Path) -> None:
     if os.geteuid():
         pytest.skip("only root can give a folder away")
     folder.mkdir(mode=0o700)
-    os.chown(folder, 65534, 65534)
+    os.chown(folder, NOBODY, NOBODY)
 
 
-@pytest.mark.parametrize(
-    ("prepare", "reason"),
-    [
-        (_by_link, "is a link or a file"),
-        (_open_to_others, "can be written to by other users"),
-        (_of_another_user, "belongs to another user"),
-    ],
-)
-def test_a_folder_that_is_not_the_users_alone_is_passed_over(tmp_path, precious, prepare, reason):
-    folder = CacheFolder(tmp_path)
-    prepare(folder.path, precious)
-    with pytest.raises(Unusable, match=reason):
-        Lease(folder, CONTENT).acquire()
-    folder.clean(kept=True)
+def a_file(folder: Path, precious: Path) -> None:
+    folder.write_text("")
 
 
-def test_only_what_the_cache_has_made_is_removed(tmp_path):
-    folder = CacheFolder(tmp_path)
-    (folder.path / "mine").mkdir(parents=True)
-    folder.path.chmod(0o700)
-    lease = Lease(folder, CONTENT)
-    lease.acquire()
-    lease.release(keep=False)
-    folder.clean(kept=True)
-    assert [path.name for path in folder.path.iterdir()] == ["mine"]
+def a_pipe(folder: Path, precious: Path) -> None:
+    os.mkfifo(folder)
+
+
+def a_run_moved_there(folder: Path, precious: Path) -> None:
+    """Where the sticky bit is missing, others can rename what they cannot read."""
+    folder.mkdir(mode=0o700)
+    (folder / ".lock").touch()
+    (folder / "result.json").touch()
+
+
+def with_linked_leases(folder: Path, precious: Path) -> None:
+    """As another user could have made it before it was this user's."""
+    folder.mkdir(mode=0o700)
+    (folder / "holders").symlink_to(precious)
+
+
+def with_linked_lock(folder: Path, precious: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / ".lock").symlink_to(precious / "thesis")
+
+
+def with_hard_linked_lock(folder: Path, precious: Path) -> None:
+    folder.mkdir(mode=0o700)
+    os.link(precious / "thesis", folder / ".lock")
+
+
+def with_pipe_as_lock(folder: Path, precious: Path) -> None:
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / ".lock")
+
+
+SQUATTED = {
+    by_link: "is a link or a file",
+    a_file: "is a link or a file",
+    a_pipe: "is a link or a file",
+    open_to_others: "is open to other users",
+    readable_by_others: "is open to other users",
+    of_another_user: "belongs to another user",
+    a_run_moved_there: "holds something else",
+    with_linked_leases: "holds something else",
+    with_linked_lock: "holds something else",
+    with_hard_linked_lock: "holds something else",
+    with_pipe_as_lock: "holds something else",
+}
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("squat", SQUATTED, ids=lambda f: f.__name__)
+def test_a_name_taken_by_others_is_passed_over_and_told(tmp_path, usual, precious, caplog, squat):
+    squat(usual, precious)
+    before = listing(tmp_path)
+    with caplog.at_level("WARNING"), CacheFolder(tmp_path) as folder:
+        assert re.fullmatch(rf"{usual.name}-[0-9a-f]{{16}}", folder.path.name)
+        assert f"{usual} {SQUATTED[squat]}: taking {folder.path.name}" in caplog.text
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        # Another task of the same user finds the same folder.
+        with CacheFolder(tmp_path) as again:
+            assert again.path == folder.path
+        lease.release(keep=True)
+        assert (folder.path / CONTENT).is_dir()
+    cache_folder.clean(tmp_path, kept=True)
+    assert listing(tmp_path) == before
+
+
+def test_only_what_the_cache_has_made_is_removed(tmp_path, usual):
+    with CacheFolder(tmp_path) as folder:
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        (usual / "mine").mkdir()
+        (usual / CONTENT / "link").symlink_to(tmp_path)
+        lease.release(keep=False)
+    assert [path.name for path in usual.iterdir()] == [".lock", "mine"]
+
+
+def test_a_lease_of_the_dead_is_removed_and_no_link_followed(tmp_path, usual, precious):
+    with CacheFolder(tmp_path) as folder:
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        dead = usual / "leases" / "dead-1-2"
+        dead.mkdir()
+        (dead / "results").symlink_to(precious)
+        (usual / "leases" / "linked").symlink_to(precious)
+        lease.release(keep=False)
+    assert precious.is_dir()
+
+
+def test_work_stays_in_the_folder_that_was_looked_at(tmp_path, usual, precious):
+    """Its name is given to another folder meanwhile."""
+    with CacheFolder(tmp_path) as folder:
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        usual.rename(tmp_path / "moved")
+        usual.symlink_to(precious)
+        (lease.content / "data").mkdir()
+        lease.release(keep=False)
+        assert not (tmp_path / "moved" / CONTENT).exists()
+    assert usual.is_symlink()
+
+
+def test_another_user_who_swaps_the_folder_meanwhile_gains_nothing(tmp_path, usual, precious):
+    if os.geteuid():
+        pytest.skip("only root can be two users")
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    directory.chmod(0o777)  # without the sticky bit
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    name = directory / usual.name
+
+    def swap():
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        while True:
+            with contextlib.suppress(OSError):
+                name.rename(directory / f"stolen-{time.time_ns()}")
+            with contextlib.suppress(OSError):
+                name.symlink_to(precious)
+            with contextlib.suppress(OSError):
+                name.unlink()
+            with contextlib.suppress(OSError):
+                name.mkdir(mode=0o777)
+                (name / CONTENT).symlink_to(precious)
+
+    attacker = multiprocessing.get_context("fork").Process(target=swap, daemon=True)
+    attacker.start()
+    try:
+        until = time.monotonic() + 3
+        tried = 0
+        while time.monotonic() < until:
+            with contextlib.suppress(Unusable, OSError), CacheFolder(directory) as folder:
+                lease = Lease(folder, CONTENT)
+                lease.acquire()
+                assert folder.below.stat().st_uid == os.geteuid()
+                (lease.content / "patches").touch()
+                lease.release(keep=False)
+                tried += 1
+    finally:
+        attacker.kill()
+        attacker.join()
+    assert tried > 10
+
+
+def test_a_stopped_task_of_the_same_user_holds_nobody_up(tmp_path, usual, monkeypatch):
+    def hold(ready):
+        with CacheFolder(tmp_path) as folder, folder.tidied():
+            ready.set()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    other = context.Process(target=hold, args=(ready,))
+    other.start()
+    try:
+        assert ready.wait(10)
+        monkeypatch.setattr(cache_folder, "PATIENCE", 0.3)
+        with (
+            CacheFolder(tmp_path) as folder,
+            pytest.raises(Unusable, match="another task of yours holds it and does not move"),
+        ):
+            Lease(folder, CONTENT).acquire()
+    finally:
+        other.kill()
+        other.join()

@@ -147,7 +147,7 @@ def test_a_kernel_lock_waits_or_does_not(tmp_path):
         assert second.note == "mine" == path.read_text()
         threading.Timer(0.2, first.close).start()
         began = time.monotonic()
-        second.acquire()
+        second.acquire(10)
         assert time.monotonic() - began > 0.1
         path.unlink()
         assert not second.in_place and not lock.is_locked(path)
@@ -159,7 +159,7 @@ def test_a_kernel_lock_where_there_is_none(tmp_path, monkeypatch):
         with pytest.raises(lock.NoLocks):
             mine.try_acquire()
         with pytest.raises(lock.NoLocks):
-            mine.acquire()
+            mine.acquire(10)
     assert lock.is_locked(tmp_path / "lock"), "whoever cannot tell must not remove anything"
 
 
@@ -176,3 +176,24 @@ def test_a_dead_process_that_nobody_waited_for_holds_nothing(tmp_path):
         assert not lock.held(path)
     finally:
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "dangling link"])
+def test_a_lock_is_a_file_of_its_own(tmp_path, kind):
+    """Another user may have put something there, in a folder such as /tmp."""
+    precious = tmp_path / "thesis"
+    precious.write_text("years of work")
+    path = tmp_path / ".lock"
+    if kind == "hard link":
+        path.hardlink_to(precious)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(precious if kind == "link" else tmp_path / "nothing")
+    with pytest.raises(InputError, match="is a link or no file"), lock.exclusive(path, "it"):
+        pytest.fail("nothing is locked")
+    assert precious.read_text() == "years of work"
+    assert not (tmp_path / "nothing").exists()
+    assert kind in {"link", "hard link"} or not lock.held(path)

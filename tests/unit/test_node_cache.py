@@ -151,6 +151,65 @@ def test_a_copy_is_kept_for_a_task_to_come(task, local):
     subprocess.run([*clean, "--kept"], check=True)
 
 
+def mark_of(data):
+    return data.parent / ".verified"
+
+
+def test_what_is_found_is_compared_once_and_by_whom_is_noted(task, image, local):
+    first = task(local)
+    data, _, _ = first.ready()
+    noted = json.loads(mark_of(data).read_text())
+    assert noted[manifest.PATCHES]["verified by"]["process"] == first.process.pid
+    second = task(local)
+    assert second.ready()[2]["method"] == "found another task's copy"
+    assert json.loads(mark_of(data).read_text()) == noted
+    # As if nobody had compared it, say with files from an older version.
+    mark_of(data).unlink()
+    third = task(local)
+    assert third.ready()[2]["method"] == "found another task's copy"
+    noted = json.loads(mark_of(data).read_text())
+    assert noted[manifest.PATCHES]["verified by"]["process"] == third.process.pid
+    for each in (first, second, third):
+        each.end()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_copy_that_is_not_the_overlays_is_not_believed(task, image, local, marked):
+    """Of the right size: put there by somebody, or damaged on the node's disk."""
+    first = task(local)
+    data, _, _ = first.ready()
+    patches = data / "patches.h5"
+    patches.chmod(0o600)
+    with patches.open("r+b") as file:
+        file.seek(MEGABYTES * 10**6 // 2)
+        file.write(b"forged")
+    if not marked:
+        mark_of(data).unlink()
+    second = task(local)
+    assert second.ready()[2]["method"] == "copied"
+    assert "patches.h5: damaged on this node's disk; copied again" in second.end()
+    expected = manifest.read(image).content(manifest.PATCHES)
+    assert files.sha256(patches) == expected.sha256
+    first.end()
+
+
+def test_a_stopped_copier_is_waited_for_only_so_long(local, image, task, monkeypatch, caplog):
+    other = task(local)
+    copying(local)
+    other.process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(node_cache, "TOLD_SECONDS", 0.2)
+    monkeypatch.setattr(node_cache, "STALLED_SECONDS", 1)
+    cache = node_cache.NodeCache(image, [local], 2)
+    with caplog.at_level("WARNING"):
+        copy = cache.open()
+    cache.close()
+    assert copy.data == "" and "copies but does not move" in copy.reason
+    assert f"waiting for process {other.process.pid} on " in caplog.text
+    other.process.send_signal(signal.SIGCONT)
+    other.ready()
+    other.end()
+
+
 def test_a_killed_copier_holds_nobody_up(task, local):
     first, second = task(local), task(local)
     unfinished = copying(local)

@@ -21,7 +21,7 @@ def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr."""
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    _log_to_stdout()
+    _print_logs()
     try:
         command()
     except InputError as error:
@@ -53,10 +53,12 @@ class _PrintHandler(logging.Handler):
     """Prints, and raises what goes wrong: a closed pipe or a full disk ends the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), flush=True)
+        # Standard output may be read by a program, for which a warning is none of its lines.
+        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        print(self.format(record), file=stream, flush=True)
 
 
-def _log_to_stdout() -> None:
+def _print_logs() -> None:
     """Show what the package logs as plain lines, each at once: a log file is read as it grows."""
     logger = logging.getLogger("cloudmask")
     if not logger.handlers:

@@ -2,13 +2,14 @@
 
 In a directory of the node's own disk:
 
-    cloudmask-USER/                everything of one user
+    cloudmask-USER/                everything of one user; mode 0700
       .lock                        taken for a moment by whoever comes or goes
       leases/HOST-PID-N/           one for each task; its file `lock` is locked while the task lives
         content                    which overlay it uses
         tmp/                       for the task's temporary files
       ID/                          an overlay's files, by the checksum of their content
         .copying                   locked by whoever copies; the others wait for it
+        .verified                  whose checksums were right when, and who compared them
         .kept                      the last task expects another: a later one of an array
         data/patches.h5 …
 
@@ -16,30 +17,38 @@ All locks are the kernel's: it takes them from a process that dies, however it d
 goes removes the leases of the dead, and copies that no living task uses and that are not kept for
 one to come.
 
-A directory such as /tmp can be written to by everybody. So the folder is used only if it is a real
-one of this user's that nobody else can write to, and nothing is removed but what has a name that
-this module gives.
+A directory such as /tmp can be written to by everybody. What that means for the folder is told in
+`system.private_folder`; nothing in it is removed but what has a name that this module gives.
 """
 
 import contextlib
+import logging
 import os
 import platform
 import pwd
 import re
+import secrets
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
+from cloudmask.errors import InputError
 from cloudmask.system import disk
 from cloudmask.system.lock import KernelLock, is_locked
+from cloudmask.system.private_folder import NotPrivate, PrivateFolder
 
 LEASES = "leases"
+LOCK = ".lock"
 KEPT = ".kept"
+SPARE = re.compile(r"-[0-9a-f]{16}")  # ends the name that nobody can foresee
+PATIENCE = 60.0  # seconds that a lock may take which others hold for a moment only
 CONTENT_ID = re.compile(r"[0-9a-f]{64}")  # a SHA-256, the name of a copy
 # A later task of an array comes to a node within minutes of the one before, or not at all.
 KEPT_SECONDS = 3600
+
+logger = logging.getLogger(__name__)
 
 
 class Unusable(Exception):
@@ -47,116 +56,186 @@ class Unusable(Exception):
 
 
 class CacheFolder:
-    """The folder of this user in a directory of the node's own disk."""
+    """The folder of this user in a directory of the node's own disk; a context manager.
+
+    It is `cloudmask-USER`, or, where somebody else has put something under that name, one with a
+    name that nobody could foresee, `cloudmask-USER-RANDOM`, which the user's other tasks find since
+    it is theirs. All work in it goes through its handle.
+    """
 
     def __init__(self, directory: Path):
-        self._directory = directory
-        self.path = directory / f"cloudmask-{_user()}"
+        """Open it, made if need be.
 
-    def check(self) -> None:
-        """Raise Unusable if the directory is missing or not the node's own."""
-        if not self._directory.is_dir():
+        Raises Unusable if the directory is missing, cannot be written or is not the node's own.
+        """
+        self._directory = directory
+        if not directory.is_dir():
             raise Unusable("no such directory")
         # The locks of a network's file system may be each node's own: one node would remove what
         # another uses.
-        if (kind := disk.file_system(self._directory)) in disk.NETWORK:
+        if (kind := disk.file_system(directory)) in disk.NETWORK:
             raise Unusable(f"on {kind}, which is no node's own")
+        self._folder, self._lock = self._open()
 
-    def clean(self, kept: bool) -> None:
-        """Remove what the dead have left, with `kept` also copies kept for a task to come.
+    def __enter__(self) -> "CacheFolder":
+        return self
 
-        A folder that is not this user's alone is left as it is.
-        """
-        if self.path.is_dir():
-            with contextlib.suppress(OSError, Unusable), self.tidied():
-                for mark in self.path.glob(f"*/{KEPT}") if kept else ():
-                    mark.unlink()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the handle; the folder stays."""
+        self._lock.close()
+        self._folder.close()
+
+    @property
+    def path(self) -> Path:
+        """Its path, for messages and for other programs."""
+        return self._folder.path
+
+    @property
+    def below(self) -> Path:
+        """The folder by its handle, for all work in it."""
+        return self._folder.below
 
     @contextlib.contextmanager
     def tidied(self) -> Iterator[None]:
-        """Hold the folder for the block, made if need be; then remove what no living task uses."""
-        with self._locked():
-            try:
-                yield
-            finally:
-                self._tidy()
+        """Hold the folder for the block; then remove what no living task uses."""
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._tidy()
+            self._lock.release()
 
-    def _locked(self) -> KernelLock:
-        """The folder's lock, taken; closing it gives it back."""
+    def drop_kept(self) -> None:
+        """Forget that copies are kept for a task to come."""
+        for mark in self.below.glob(f"*/{KEPT}"):
+            mark.unlink()
+
+    def _open(self) -> tuple[PrivateFolder, KernelLock]:
+        usual = f"cloudmask-{_user()}"
+        try:
+            return self._open_by_name(usual)
+        except NotPrivate as error:
+            reason = str(error)
+        for name in sorted(path.name for path in self._directory.glob(f"{usual}-*")):
+            if SPARE.fullmatch(name.removeprefix(usual)):
+                with contextlib.suppress(NotPrivate, OSError):
+                    return self._open_by_name(name)
+        spare = f"{usual}-{secrets.token_hex(8)}"
+        logger.warning("%s %s: taking %s", self._directory / usual, reason, spare)
+        return self._open_by_name(spare)
+
+    def _open_by_name(self, name: str) -> tuple[PrivateFolder, KernelLock]:
+        """The folder of this name and its lock file. Raises NotPrivate; Unusable."""
         while True:
-            # What one user stages is of no concern to others on the node.
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            self._check_owner()
             try:
-                lock = KernelLock(self.path / ".lock")
+                folder = PrivateFolder.make(self._directory, name)
+            except OSError as error:
+                raise Unusable(error.strerror or str(error)) from None
+            try:
+                # Another folder of the user's may have been moved here.
+                if not all(_is_ours(path.name) for path in folder.below.iterdir()):
+                    raise NotPrivate("holds something else")
+                lock = KernelLock(folder.below / LOCK)
+                if folder.in_place and lock.in_place:
+                    return folder, lock
+                # The last task has removed the folder since it was opened.
+                lock.close()
             except FileNotFoundError:
-                continue
-            lock.acquire()
-            # The last task may have removed the folder between our opening and locking the file.
-            if lock.in_place:
-                return lock
-            lock.close()
+                pass
+            except InputError:
+                folder.close()
+                raise NotPrivate("holds something else") from None
+            except BaseException:
+                folder.close()
+                raise
+            folder.close()
 
-    def _check_owner(self) -> None:
-        """Raise Unusable unless the folder is a real one that this user alone can write to."""
-        status = self.path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise Unusable(f"{self.path} is a link or a file, expected a folder of yours")
-        if status.st_uid != os.geteuid():
-            raise Unusable(f"{self.path} belongs to another user")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise Unusable(f"{self.path} can be written to by other users")
+    def _acquire(self) -> None:
+        """Take the lock of the folder, which is made again if the last task has removed it."""
+        while True:
+            if not self._lock.acquire(PATIENCE):
+                raise Unusable(f"{self.path}: another task of yours holds it and does not move")
+            if self._lock.in_place:
+                return
+            self.close()
+            self._folder, self._lock = self._open()
 
     def _tidy(self) -> None:
         used = set()
-        for folder in (self.path / LEASES).glob("*"):
+        for folder in (self.below / LEASES).glob("*"):
             if is_locked(folder / "lock"):
                 used.add((folder / "content").read_text(encoding="utf-8"))
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-        for mark in self.path.glob(f"*/{KEPT}"):
+        for mark in self.below.glob(f"*/{KEPT}"):
             if time.time() - mark.stat().st_mtime < KEPT_SECONDS:
                 used.add(mark.parent.name)
-        for path in self.path.iterdir():
+        for path in self.below.iterdir():
             if CONTENT_ID.fullmatch(path.name) and path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
         if not used:
             self._remove()
 
     def _remove(self) -> None:
-        """Remove the folder, unless somebody else has put something into it."""
-        for remove in (
-            (self.path / LEASES).rmdir,
-            (self.path / ".lock").unlink,
-            self.path.rmdir,
-        ):
+        """Remove the folder, unless something else has been put into it."""
+        with contextlib.suppress(OSError):
+            (self.below / LEASES).rmdir()
+        if [path.name for path in self.below.iterdir()] == [LOCK] and self._folder.in_place:
             with contextlib.suppress(OSError):
-                remove()
+                (self.below / LOCK).unlink()
+                self.path.rmdir()
 
 
 class Lease:
-    """A task's claim to the files with the id `content_id`, and to a folder of its own, `tmp`."""
+    """A task's claim to the files with the id `content_id`, and to a folder of its own, `tmp`.
+
+    content, tmp: by the handle of the folder; `named` makes paths for other programs of them.
+    """
 
     def __init__(self, folder: CacheFolder, content_id: str):
         self._folder = folder
-        self._home = folder.path / LEASES / f"{platform.node()}-{os.getpid()}-{time.time_ns()}"
+        self._name = f"{platform.node()}-{os.getpid()}-{time.time_ns()}"
+        self._content_id = content_id
         self._lock: KernelLock | None = None
-        self.content = folder.path / content_id
-        self.tmp = self._home / "tmp"
+
+    @property
+    def content(self) -> Path:
+        """The folder of the files."""
+        return self._folder.below / self._content_id
+
+    @property
+    def tmp(self) -> Path:
+        """The task's folder for temporary files."""
+        return self._home / "tmp"
+
+    @property
+    def _home(self) -> Path:
+        return self._folder.below / LEASES / self._name
+
+    def named(self, path: Path) -> Path:
+        """The path that leads to the same file for other programs."""
+        return self._folder.path / path.relative_to(self._folder.below)
 
     def acquire(self) -> None:
         """Make the folders; that of the files is empty if nobody has copied them yet.
 
-        Raises Unusable if the directory is missing, cannot be written or is not the node's own.
+        Raises Unusable if the directory cannot be written.
         """
-        self._folder.check()
         try:
             with self._folder.tidied():
                 self.tmp.mkdir(parents=True)
-                (self._home / "content").write_text(self.content.name, encoding="utf-8")
+                (self._home / "content").write_text(self._content_id, encoding="utf-8")
                 self.content.mkdir(exist_ok=True)
                 self._lock = KernelLock(self._home / "lock")
-                self._lock.acquire()
+                self._lock.acquire(PATIENCE)
         except OSError as error:
             raise Unusable(error.strerror or str(error)) from None
 
@@ -165,7 +244,7 @@ class Lease:
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
-        with self._folder.tidied():
+        with lock, self._folder.tidied():
             mark = self.content / KEPT
             if keep:
                 mark.touch()
@@ -173,6 +252,22 @@ class Lease:
                 mark.unlink(missing_ok=True)
             shutil.rmtree(self._home, ignore_errors=True)
             lock.close()
+
+
+def clean(directory: Path, kept: bool) -> None:
+    """Remove what this user's dead tasks have left in a directory of the node's own disk.
+
+    With `kept` also copies kept for a task to come. What is not this user's alone stays as it is.
+    """
+    if not any(directory.glob(f"cloudmask-{_user()}*")):
+        return
+    with contextlib.suppress(OSError, Unusable), CacheFolder(directory) as folder, folder.tidied():
+        if kept:
+            folder.drop_kept()
+
+
+def _is_ours(name: str) -> bool:
+    return name in {LOCK, LEASES} or bool(CONTENT_ID.fullmatch(name))
 
 
 def _user() -> str:

@@ -223,6 +223,19 @@ def measure(source: Path, path: str, workers: int) -> Content:
             return Content(path, size, whole.result(), CHUNK, tuple(c.result() for c in chunks))
 
 
+def measure_chunks(path: Path, expected: Content, workers: int) -> tuple[str, ...]:
+    """The SHA-256 of each chunk of the file `path`, which should be `expected`."""
+    with reading.opened(path) as handle, ThreadPoolExecutor(max(1, workers)) as pool:
+
+        def read_at(buffer: memoryview, offset: int) -> int:
+            return os.preadv(handle.fileno(), [buffer], offset)
+
+        def of_chunk(offset: int) -> str:
+            return digest(read_at, offset, min(expected.chunk, expected.size - offset))
+
+        return tuple(pool.map(of_chunk, range(0, expected.size, expected.chunk)))
+
+
 def digest(read_at: Callable[[memoryview, int], int], offset: int, length: int) -> str:
     """SHA-256 of `length` bytes from `offset`, read by `read_at(buffer, offset) -> bytes read`."""
     digest = hashlib.sha256()

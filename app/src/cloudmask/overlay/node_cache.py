@@ -1,5 +1,9 @@
 """A task's way to the overlay's files on its node's own disk: copied once, found by the others."""
 
+import contextlib
+import json
+import logging
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -8,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import Fault, InputError
-from cloudmask.overlay import extract, manifest
+from cloudmask.overlay import cache_folder, extract, manifest
 from cloudmask.overlay.cache_folder import CacheFolder, Lease, Unusable
-from cloudmask.system import disk, files
+from cloudmask.system import disk, files, reading
 from cloudmask.system.lock import KernelLock
 
 COPIED, WAITED, FOUND = "copied", "waited for another task's copy", "found another task's copy"
@@ -18,6 +22,14 @@ FROM_OVERLAY = "read from the shared file system"
 
 # Left free beside the copy: temporary files of the tasks, and what a file system takes for itself.
 RESERVE = 64 << 20
+
+# While others copy: seconds between two lines that tell so, and after which a copy that does not
+# grow is given up. A process that was stopped holds its lock for ever.
+TOLD_SECONDS, STALLED_SECONDS = 30.0, 300.0
+
+VERIFIED = ".verified"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class NodeCache:
         self._directories = directories
         self._workers = workers
         self._manifest = manifest.read(image)
+        self._folder: CacheFolder | None = None
         self._lease: Lease | None = None
 
     def open(self) -> NodeCopy:
@@ -67,14 +80,18 @@ class NodeCache:
         begin = time.time()
         refusals = []
         for directory in self._directories:
-            # Known before it is acquired: whenever a signal comes, `close` gives it back.
-            self._lease = Lease(CacheFolder(directory), self._manifest.id)
             try:
+                self._folder = CacheFolder(directory)
+                # Known before it is acquired: whenever a signal comes, `close` gives it back.
+                self._lease = Lease(self._folder, self._manifest.id)
                 self._lease.acquire()
                 method, copied = self._fill(self._lease.content)
             except Unusable as error:
                 refusals.append(f"{directory}: {error}")
                 self.close()
+            except InputError:
+                self.close()
+                raise
             else:
                 return self._result(method, begin, copied)
         reason = "; ".join(refusals) or "no node-local directory is set"
@@ -85,52 +102,131 @@ class NodeCache:
         if self._lease is not None:
             lease, self._lease = self._lease, None
             lease.release(keep)
+        if self._folder is not None:
+            folder, self._folder = self._folder, None
+            folder.close()
 
     def _result(self, method: str, begin: float, copied: int, reason: str = "") -> NodeCopy:
         data = tmp = ""
         if self._lease is not None:
-            data = str(self._lease.content / manifest.FOLDER.lstrip("/"))
-            tmp = str(self._lease.tmp)
+            data = str(self._lease.named(self._lease.content / manifest.FOLDER.lstrip("/")))
+            tmp = str(self._lease.named(self._lease.tmp))
         image, node = str(self._image), platform.node()
         return NodeCopy(method, data, tmp, begin, time.time(), copied, node, image, reason)
 
     def _fill(self, content: Path) -> tuple[str, int]:
-        """Have the copy complete; returns how, and the bytes copied. Raises Unusable."""
-        wanted = [(file, content / file.path.lstrip("/")) for file in self._manifest.files]
+        """Have the copy complete and verified; returns how, and the bytes copied. Unusable."""
         with KernelLock(content / ".copying") as lock:
             waited = not lock.try_acquire()
             if waited:
-                lock.acquire()
-            missing = [(file, out) for file, out in wanted if not _is_complete(file, out)]
+                _wait(lock, content)
+            lock.write_note(_who())
+            mark = VerificationMark(content)
+            missing = [file for file in self._manifest.files if not mark.covers(file)]
+            # What nobody has compared yet may be damaged, or of an unfinished attempt.
+            missing = [file for file in missing if not self._is_right(file, content, mark)]
             if not missing:
                 return (WAITED if waited else FOUND), 0
-            needed = sum(file.size for file, _ in missing)
+            outs = [_out(content, file) for file in missing]
+            needed = sum(file.size for file in missing)
             # What a killed copier has left takes room.
-            parents = {out.parent for _, out in missing if out.parent.is_dir()}
+            parents = {out.parent for out in outs if out.parent.is_dir()}
             files.remove_temporary(*parents, locked=True)
             free = disk.free_space(content)
             if needed + RESERVE > free:
                 total = (needed + RESERVE) / 1e9
                 raise Unusable(f"{total:.2f} GB are needed, {free / 1e9:.2f} GB are free")
-            self._copy(missing)
+            self._copy(missing, content, mark)
         return COPIED, needed
 
-    def _copy(self, missing: Sequence[tuple[manifest.Content, Path]]) -> None:
+    def _is_right(self, file: manifest.Content, content: Path, mark: "VerificationMark") -> bool:
+        """Whether a copy is there and has its checksums; noted, so that it is compared once."""
+        out = _out(content, file)
         try:
-            for file, out in missing:
+            if out.lstat().st_size != file.size:
+                return False
+            if manifest.measure_chunks(out, file, self._workers) != file.chunks:
+                logger.warning("%s: damaged on this node's disk; copied again", out.name)
+                return False
+        except OSError:
+            return False
+        mark.add(file)
+        return True
+
+    def _copy(
+        self, missing: Sequence[manifest.Content], content: Path, mark: "VerificationMark"
+    ) -> None:
+        try:
+            for file in missing:
+                out = _out(content, file)
                 out.parent.mkdir(parents=True, exist_ok=True)
                 extract.extract(self._image, file, out, self._workers)
+                mark.add(file)
         except (disk.NoRoom, Fault, OSError) as error:
             # Others fill the disk meanwhile, or it fails: the next directory may do.
-            raise Unusable(str(error)) from None
-        except InputError:
-            self.close()
-            raise
+            raise Unusable(self._named(error)) from None
+        except InputError as error:
+            raise InputError(self._named(error)) from None
+
+    def _named(self, error: Exception) -> str:
+        """The message of an error, with the folder's path in place of its handle."""
+        assert self._folder is not None
+        return str(error).replace(str(self._folder.below), str(self._folder.path))
 
 
-def _is_complete(file: manifest.Content, out: Path) -> bool:
-    """Whether a copy is there and has the size that it should have."""
-    return out.is_file() and out.stat().st_size == file.size
+class VerificationMark:
+    """Which files of a copy have been compared with their checksums, as they are on the disk now.
+
+    A file in the copy's folder, which is the user's alone. Any change of a file shows in its size,
+    its number on the disk or its time stamps.
+    """
+
+    def __init__(self, content: Path):
+        self._content = content
+        self._path = content / VERIFIED
+        self._known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, InputError):
+            known = reading.read_json(self._path, manifest.LARGEST_MANIFEST)
+            self._known = known if isinstance(known, dict) else {}
+
+    def covers(self, file: manifest.Content) -> bool:
+        """Whether this file has been found right and has not changed since."""
+        entry = self._known.get(file.path)
+        with contextlib.suppress(OSError):
+            return isinstance(entry, dict) and entry.get("state") == self._state(file)
+        return False
+
+    def add(self, file: manifest.Content) -> None:
+        """Note that a file is right."""
+        who = {"host": platform.node(), "process": os.getpid(), "time": time.time()}
+        self._known[file.path] = {"state": self._state(file), "verified by": who}
+        files.write_text(self._path, json.dumps(self._known))
+
+    def _state(self, file: manifest.Content) -> list[int | str]:
+        found = _out(self._content, file).lstat()
+        return [file.sha256, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _out(content: Path, file: manifest.Content) -> Path:
+    """Where a file of the overlay lies in the copy."""
+    return content / file.path.lstrip("/")
+
+
+def _wait(lock: KernelLock, content: Path) -> None:
+    """Wait for the lock of whoever copies. Raises Unusable if the copy does not grow any more."""
+    size, moved = -1, time.monotonic()
+    while not lock.acquire(TOLD_SECONDS):
+        now = sum(path.lstat().st_blocks for path in content.rglob("*")) * 512
+        if now != size:
+            size, moved = now, time.monotonic()
+        elif time.monotonic() - moved > STALLED_SECONDS:
+            raise Unusable(f"{lock.note} copies but does not move")
+        logger.warning("waiting for %s, which has copied %.2f GB", lock.note, now / 1e9)
+
+
+def _who() -> str:
+    """This process, as the others' messages name it."""
+    return f"process {os.getpid()} on {platform.node()}"
 
 
 def clean(directories: Sequence[Path], kept: bool = False) -> None:
@@ -139,4 +235,4 @@ def clean(directories: Sequence[Path], kept: bool = False) -> None:
     With `kept` also copies that are kept for a task to come.
     """
     for directory in directories:
-        CacheFolder(directory).clean(kept)
+        cache_folder.clean(directory, kept)

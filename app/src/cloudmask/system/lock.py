@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import platform
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cloudmask.errors import InUse
+from cloudmask.errors import InputError, InUse
+from cloudmask.system import process, reading
 
 HEARTBEAT_SECONDS = 5.0
 # A holder that has not moved for three beats is dead; a loaded node may miss one or two.
@@ -28,6 +30,8 @@ WATCH_SECONDS = 3 * HEARTBEAT_SECONDS
 # For who only looks at the file and does not wait for a beat: the clocks of nodes differ, and
 # network file systems show a time stamp late.
 SILENT_SECONDS = 60.0
+
+LONGEST_NOTE = 1 << 16  # bytes
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
@@ -44,8 +48,22 @@ class KernelLock:
     """
 
     def __init__(self, path: Path):
+        """Open the file; raises InputError if it is a link or no file, OSError."""
         self.path = path
-        self._file = path.open("a+", encoding="utf-8")
+        # Others may have put a link to a file of ours there, which a note would overwrite, or a
+        # named pipe, at which opening waits.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise _no_lock_file(path) from None
+            raise
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.close(descriptor)
+            raise _no_lock_file(path)
+        self._file = os.fdopen(descriptor, "r+", encoding="utf-8")
 
     def __enter__(self) -> "KernelLock":
         return self
@@ -62,14 +80,22 @@ class KernelLock:
         """Close the file, which gives the lock back."""
         self._file.close()
 
-    def acquire(self) -> None:
-        """Wait for the lock; raises NoLocks."""
-        with _no_locks():
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+    def acquire(self, seconds: float) -> bool:
+        """Take the lock, waiting for it at most so long: its holder may be stopped; or NoLocks."""
+        until = time.monotonic() + seconds
+        while not self.try_acquire():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        return True
 
     def try_acquire(self) -> bool:
         """Take the lock unless another process holds it; raises NoLocks."""
         return _try(self._file.fileno())
+
+    def release(self) -> None:
+        """Give the lock back; the file stays open."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @property
     def in_place(self) -> bool:
@@ -83,7 +109,11 @@ class KernelLock:
     def note(self) -> str:
         """What the holder, or the last one, wrote into the file."""
         self._file.seek(0)
-        return self._file.read()
+        return self._file.read(LONGEST_NOTE)
+
+    def touch(self) -> None:
+        """Show that the holder is alive: set the time of the file's last change."""
+        os.utime(self._file.fileno())
 
     def write_note(self, text: str) -> None:
         """Replace the note."""
@@ -93,12 +123,16 @@ class KernelLock:
         self._file.flush()
 
 
+def _no_lock_file(path: Path) -> InputError:
+    return InputError(f"{path}: is a link or no file; expected nothing there, or a lock file")
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds the kernel's lock on this file; True also where that is unknown."""
     try:
-        with path.open("rb") as file:
+        with reading.opened(path) as file:
             return not _try(file.fileno())
-    except FileNotFoundError:
+    except (FileNotFoundError, InputError):
         return False
     except OSError:
         return True
@@ -114,12 +148,12 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     lock, by_kernel = _open(path, what)
     try:
         _watch(lock, by_kernel, what)
-        lock.write_note(json.dumps({"host": platform.node(), "process": os.getpid()}))
+        lock.write_note(json.dumps(_self()))
     except BaseException:
         lock.close()
         raise
     stop = threading.Event()
-    thread = threading.Thread(target=_beat, args=(path, stop), name="heartbeat", daemon=True)
+    thread = threading.Thread(target=_beat, args=(lock, stop), name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
@@ -136,31 +170,15 @@ def held(path: Path) -> bool:
     On another node a holder counts as dead after SILENT_SECONDS without a heartbeat.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            holder = _holder(file.read())
-            silent = time.time() - os.fstat(file.fileno()).st_mtime
-    except OSError:
+        holder = _holder(reading.read_text(path, LONGEST_NOTE))
+        silent = time.time() - path.stat().st_mtime
+    except (OSError, InputError, ValueError):
         return False
-    if holder.get("host") == platform.node() and isinstance(holder.get("process"), int):
-        try:
-            os.kill(holder["process"], 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # It lives, and belongs to another user.
-            pass
-        if _is_zombie(holder["process"]):
-            return False
+    number, start = holder.get("process"), holder.get("start", 0)
+    here = holder.get("host") == platform.node()
+    if here and isinstance(number, int) and isinstance(start, int):
+        return process.alive(number, start) and silent < SILENT_SECONDS
     return silent < SILENT_SECONDS
-
-
-def _is_zombie(process: int) -> bool:
-    """Whether a process is dead, although its parent has not taken note of that yet."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    # The state follows the name in parentheses, which may hold any character.
-    return status.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _open(path: Path, what: str) -> tuple[KernelLock, bool]:
@@ -190,14 +208,20 @@ def _watch(lock: KernelLock, by_kernel: bool, what: str) -> None:
     while time.monotonic() < until:
         time.sleep(HEARTBEAT_SECONDS / 5)
         # Opening makes a network file system ask its server for the time stamp.
-        with lock.path.open(encoding="utf-8") as again:
+        with reading.opened(lock.path) as again:
             if os.fstat(again.fileno()).st_mtime_ns != first:
                 raise InUse(f"{what}: in use by {_name(holder)}")
 
 
+def _self() -> dict[str, Any]:
+    """The note of a holder: this process."""
+    own = os.getpid()
+    return {"host": platform.node(), "process": own, "start": process.started(own) or 0}
+
+
 def _holder(note: str) -> dict[str, Any]:
     try:
-        holder = json.loads(note or "{}")
+        holder = reading.parse_json(note or "{}")
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
@@ -209,10 +233,10 @@ def _name(holder: dict[str, Any]) -> str:
     return f"process {holder.get('process')} on {holder.get('host')}"
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(lock: KernelLock, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            lock.touch()
 
 
 def _try(descriptor: int) -> bool:
