@@ -12,6 +12,8 @@
 # CONTAINER_VARIABLES   variables to pass on, each as NAME=VALUE
 set -euo pipefail
 
+readonly CONTAINER_TMP=/cloudmask/tmp # where temporary files go in the container
+
 # Passed on if set. Everything else of the host stays outside: PYTHONPATH, LD_PRELOAD, conda's …
 readonly CONTAINER_PASSED='^(SLURM_|SLURMD_|PMI_|PMIX_|NCCL_|CLOUDMASK_|TF_CONFIG$|TF_NUM_|CUDA_VISIBLE_DEVICES$|NVIDIA_VISIBLE_DEVICES$|OMP_NUM_THREADS$|TZ$|LANG$|LC_ALL$|https?_proxy$|no_proxy$)'
 
@@ -77,10 +79,10 @@ container::command() {
     echo "error: container::exec $image: no command given" >&2
     return 2
   fi
-  # Node-local scratch also serves as /tmp, which --contain makes small and empty otherwise.
-  local -r scratch=${TMPDIR:-/tmp}
-  CONTAINER_COMMAND+=(--bind "$scratch:/tmp")
-  CONTAINER_VARIABLES+=(TMPDIR=/tmp)
+  # Node-local scratch for temporary files, since --contain makes /tmp small. It gets a name of its own:
+  # /tmp itself may be one of the job's directories, and of two binds with one name the first counts.
+  CONTAINER_COMMAND+=(--bind "${TMPDIR:-/tmp}:$CONTAINER_TMP")
+  CONTAINER_VARIABLES+=("TMPDIR=$CONTAINER_TMP")
   if container::has_gpu; then
     # Several tasks of a node exchange gradients through shared memory.
     CONTAINER_COMMAND+=(--nv --bind /dev/shm)

@@ -47,10 +47,7 @@ staging::open() {
     STAGING_TMP=$(mktemp -d -t cloudmask-XXXXXX)
     tmp=$STAGING_TMP
   fi
-  echo "$record" >"$tmp/staged.json"
-  export TMPDIR=$tmp
-  # As the container sees it.
-  export CLOUDMASK_STAGED=/tmp/staged.json
+  export TMPDIR=$tmp CLOUDMASK_STAGED=$record
 }
 
 # Give the lease back. The last task on the node removes the copy, unless tasks of this array are

@@ -141,7 +141,7 @@ def test_command_line(tmp_path):
         nv = "--nv --bind /dev/shm " if gpu else ""
         assert printed.stdout.startswith(
             f"singularity -q exec --cleanenv --contain --no-home --pwd {tmp_path} "
-            f"--bind {tmp_path} --bind /data:/data:ro --bind /scratch:/tmp {nv}{image} "
+            f"--bind {tmp_path} --bind /data:/data:ro --bind /scratch:/cloudmask/tmp {nv}{image} "
             "cloudmask-train --run r "
         )
         assert "SINGULARITYENV_CLOUDMASK_X=1,2" in printed.stdout

@@ -15,7 +15,7 @@ from cloudmask.evaluate.sources import NetworkSource
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore
-from cloudmask.record import provenance
+from cloudmask.record import provenance, staging_times
 from cloudmask.record.result import Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
@@ -71,6 +71,7 @@ def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
 
     Raises InputError if the run is not finished or the output folder holds an evaluation already.
     """
+    staging_times.require_staged()
     request.source.check()
     config, trained = request.source.config(), request.source.result()
     options, tiling = _options(request, config), request.tiling or config.evaluation.tiling

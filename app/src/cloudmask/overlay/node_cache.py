@@ -37,7 +37,7 @@ class NodeCopy:
     """What a task has got: `data` is the copy's folder, "" if there is none; `tmp` its own folder.
 
     begin, end: seconds since 1970, from asking for the files to having them. bytes: copied by this
-    task. reason: why there is no copy.
+    task. reason: why there is no copy. folder: device and number of the copy's folder.
     """
 
     method: str
@@ -49,6 +49,7 @@ class NodeCopy:
     node: str
     overlay: str
     reason: str = ""
+    folder: tuple[int, int] | None = None
 
     @property
     def seconds(self) -> float:
@@ -107,12 +108,14 @@ class NodeCache:
             folder.close()
 
     def _result(self, method: str, begin: float, copied: int, reason: str = "") -> NodeCopy:
-        data = tmp = ""
+        data, tmp, folder = "", "", None
         if self._lease is not None:
-            data = str(self._lease.named(self._lease.content / manifest.FOLDER.lstrip("/")))
-            tmp = str(self._lease.named(self._lease.tmp))
-        image, node = str(self._image), platform.node()
-        return NodeCopy(method, data, tmp, begin, time.time(), copied, node, image, reason)
+            copy = self._lease.content / manifest.FOLDER.lstrip("/")
+            status = copy.stat()
+            folder = status.st_dev, status.st_ino
+            data, tmp = str(self._lease.named(copy)), str(self._lease.named(self._lease.tmp))
+        image, node, now = str(self._image), platform.node(), time.time()
+        return NodeCopy(method, data, tmp, begin, now, copied, node, image, reason, folder)
 
     def _fill(self, content: Path) -> tuple[str, int]:
         """Have the copy complete and verified; returns how, and the bytes copied. Unusable."""

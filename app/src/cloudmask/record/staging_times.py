@@ -1,32 +1,63 @@
-"""When the data was staged to this node, as the job script that staged it has written it down.
+"""What was staged to this node when, as the job script hands it on.
 
-`CLOUDMASK_STAGED` names a JSON file with `begin` and `end` in seconds since 1970, as
-`cloudmask-stage` prints it. Without it nothing was staged: both are the present time.
+`CLOUDMASK_STAGED` is the record in JSON that `cloudmask-stage share` prints: `begin` and `end` in
+seconds since 1970, `data`, the folder of the copy, and `folder`, which folder that was. Without it
+nothing was staged.
 """
 
-import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
+from cloudmask.overlay.manifest import FOLDER
 from cloudmask.record.events import read_events
+from cloudmask.system import reading
 
 VARIABLE = "CLOUDMASK_STAGED"
 
 
 def read() -> tuple[float, float]:
-    """Begin and end of staging for this attempt; raises InputError if the file is no record."""
-    name = os.environ.get(VARIABLE)
-    if not name:
+    """Begin and end of staging for this attempt, both the present time if nothing was staged.
+
+    Raises InputError if the variable holds no record.
+    """
+    if not os.environ.get(VARIABLE):
         now = time.time()
         return now, now
+    return _record("begin"), _record("end")
+
+
+def require_staged(mounted: Path = Path(FOLDER)) -> None:
+    """Raise InputError if the copy was staged and the container has got another folder.
+
+    The runtime finds the copy by its path, which leads elsewhere if another user has renamed
+    folders in a directory that others can write to.
+    """
+    if not os.environ.get(VARIABLE) or not _record("data"):
+        return
     try:
-        record = json.loads(Path(name).read_text(encoding="utf-8"))
-        return float(record["begin"]), float(record["end"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        status = mounted.stat()
+    except OSError as error:
+        raise InputError(f"{mounted}: {error.strerror}; expected the staged data") from None
+    if [status.st_dev, status.st_ino] != _record("folder"):
         raise InputError(
-            f"{VARIABLE}={name}: {error!r}; expected the record that cloudmask-stage prints"
+            f"{mounted}: not the folder {_record('data')} that was staged; has another user of the "
+            "node put something in its place?"
+        )
+
+
+def _record(key: str) -> Any:
+    text = os.environ[VARIABLE]
+    try:
+        record = reading.parse_json(text)
+        if not isinstance(record, dict) or key not in record:
+            raise ValueError(f"no {key!r}")
+        return float(record[key]) if key in {"begin", "end"} else record[key]
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{VARIABLE}={text[:80]}: {error}; expected the record that cloudmask-stage prints"
         ) from None
 
 

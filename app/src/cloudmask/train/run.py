@@ -18,7 +18,7 @@ from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices,
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
 from cloudmask.patches.verification import verify_sample
-from cloudmask.record import provenance
+from cloudmask.record import provenance, staging_times
 from cloudmask.record.events import EventLog
 from cloudmask.record.result import Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
@@ -80,6 +80,7 @@ def train(request: TrainingRequest) -> Result:
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
     with stop_requests() as stop:
         data, config, run = request.config.data, request.config, request.run
+        staging_times.require_staged()
         store = PatchStore(request.data)
         verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
