@@ -20,9 +20,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5t
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.patches.geometry import PATCH
+from cloudmask.scenes import foreign_hdf5
+from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
+from cloudmask.system import names
 
 FORMAT = "cloudmask-patches"
 VERSION = 2
@@ -77,6 +81,12 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _layout(table: np.dtype) -> list[tuple[str, str, str]]:
+    """Names and kinds of a table's columns, one without a name for plain numbers."""
+    columns = [(name, table[name]) for name in table.names] if table.names else [("", table)]
+    return [(name, kind.kind, str(h5py.check_string_dtype(kind))) for name, kind in columns]
+
+
 _COVERED = [name for name in SCENE_TABLE.names or () if name != "first"]
 
 
@@ -103,12 +113,12 @@ class PatchStore:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such file; expected a patch store of cloudmask-prepare")
-        self._open = self.path.open("rb")
+        with foreign_hdf5.handle(self.path, InputError) as file:
+            self._open = os.fdopen(os.dup(file.fileno()), "rb")
         self._opened = os.fstat(self._open.fileno())
         try:
-            # Without locking: parallel file systems often refuse locks, and we only read.
-            with h5py.File(self.path, "r", locking=False) as file:
-                self._read(file)
+            with foreign_hdf5.opened(self.path, InputError, self._open) as content:
+                self._read(content)
         except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{path}: damaged or not a patch store: {error}") from None
 
@@ -142,8 +152,8 @@ class PatchStore:
             "cloudmask-prepare makes it anew"
         )
 
-    def _read(self, file: h5py.File) -> None:
-        found = file.attrs.get("format"), file.attrs.get("version")
+    def _read(self, file: ForeignHdf5) -> None:
+        found = file.attribute("format"), file.attribute("version")
         if found[0] != FORMAT or found[1] not in (WITHOUT_CHECKSUMS, VERSION):
             raise InputError(
                 f"{self.path}: format {found[0]} version {found[1]}; "
@@ -151,10 +161,11 @@ class PatchStore:
             )
         self.patches = self._map(file, "patches", (PATCH, PATCH, CHANNELS), ("f2", "f4"))
         self.labels = self._map(file, "labels", (PATCH, PATCH), ("u1",))
-        self.scenes = self._table(file, "scenes", SCENE_TABLE.names, 1)
-        self.names = [name.decode() for name in self.scenes["name"]]
-        self.statistics = self._table(file, "statistics", None, 2)
-        self.checksum = str(file.attrs["checksum"])
+        self.scenes = self._table(file, "scenes", SCENE_TABLE, 1)
+        what = f"{self.path}: the name of a scene"
+        self.names = [names.file_name(name.decode(), what) for name in self.scenes["name"]]
+        self.statistics = self._table(file, "statistics", np.dtype(np.float64), 2)
+        self.checksum = str(file.attribute("checksum"))
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)
         if len(self.labels) != rows or (self.scenes["first"] < 0).any() or (ends > rows).any():
@@ -163,48 +174,55 @@ class PatchStore:
             raise InputError(f"{self.path}: holds no patches")
         self.checksums = None if found[1] == WITHOUT_CHECKSUMS else self._checksums(file)
 
-    def _checksums(self, file: h5py.File) -> np.ndarray:
+    def _checksums(self, file: ForeignHdf5) -> np.ndarray:
         """Those of the rows; raises InputError unless the store's own checksum covers them."""
         data = self._dataset(file, "checksums")
         if data.dtype != np.uint8 or data.shape != (len(self.patches), SHA256_BYTES):
             raise InputError(f"{self.path}: 'checksums' is damaged: {data.dtype} {data.shape}")
         options = {"dtype": str(self.patches.dtype)}
-        options |= {name: str(file.attrs[name]) for name in ("truth", "nan")}
-        checksums = data[...]
+        options |= {name: str(file.attribute(name)) for name in ("truth", "nan")}
+        checksums = file.values(data)
         if content_checksum(options, self.scenes, checksums) != self.checksum:
             raise InputError(f"{self.path}: damaged: its checksum is not that of its tables")
         return checksums
 
-    def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
-        data = file.get(name)
-        if not isinstance(data, h5py.Dataset):
+    def _dataset(self, file: ForeignHdf5, name: str) -> h5py.Dataset:
+        data = file.dataset(name)
+        if data is None:
             raise InputError(f"{self.path}: damaged or not a patch store: no data set '{name}'")
         return data
 
-    def _map(self, file: h5py.File, name: str, shape: tuple, types: tuple) -> np.ndarray:
+    def _map(self, file: ForeignHdf5, name: str, shape: tuple, types: tuple) -> np.ndarray:
         data = self._dataset(file, name)
         offset = data.id.get_offset()
-        if data.shape[1:] != shape or data.dtype.str[1:] not in types or offset is None:
+        # Exactly this type: h5py also calls a number of other bits float32.
+        exact = data.id.get_type() == h5t.py_create(data.dtype)
+        if (
+            data.shape[1:] != shape
+            or data.dtype.str[1:] not in types
+            or offset is None
+            or not exact
+        ):
             raise InputError(
                 f"{self.path}: '{name}' is {data.dtype} {data.shape}; expected "
                 f"contiguous {' or '.join(types)} (N, {', '.join(map(str, shape))})"
             )
-        if offset + data.size * data.dtype.itemsize > self.path.stat().st_size:
+        if offset + data.size * data.dtype.itemsize > self._opened.st_size:
             raise InputError(f"{self.path}: truncated: '{name}' ends beyond the file")
-        return np.memmap(self.path, data.dtype, "r", offset, data.shape)
+        return np.memmap(self._open, data.dtype, "r", offset, data.shape)
 
     def _table(
-        self, file: h5py.File, name: str, fields: tuple | None, dimensions: int
+        self, file: ForeignHdf5, name: str, expected: np.dtype, dimensions: int
     ) -> np.ndarray:
         data = self._dataset(file, name)
         # A scene has at least one patch, so a longer table is a damaged header.
         if (
-            data.dtype.names != fields
+            _layout(data.dtype) != _layout(expected)
             or data.ndim != dimensions
             or data.shape[0] > max(len(self.patches), len(STATISTICS))
         ):
             raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
-        return data[...]
+        return file.values(data)
 
     @property
     def missing_channels(self) -> int:

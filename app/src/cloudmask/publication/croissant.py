@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
-
 from cloudmask.errors import InputError
 from cloudmask.patches.store import INVALID
-from cloudmask.scenes import dataset
+from cloudmask.scenes import dataset, foreign_hdf5
 from cloudmask.scenes.slstr import (
     REFLECTANCE_OFFSET,
     TEMPERATURE_OFFSET,
@@ -247,15 +245,14 @@ def _layouts(
     """Shapes and types of the known arrays in these HDF5 files, without those that none has."""
     layouts: dict[str, set[tuple[tuple[int, ...], str]]] = {key: set() for key in known}
     for path in paths:
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                for key, found in layouts.items():
-                    if key in file:
-                        found.add((file[key].shape, str(file[key].dtype)))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except OSError as error:
-            raise InputError(f"{path}: not a readable HDF5 file ({error})") from None
+        with foreign_hdf5.opened(path, InputError) as file:
+            for key, found in layouts.items():
+                try:
+                    data = file.dataset(key)
+                    if data is not None:
+                        found.add((data.shape, str(data.dtype)))
+                except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+                    raise InputError(f"{path}: '{key}' is damaged ({error})") from None
     return {key: found for key, found in layouts.items() if found}
 
 

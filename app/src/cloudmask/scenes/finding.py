@@ -9,17 +9,20 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.scenes.dataset import PARTS
 from cloudmask.scenes.formats import FORMATS
+from cloudmask.system import names
 
 
 def find_scenes(paths: Sequence[Path | str], part: str | None = None) -> list[Path]:
     """Scenes among `paths` (files, product folders, or folders searched in depth), by name.
 
     `part` ("training" or "inference") picks that part of a data set whose top folder is given.
-    Raises InputError if a path is missing, holds no scene, or two scenes have the same name.
+    Raises InputError if a path is missing, holds no scene, two scenes have the same
+    name, or a name is none that files of results can have.
     """
     found: dict[str, Path] = {}
     for top in map(Path, paths):
         for path in _scenes_below(top, part):
+            names.file_name(path.stem, "a scene")
             if path.stem in found and found[path.stem].resolve() != path.resolve():
                 raise InputError(
                     f"{path}: a scene named {path.stem} is also at {found[path.stem]}; "
@@ -44,11 +47,4 @@ def _scenes_below(top: Path, part: str | None) -> list[Path]:
             f"{top}: no scene in it{aside}; expected HDF5 files (*.hdf) or Level-1 product "
             "folders (*.SEN3), also in sub-folders"
         )
-    for path in below:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{str(path)!a}: the name is not UTF-8; expected a plain one"
-            ) from None
     return below

@@ -9,8 +9,8 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from cloudmask.errors import InputError
 
@@ -26,7 +26,7 @@ _KINDS = {
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file opened for reading, whatever else may be at `path`; never waits.
 
     Raises InputError if it is something else, OSError if it cannot be opened.

@@ -12,14 +12,14 @@ that EUMETSAT recommends for S1 to S6 (S3.PN-SLSTR-L1.08) none is applied.
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from cloudmask.errors import SceneError
+from cloudmask.scenes import foreign_hdf5
+from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
 from cloudmask.scenes.raw import RawScene, halve, reason
 from cloudmask.scenes.slstr import (
     BAYES_BITS,
@@ -165,12 +165,14 @@ def sun_cosine(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
     return (ties[:, left] * (1 - weight) + ties[:, left + 1] * weight).astype(np.float32)
 
 
-def _track(dataset) -> tuple[float, float]:
+def _track(dataset: ForeignHdf5) -> tuple[float, float]:
     """Column at the ground track, and metres from column to column (the first of two numbers)."""
     try:
-        spacing = re.findall(r"\d+", str(dataset.attrs["resolution"]))[0]
-        offset, spacing = float(np.ravel(dataset.attrs["track_offset"])[0]), float(spacing)
-    except (KeyError, IndexError, ValueError):
+        spacing = re.findall(r"\d+", str(dataset.attribute("resolution")))[0]
+        offset, spacing = float(np.ravel(dataset.attribute("track_offset"))[0]), float(spacing)
+    except SceneError:
+        raise
+    except Exception:  # On damaged files the library raises anything.
         offset = spacing = 0.0
     if spacing <= 0 or not np.isfinite(offset):
         raise SceneError(
@@ -212,47 +214,26 @@ def _radiance_file(path: Path, channel: str) -> Path:
     return path / f"{channel}_radiance_an.nc"
 
 
-class _NetCdf(h5py.File):
+def _opened(file: Path) -> contextlib.AbstractContextManager[ForeignHdf5]:
     """A netCDF-4 file, which is HDF5, read without the dimension tables: over damaged ones the
-    netCDF libraries hang. Opened by a handle, since HDF5 then takes no lock, which parallel file
-    systems refuse; `source` is its name."""
-
-    def __init__(self, handle: BinaryIO, source: Path):
-        super().__init__(handle, "r")
-        self.source = source
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[_NetCdf]:
-    try:
-        handle = file.open("rb")
-    except OSError as error:
-        raise SceneError(
-            f"{file}: cannot be opened ({error.strerror}); expected it in a Level-1 RBT product"
-        ) from None
-    with handle:
-        try:
-            opened = _NetCdf(handle, file)
-        except Exception as error:  # on damaged files the library raises anything
-            raise SceneError(
-                f"{file}: not a readable netCDF file ({reason(error)}); expected a complete one"
-            ) from None
-        with opened:
-            yield opened
+    netCDF libraries hang.
+    """
+    return foreign_hdf5.opened(file, SceneError)
 
 
 def _variable(
-    file: _NetCdf, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
+    file: ForeignHdf5, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
 ) -> h5py.Dataset:
     """A variable (not read yet) of numbers, of `shape` or, without one, of sides within bounds."""
     try:
-        variable, kind, found = file.get(name), None, ", ".join(file)
-        if isinstance(variable, h5py.Dataset):
-            kind = variable.dtype.kind
-    except Exception as error:  # as in _opened
+        variable = file.dataset(name)
+        if variable is None:
+            raise SceneError(f"{file.source}: no variable '{name}'; found {file.names}")
+        kind = variable.dtype.kind
+    except SceneError:
+        raise
+    except Exception as error:  # On damaged files the library raises anything.
         raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
-    if kind is None:
-        raise SceneError(f"{file.source}: no variable '{name}'; found {found or 'nothing'}")
     if kind not in "fiu":
         raise SceneError(f"{file.source}: '{name}' has type {variable.dtype}; expected numbers")
     if shape is not None and variable.shape != shape:
@@ -266,23 +247,27 @@ def _variable(
 
 
 def _values(
-    file: _NetCdf, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
+    file: ForeignHdf5, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
 ) -> np.ndarray:
     """The values of a variable as float32 by the CF rules: scaled, shifted, NaN where fill."""
     variable = _variable(file, name, shape, ndim)
     try:
-        stored = variable[...]
+        stored = file.values(variable)
         scale, shift = (
-            float(np.ravel(variable.attrs.get(attribute, default))[0])
-            for attribute, default in (("scale_factor", 1), ("add_offset", 0))
+            default
+            if (found := file.attribute(attribute, variable)) is None
+            else float(np.ravel(found)[0])
+            for attribute, default in (("scale_factor", 1.0), ("add_offset", 0.0))
         )
         values = stored * scale + shift
         for attribute in ("_FillValue", "missing_value"):
-            if attribute in variable.attrs:
-                values[stored == np.ravel(variable.attrs[attribute])[0]] = np.nan
+            if (found := file.attribute(attribute, variable)) is not None:
+                values[stored == np.ravel(found)[0]] = np.nan
         with np.errstate(over="ignore"):
             return values.astype(np.float32)
-    except Exception as error:  # as in _opened
+    except SceneError:
+        raise
+    except Exception as error:  # as in _variable
         raise SceneError(
             f"{file.source}: '{name}' cannot be read ({reason(error)}); the file is damaged"
         ) from None
