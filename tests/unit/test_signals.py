@@ -1,17 +1,22 @@
 """Requests to stop: noticed later or at once, and everything as before afterwards."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from cloudmask.errors import Interrupted
+from cloudmask.errors import EXIT_INTERRUPTED, Interrupted
 from cloudmask.system import signals
 
 
 def test_a_request_is_noticed_where_the_work_looks():
     before = signal.getsignal(signal.SIGUSR1)
     with signals.stop_requests() as stop:
+        stop.noticed_by_work = True
         assert not stop.requested
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stop.requested
@@ -33,3 +38,102 @@ def test_the_first_signal_interrupts_and_a_second_does_not_disturb():
             cleaned = True
     assert cleaned
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_before_the_work_looks_a_request_interrupts_at_once():
+    with (
+        pytest.raises(Interrupted, match="begins again"),
+        signals.stop_requests(message="the same command begins again") as stop,
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.requested
+
+
+def test_no_library_swallows_an_interruption():
+    """Some go on after any Exception, say while they load their parts."""
+    with (
+        pytest.raises(Interrupted),
+        signals.interrupted_by(signal.SIGTERM, message="x"),
+        contextlib.suppress(Exception),
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+HEEDLESS = """
+import signal, sys, time
+from cloudmask.system import signals
+signals.GRACE = signals.GRACE_OF_SAVING = 1.0
+signals.REPEATED_SECONDS = 0.5
+with signals.{context} as stop:
+    {setup}
+    print("ready", flush=True)
+    {work}
+"""
+# Waits in the C library without letting Python run its handlers, as a library does that waits for
+# another node.
+STUCK = """
+    import ctypes
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+"""
+SWALLOWING = """
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+BY = "interrupted_by(signal.SIGTERM, message='x')"
+REQUESTS = "stop_requests()"
+
+
+def run_heedless(context, work, setup="pass"):
+    code = HEEDLESS.format(context=context, work=work, setup=setup)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # The work begins.
+    return process
+
+
+@pytest.mark.parametrize(
+    ("context", "work", "setup"),
+    [
+        (BY, STUCK, "pass"),
+        (BY, SWALLOWING, "pass"),
+        (REQUESTS, STUCK, "pass"),
+        (REQUESTS, STUCK, "stop.noticed_by_work = True"),
+    ],
+)
+def test_a_request_without_effect_ends_the_process(context, work, setup):
+    """Once such a process held its lock for half an hour."""
+    process = run_heedless(context, work, setup)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == EXIT_INTERRUPTED
+    assert errors == "interrupted: SIGTERM had no effect on the work\n"
+
+
+def test_work_that_saves_has_its_time():
+    """It looks at the request by itself, however long its step takes."""
+    work = "time.sleep(2); assert stop.requested; print('saved')"
+    process = run_heedless(REQUESTS, work, "stop.noticed_by_work = True")
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "saved\n"
+    assert process.returncode == 0
+
+
+def test_a_repeated_signal_ends_the_process_but_not_one_sent_twice():
+    work = "time.sleep(60)"
+    for pause, code in ((0.0, None), (1.0, -signal.SIGTERM)):
+        process = run_heedless(REQUESTS, work, "stop.noticed_by_work = True; signals.GRACE = 60")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2 + pause)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3 if pause else 0.5)
+        assert process.returncode == code
+        process.kill()
+        process.communicate()

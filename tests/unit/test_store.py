@@ -1,7 +1,6 @@
 """Preparing scenes into a patch store, and reading it."""
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -153,6 +152,8 @@ def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch
     out = tmp_path / "p.h5"
     bad = paths[-1].parent / "zz_bad.hdf"
     shutil.copy(paths[0], bad)
+    # As if the bad scene were the same file later.
+    monkeypatch.setattr("cloudmask.patches.prepare._fingerprint", lambda task: str(task.path))
     try:
         with h5py.File(bad, "r+") as file:
             file["bts"][..., 1] = np.nan
@@ -160,18 +161,11 @@ def test_continues_where_it_was_cut_off(paths, store_path, tmp_path, monkeypatch
             prepare([*paths, bad], out, PrepareOptions(), workers=1)
         assert not out.exists()
         journal = tmp_path / ".p.h5.journal"
-        assert len(journal.read_text().splitlines()) == 7
+        assert len(journal.read_text().splitlines()) == 6
         with journal.open("a") as file:
             file.write('{"scene": "half a li')  # what a kill leaves
-        shutil.copystat(paths[0], bad)
-        status = bad.stat()
         with h5py.File(bad, "r+") as file:
             file["bts"][..., 1] = 280
-        os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
-        plan = json.loads(journal.read_text().splitlines()[0])
-        plan["scenes"][-1][2] = bad.stat().st_mtime_ns
-        lines = journal.read_text().split("\n")
-        journal.write_text("\n".join([json.dumps(plan), *lines[1:]]))
         assert prepare([*paths, bad], out, PrepareOptions(), workers=1).resumed == 6
     finally:
         bad.unlink()

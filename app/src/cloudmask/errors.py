@@ -20,8 +20,11 @@ class SceneError(InputError):
     """A scene cannot be used; `--skip-bad` leaves such scenes out."""
 
 
-class Interrupted(Exception):
-    """The work ended early, with its state saved; the same command continues it (exit code 75)."""
+class Interrupted(BaseException):
+    """The work ended early, with its state saved; the same command continues it (exit code 75).
+
+    A signal raises it anywhere, also within a library that goes on after any Exception.
+    """
 
 
 class Fault(Exception):

@@ -1,5 +1,6 @@
 """The commands: argument parsing, messages and exit codes; the work is done by other modules."""
 
+import errno
 import logging
 import os
 import signal
@@ -15,6 +16,12 @@ from cloudmask.errors import (
     Interrupted,
     InUse,
 )
+from cloudmask.system import signals
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+STOPPED = "stop requested; nothing is lost, the same command goes on"
+LOWER = "lower --workers, --memory-limit or training.batch_size, or ask for more"
+_NOT_LOADED = ("failed to map segment", "annot allocate memory")
 
 
 def run(command: Callable[[], None]) -> int:
@@ -22,8 +29,11 @@ def run(command: Callable[[], None]) -> int:
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _print_logs()
+    # Whoever started it may have it ignore some of them, as nohup does.
+    heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     try:
-        command()
+        with signals.interrupted_by(*heeded, message=STOPPED):
+            command()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         # A job that Slurm has queued again meets itself: a node that it lost may live on for a
@@ -40,13 +50,37 @@ def run(command: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_INPUT
     except (Fault, OSError) as error:
+        if reason := _exhausted(error):
+            error = Fault(reason)
         # Of an OSError: a full disk, a vanished file, no permission; its message names the file.
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAULT
+    except Exception as error:
+        if not (reason := _exhausted(error)):
+            raise
+        print(f"error: {reason}", file=sys.stderr)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def _exhausted(error: Exception) -> str:
+    """What to do about an error that means too little memory or too few processes, else ""."""
+    text = str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return f"out of memory; {LOWER}"
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return f"out of memory; {LOWER}"
+    # Python and the dynamic linker tell of these limits in words only.
+    if isinstance(error, ImportError) and any(words in text for words in _NOT_LOADED):
+        return f"out of memory while loading a library ({text}); {LOWER}"
+    if isinstance(error, OSError) and error.errno == errno.EAGAIN:
+        return f"no more processes or threads can be started (ulimit -u); {LOWER}"
+    if isinstance(error, RuntimeError) and "can't start new thread" in text:
+        return f"no more processes or threads can be started (ulimit -u); {LOWER}"
+    return ""
 
 
 class _PrintHandler(logging.Handler):

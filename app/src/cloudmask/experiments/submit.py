@@ -111,6 +111,7 @@ def start(plan: Plan, assignments: Sequence[Assignment]) -> None:
 def _attend(plan: Plan, assignments: Sequence[Assignment]) -> None:
     name = f".executor-{platform.node()}-{os.getpid()}"
     with lock.exclusive(plan.folder / name, str(plan.folder)), stop_requests(*STOP_SIGNALS) as stop:
+        stop.noticed_by_work = True  # Each executor passes it on to its rows.
         for assignment in assignments:
             site = assignment.executor.site_name
             submissions.record(plan, site, str(os.getpid()), assignment.rows, name)

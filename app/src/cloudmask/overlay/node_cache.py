@@ -71,6 +71,7 @@ class NodeCache:
         self._manifest = manifest.read(image)
         self._folder: CacheFolder | None = None
         self._lease: Lease | None = None
+        self._began = 0.0
 
     def open(self) -> NodeCopy:
         """Have the files on the node's disk, copied by whoever came first.
@@ -78,7 +79,7 @@ class NodeCache:
         Where no directory can take them, the result says why and has no data. Raises InputError if
         the overlay is damaged; nothing is left of it then.
         """
-        begin = time.time()
+        begin, self._began = time.time(), time.monotonic()
         refusals = []
         for directory in self._directories:
             try:
@@ -114,8 +115,10 @@ class NodeCache:
             status = copy.stat()
             folder = status.st_dev, status.st_ino
             data, tmp = str(self._lease.named(copy)), str(self._lease.named(self._lease.tmp))
-        image, node, now = str(self._image), platform.node(), time.time()
-        return NodeCopy(method, data, tmp, begin, now, copied, node, image, reason, folder)
+        image, node = str(self._image), platform.node()
+        # The clock may be set meanwhile.
+        end = begin + time.monotonic() - self._began
+        return NodeCopy(method, data, tmp, begin, end, copied, node, image, reason, folder)
 
     def _fill(self, content: Path) -> tuple[str, int]:
         """Have the copy complete and verified; returns how, and the bytes copied. Unusable."""

@@ -155,7 +155,8 @@ def _unfinished(
             writer = StoreWriter.open(partial)
             if writer is None or not journal.resume():
                 partial.unlink(missing_ok=True)
-                require_space(out.parent, store_bytes(plan.rows, options.dtype), out)
+                needed = store_bytes(plan.rows, len(plan.tasks), options.dtype)
+                require_space(out.parent, needed, out)
                 writer = StoreWriter.lay_out(partial, plan.rows, options.dtype)
                 journal.begin()
             yield writer, journal

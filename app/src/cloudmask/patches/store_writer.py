@@ -10,10 +10,15 @@ import h5py
 import numpy as np
 
 from cloudmask.patches import store
+from cloudmask.patches.deferred import hdf5_file
 from cloudmask.patches.extraction import Converted, statistics
 from cloudmask.patches.geometry import PATCH
+from cloudmask.system import files
 
 PIXELS = PATCH * PATCH
+
+# At most: a scene's row of the table with its names, and what HDF5 takes for itself.
+SCENE_BYTES, HEADER_BYTES = 512, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,10 @@ class SceneTask:
     count: int
 
 
-def store_bytes(rows: int, dtype: str) -> int:
-    """Bytes of `rows` patches with their labels."""
-    return rows * PIXELS * (store.CHANNELS * np.dtype(dtype).itemsize + 1)
+def store_bytes(rows: int, scenes: int, dtype: str) -> int:
+    """Bytes of `rows` patches of so many scenes with their labels, checksums and tables."""
+    row = PIXELS * (store.CHANNELS * np.dtype(dtype).itemsize + 1) + store.SHA256_BYTES
+    return rows * row + scenes * SCENE_BYTES + HEADER_BYTES
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class StoreWriter:
     @classmethod
     def lay_out(cls, path: Path, rows: int, dtype: str) -> "StoreWriter":
         """Create the file with both big data sets contiguous, allocated and page-aligned."""
-        with h5py.File(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
+        with hdf5_file(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
             for name, shape, kind in (
                 ("patches", (rows, PATCH, PATCH, store.CHANNELS), dtype),
                 ("labels", (rows, PATCH, PATCH), "uint8"),
@@ -93,7 +99,7 @@ class StoreWriter:
 
         Returns the checksums of the rows, hexadecimal.
         """
-        with self.path.open("r+b") as file:
+        with files.named(self.path), self.path.open("r+b") as file:
             for name, block in (("patches", part.patches), ("labels", part.labels)):
                 file.seek(self.offsets[name] + first * block[0].nbytes)
                 file.write(block.data)
@@ -102,7 +108,7 @@ class StoreWriter:
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
-        with self.path.open("rb") as file:
+        with files.named(self.path), self.path.open("rb") as file:
             os.fsync(file.fileno())
 
     def finish(
@@ -111,7 +117,7 @@ class StoreWriter:
         """Add the tables and attributes of these scenes, and bring everything to the disk."""
         pairs = list(zip(tasks, records, strict=True))
         table = np.array([_row(task, record) for task, record in pairs], dtype=store.SCENE_TABLE)
-        with h5py.File(self.path, "r+") as file:
+        with hdf5_file(self.path, "r+") as file:
             rows = np.zeros((len(file["patches"]), store.SHA256_BYTES), np.uint8)
             for task, record in pairs:
                 written = np.frombuffer(bytes.fromhex("".join(record["rows"])), np.uint8)

@@ -130,7 +130,7 @@ class EventLog:
         if events and "run_stop" not in self._first:
             self.resumed = True
             attempt = 2 + sum(event["key"] == "resumed" for event in events)
-            away = time.time() - events[-1]["time_ms"] / 1000
+            away = max(0.0, time.time() - events[-1]["time_ms"] / 1000)
             self.point("resumed", attempt, seconds_away=round(away, 3))
 
     def close(self) -> None:

@@ -58,6 +58,20 @@ def creating(path: Path | str) -> Iterator[Path]:
         yield temporary
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """For the block, give the name of the file that is written to each OSError without one.
+
+    A failed write does not know its file's name, and HDF5 reports it in many lines.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename or not error.errno:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+
+
 def move(source: Path, target: Path) -> None:
     """Rename a file or folder on one file system; raises InputError if `target` exists."""
     try:
@@ -163,15 +177,11 @@ def _written(path: Path, publish: Callable[[Path, Path], object]) -> Iterator[Pa
         _remove_abandoned(left)
     temporary = temporary_path(path)
     try:
-        yield temporary
-        _sync(temporary)
-        publish(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.filename or not error.errno:
-            raise
-        # A failed write does not know its file's name, and HDF5 reports it in many lines.
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        with named(path):
+            yield temporary
+            _sync(temporary)
+            publish(temporary, path)
+            sync_folder(path.parent)
     finally:
         _remove(temporary)
 

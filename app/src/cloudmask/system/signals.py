@@ -2,38 +2,59 @@
 
 SIGTERM comes from a batch system that cancels or preempts a job, SIGUSR1 from one that warns before
 the time limit, SIGINT from Ctrl-C, SIGHUP when a terminal closes.
+
+Python runs a handler between two of its own instructions: never while a library waits for another
+node or for a lock, and what a handler raises is lost where a library ignores errors. So a thread
+watches, too, and ends the process if a request has no effect.
 """
 
 import contextlib
+import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
-from cloudmask.errors import Interrupted
+from cloudmask.errors import EXIT_INTERRUPTED, Interrupted
 
-_Handler = Callable[[int, FrameType | None], None]
+# Seconds that work may take to end after a request: cleaning up, or, where it looks at the request
+# itself, the step it is in and the saving.
+GRACE, GRACE_OF_SAVING = 60.0, 300.0
+
+# The same signal once more counts only after this: batch systems send one twice in a row.
+REPEATED_SECONDS = 5.0
 
 
 @dataclass
 class StopRequest:
-    """Whether somebody has asked the process to stop."""
+    """Whether somebody has asked the process to stop.
+
+    The work sets `noticed_by_work` as soon as it looks at `requested`; before, a request interrupts
+    it at once, since there is nothing to save.
+    """
 
     requested: bool = False
+    noticed_by_work: bool = False
 
 
 @contextlib.contextmanager
-def stop_requests(*numbers: signal.Signals) -> Iterator[StopRequest]:
+def stop_requests(*numbers: signal.Signals, message: str = "stopped") -> Iterator[StopRequest]:
     """For the block, the signals (SIGTERM and SIGUSR1 without any) set the request's `requested`.
 
-    The work looks at it where it can save its state.
+    The work looks at it where it can save its state. Until it says that it does, the first signal
+    raises Interrupted(message) where the work stands.
     """
     stop = StopRequest()
 
-    def request(number: int, frame: FrameType | None) -> None:
+    def request() -> None:
         stop.requested = True
+        if not stop.noticed_by_work:
+            raise Interrupted(message)
 
-    with _handled(numbers or (signal.SIGTERM, signal.SIGUSR1), request):
+    with _caught(_Request(numbers or (signal.SIGTERM, signal.SIGUSR1), request, stop)):
         yield stop
 
 
@@ -41,14 +62,18 @@ def stop_requests(*numbers: signal.Signals) -> Iterator[StopRequest]:
 def interrupted_by(*numbers: signal.Signals, message: str) -> Iterator[None]:
     """For the block, the first of these signals raises Interrupted(message) where the work stands.
 
-    Further ones are ignored until the block has ended, so that they do not disturb its cleaning up.
+    Further ones do not disturb its cleaning up, unless one is repeated after some seconds: it ends
+    the process as it does by itself.
     """
+    raised = False
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        ignore(*numbers)
-        raise Interrupted(message)
+    def interrupt() -> None:
+        nonlocal raised
+        if not raised:
+            raised = True
+            raise Interrupted(message)
 
-    with _handled(numbers, interrupt):
+    with _caught(_Request(numbers, interrupt)):
         yield
 
 
@@ -58,12 +83,70 @@ def ignore(*numbers: signal.Signals) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@dataclass
+class _Request:
+    """What is done about signals: `react` at the first of each kind."""
+
+    numbers: tuple[signal.Signals, ...]
+    react: Callable[[], None]
+    stop: StopRequest = field(default_factory=StopRequest)
+    came: dict[int, float] = field(default_factory=dict)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals."""
+        now = time.monotonic()
+        if number not in self.came:
+            self.came[number] = now
+            self.react()
+        elif now - self.came[number] > REPEATED_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def overdue(self, number: int, waited: float) -> bool:
+        """Whether a signal that came so many seconds ago should have ended the process."""
+        if not self.stop.noticed_by_work:
+            return waited > GRACE
+        # The work knows and may save; a handler that has not even run shows that it is stuck.
+        return number not in self.came and waited > GRACE_OF_SAVING
+
+
 @contextlib.contextmanager
-def _handled(numbers: tuple[signal.Signals, ...], handler: _Handler) -> Iterator[None]:
-    before = [signal.signal(number, handler) for number in numbers]
+def _caught(request: _Request) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread gets signals, and may say what they do.
+        yield
+        return
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    ended = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(request, read, ended), name="signals", daemon=True
+    )
+    watcher.start()
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = [signal.signal(number, request.handle) for number in request.numbers]
     try:
         yield
     finally:
-        for number, earlier in zip(numbers, before, strict=True):
+        for number, earlier in zip(request.numbers, before, strict=True):
             # None stands for a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+        signal.set_wakeup_fd(wakeup)
+        ended.set()
+        watcher.join()
+        os.close(read)
+        os.close(write)
+
+
+def _watch(request: _Request, read: int, ended: threading.Event) -> None:
+    """End the process if a signal that came has no effect."""
+    came: dict[int, float] = {}
+    while not ended.wait(0.2):
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(read, 64):
+                if number in request.numbers:
+                    came.setdefault(number, time.monotonic())
+        for number, when in came.items():
+            if request.overdue(number, time.monotonic() - when):
+                name = signal.Signals(number).name
+                print(f"interrupted: {name} had no effect on the work", file=sys.stderr, flush=True)
+                os._exit(EXIT_INTERRUPTED)

@@ -78,7 +78,8 @@ def train(request: TrainingRequest) -> Result:
     death of another worker ended it; Fault if the work cannot go on.
     """
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
-    with stop_requests() as stop:
+    message = f"{request.run}: nothing was lost; the same command begins again"
+    with stop_requests(message=message) as stop:
         data, config, run = request.config.data, request.config, request.run
         staging_times.require_staged()
         store = PatchStore(request.data)
@@ -95,7 +96,7 @@ def train(request: TrainingRequest) -> Result:
 
 
 def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Result:
-    begun = time.time()
+    begun = time.monotonic()
     attempt = _begin(request, stop)
     telemetry = Telemetry(attempt.run.telemetry) if attempt.devices.chief else None
     with attempt.log, telemetry or contextlib.nullcontext(), attempt.watch.timer("total"):
@@ -111,7 +112,7 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
             result = result.model_copy(update={"inference": inference})
         attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
-    attempt.watch.add("wall", time.time() - begun)
+    attempt.watch.add("wall", time.monotonic() - begun)
     result = result.model_copy(update={"energy": Energy(**telemetry.summary())})
     _write(attempt, result)
     return result
@@ -194,6 +195,7 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
 
 def _fit(attempt: Attempt, trainer: Trainer) -> None:
     attempt.log.run_start()
+    attempt.stop.noticed_by_work = True
     with attempt.watch.timer("training"), _explained(attempt):
         trainer.fit()
 
