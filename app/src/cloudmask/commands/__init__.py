@@ -17,6 +17,9 @@ from cloudmask.errors import (
     InUse,
 )
 from cloudmask.system import signals
+from cloudmask.system.memory import require_address_space
+
+LEAST_ADDRESS_SPACE = 0.5  # GiB, with which scenes of the published size are prepared
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stop requested; nothing is lost, the same command goes on"
@@ -29,9 +32,13 @@ def run(command: Callable[[], None]) -> int:
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _print_logs()
+    # NumPy's library of linear algebra, which is hardly used here, takes memory for each thread,
+    # and sends the process a SIGINT where it gets none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Whoever started it may have it ignore some of them, as nohup does.
     heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     try:
+        require_address_space(LEAST_ADDRESS_SPACE)
         with signals.interrupted_by(*heeded, message=STOPPED):
             command()
     except InputError as error:
@@ -77,9 +84,9 @@ def _exhausted(error: Exception) -> str:
     if isinstance(error, ImportError) and any(words in text for words in _NOT_LOADED):
         return f"out of memory while loading a library ({text}); {LOWER}"
     if isinstance(error, OSError) and error.errno == errno.EAGAIN:
-        return f"no more processes or threads can be started (ulimit -u); {LOWER}"
+        return f"no more processes or threads can be started (memory, ulimit -u); {LOWER}"
     if isinstance(error, RuntimeError) and "can't start new thread" in text:
-        return f"no more processes or threads can be started (ulimit -u); {LOWER}"
+        return f"no more processes or threads can be started (memory, ulimit -u); {LOWER}"
     return ""
 
 

@@ -109,6 +109,9 @@ def start(plan: Plan, assignments: Sequence[Assignment]) -> None:
 
 
 def _attend(plan: Plan, assignments: Sequence[Assignment]) -> None:
+    for left in plan.folder.glob(".executor-*"):
+        if not lock.held(left):
+            left.unlink(missing_ok=True)
     name = f".executor-{platform.node()}-{os.getpid()}"
     with lock.exclusive(plan.folder / name, str(plan.folder)), stop_requests(*STOP_SIGNALS) as stop:
         stop.noticed_by_work = True  # Each executor passes it on to its rows.

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import InputError
+from cloudmask.system.memory import require_address_space
+
+# GiB: TensorFlow, and the network on a scene of the published size.
+ADDRESS_SPACE = 3
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -60,6 +64,7 @@ def open_devices(threads: int = 0, deterministic: bool = False) -> Devices:
 
     Several workers are those of `TF_CONFIG`; several GPUs of one process are mirrored.
     """
+    require_address_space(ADDRESS_SPACE)
     with without_greeting():
         import keras  # noqa: F401
         import tensorflow as tf

@@ -9,14 +9,13 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cloudmask.errors import Fault, InputError, SceneError
+from cloudmask.errors import InputError, SceneError
 from cloudmask.patches import store
 from cloudmask.patches.extraction import convert
 from cloudmask.patches.geometry import crop_grid
@@ -190,8 +189,7 @@ class _Jobs:
     ) -> Iterator[tuple[SceneTask, dict[str, Any] | SceneError]]:
         """Convert the scenes; yields each with its record, or what is wrong with it, when done."""
         count = max(1, min(self.workers, len(tasks)))
-        pool = open_pool(count)
-        try:
+        with open_pool(count) as pool:
             # Each worker lets the disk begin with the scene that will be its next.
             following = [task.path for task in tasks[count:]] + [None] * count
             jobs = {
@@ -204,13 +202,6 @@ class _Jobs:
                     yield jobs[job], job.result()
                 except SceneError as error:
                     yield jobs[job], error
-        except BrokenProcessPool:
-            raise Fault(
-                "a worker process died (out of memory?); the same command continues, "
-                "perhaps with fewer --workers"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _write_scene(

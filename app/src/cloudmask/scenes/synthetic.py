@@ -5,11 +5,10 @@ What is in a scene is in `simulation`; here are names, files and processes.
 
 import io
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
@@ -20,6 +19,7 @@ from cloudmask.scenes.formats.hdf5 import CLOUD_TRUTH
 from cloudmask.scenes.simulation import SIZE, SimulatedScene, make_scene
 from cloudmask.scenes.slstr import MAX_SIDE
 from cloudmask.system.files import replacing
+from cloudmask.system.pool import open_pool
 
 MIN_SIDE = 256  # a scene has room for one patch at least
 
@@ -112,14 +112,9 @@ def make_scenes(
     if min(workers, len(tasks)) == 1:
         yield from map(make, tasks)
         return
-    # A fresh interpreter per worker: forking a process that runs threads can hang.
-    with ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn")) as pool:
-        futures = [pool.submit(make, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with open_pool(min(workers, len(tasks))) as pool:
+        for future in as_completed([pool.submit(make, task) for task in tasks]):
+            yield future.result()
 
 
 def _make_file(out: Path, size, seed: int, task: tuple[str, int]) -> SceneSummary:

@@ -7,19 +7,39 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
-from cloudmask.errors import EXIT_FAULT
+from cloudmask.errors import EXIT_FAULT, Fault
 from cloudmask.system import signals
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
 
 
-def open_pool(count: int) -> ProcessPoolExecutor:
-    """A pool of `count` processes, each a fresh interpreter."""
+@contextlib.contextmanager
+def open_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `count` processes, each a fresh interpreter; what it has not begun is dropped.
+
+    Raises Fault if one of them dies.
+    """
+    # The pool needs a thread, and starts its processes first: they would die with tracebacks.
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join()
     # Not forked: the caller may hold threads, which a forked child would inherit half-dead.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise Fault(
+            "a worker process died (out of memory?); the same command continues, perhaps with "
+            "fewer --workers"
+        ) from None
+    finally:
+        with contextlib.suppress(RuntimeError):  # Its thread could not be started.
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin(parent: int) -> None:

@@ -104,11 +104,16 @@ class RemoteRow:
     def _fetch_all(self) -> None:
         """Replace the run directory here by what is there now."""
         incoming = self._plan.folder / f".incoming-{self._row.index}"
+        run = self._plan.run(self._row).path
+        old = self._plan.folder / f".old-{self._row.index}"
+        # Of an earlier fetch that was killed between its last steps.
+        if run.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            old.rename(run)
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir()
         self._fetch(incoming)
-        run = self._plan.run(self._row).path
-        old = self._plan.folder / f".old-{self._row.index}"
         if run.exists():
             run.rename(old)
         (incoming / self._row.directory).rename(run)
