@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ from sources import base_digest, debian_mirror  # noqa: E402
 from cloudmask import __version__  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
 from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
+from cloudmask.system import files  # noqa: E402
 from cloudmask.system.disk import free_space  # noqa: E402
+from cloudmask.system.process import ending_with_this  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
@@ -112,26 +115,22 @@ def build(arguments: argparse.Namespace) -> None:
             arguments.plain_http,
         )
     values = build_values(arguments, base.name, source, digest)
-    temporary = arguments.out.with_name(f".{arguments.out.stem}.{os.getpid()}.tmp.sif")
-    command = build_command(arguments, runtime, values, temporary)
-    print(shlex.join(command), flush=True)
     if arguments.dry_run:
+        temporary = files.temporary_path(arguments.out)
+        print(shlex.join(build_command(arguments, runtime, values, temporary)))
         return
-    run_build(command, environment, temporary, arguments.out)
+    with files.replacing(arguments.out) as temporary:
+        command = build_command(arguments, runtime, values, temporary)
+        print(shlex.join(command), flush=True)
+        run_build(command, environment)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
 
 
-def run_build(
-    command: list[str], environment: dict[str, str], temporary: Path, image: Path
-) -> None:
-    """Run the build and give its image the final name; nothing else is left."""
-    try:
-        done = subprocess.run(command, env=environment)
-        if done.returncode:
-            raise Fault(f"the build failed (exit {done.returncode}); its messages are above")
-        temporary.replace(image)
-    finally:
-        temporary.unlink(missing_ok=True)
+def run_build(command: list[str], environment: dict[str, str]) -> None:
+    """Run the build, which ends with this process; raises Fault if it fails."""
+    done = subprocess.run(command, env=environment, preexec_fn=ending_with_this(signal.SIGTERM))
+    if done.returncode:
+        raise Fault(f"the build failed (exit {done.returncode}); its messages are above")
 
 
 def choose_source(arguments: argparse.Namespace, base: BaseImage) -> Source:

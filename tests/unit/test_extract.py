@@ -3,14 +3,17 @@
 import errno
 import os
 import shutil
+import signal
 import struct
 import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from cloudmask.commands import stage
-from cloudmask.errors import Fault, InputError
+from cloudmask.errors import EXIT_INTERRUPTED, Fault, InputError
 from cloudmask.overlay import extract, manifest
 from cloudmask.overlay.build import build, plan
 from cloudmask.overlay.e2fsprogs import tool
@@ -296,3 +299,31 @@ def test_the_command_says_what_it_did(image, content, tmp_path, monkeypatch, cap
     assert code == 2
     assert said.err.startswith("error: ")
     assert len(said.err.splitlines()) == 1
+
+
+SLOWLY = """\
+import sys, time
+from cloudmask.commands import stage
+from cloudmask.overlay.extract import _Copier
+copy = _Copier.copy
+_Copier.copy = lambda self, index: (time.sleep(0.3), copy(self, index))[1]
+sys.exit(stage.main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_an_extraction_that_a_signal_ends(image, content, tmp_path, number):
+    command = [sys.executable, "-c", SLOWLY, "extract", image, "--out", tmp_path / "out"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.iterdir()) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    if number == signal.SIGTERM:
+        assert process.wait(30) == EXIT_INTERRUPTED
+        assert not list(tmp_path.iterdir())
+    assert process.wait(30) != 0
+    assert not (tmp_path / "out").exists()
+    assert subprocess.run(command).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_bytes() == content

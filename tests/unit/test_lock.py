@@ -197,3 +197,14 @@ def test_a_lock_is_a_file_of_its_own(tmp_path, kind):
     assert precious.read_text() == "years of work"
     assert not (tmp_path / "nothing").exists()
     assert kind in {"link", "hard link"} or not lock.held(path)
+
+
+def test_lock_files_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_path, holder):
+    path = tmp_path / "lock"
+    lock.remove_abandoned(path)
+    assert path.exists()
+    holder.kill()
+    holder.wait()
+    assert path.exists()
+    lock.remove_abandoned(path)
+    assert not path.exists()

@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import cloudmask
 from cloudmask.errors import Fault
+from cloudmask.system import process
 from cloudmask.system.pool import open_pool
 
 pytestmark = pytest.mark.slow
+
+SOURCES = Path(cloudmask.__file__).parent
 
 PARENT = """
 import os, time
@@ -33,12 +38,8 @@ def test_the_death_of_a_worker_is_one_line():
         p.submit(die, 0).result()
 
 
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def alive(number):
+    return process.started(number) is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -71,3 +72,13 @@ def test_no_scene_is_made_by_the_orphans_of_a_killed_synth(tmp_path):
     made = list(out.rglob("S3A*.hdf"))
     time.sleep(3)
     assert list(out.rglob("S3A*.hdf")) == made
+
+
+def test_there_is_one_way_to_run_worker_processes():
+    words = ("ProcessPoolExecutor", "multiprocessing", "os.fork")
+    found = {
+        str(path.relative_to(SOURCES))
+        for path in SOURCES.rglob("*.py")
+        if any(word in path.read_text(encoding="utf-8") for word in words)
+    }
+    assert found == {"system/pool.py"}

@@ -2,7 +2,10 @@
 
 import os
 import subprocess
+import sys
+import time
 
+from cloudmask.errors import EXIT_FAULT
 from cloudmask.system import process
 
 
@@ -23,3 +26,28 @@ def test_living_dead_and_reused_numbers():
 
 def test_impossible_number_is_dead():
     assert process.started(2**40) is None
+
+
+def test_a_program_ends_with_a_killed_parent():
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "from cloudmask.system.process import ending_with_this\n"
+        "end = ending_with_this(signal.SIGTERM)\n"
+        "child = subprocess.Popen(['sleep', '100'], preexec_fn=end, stdout=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        assert process.started(child) is not None
+        parent.kill()
+    until = time.monotonic() + 20
+    while process.started(child) is not None and time.monotonic() < until:
+        time.sleep(0.02)
+    assert process.started(child) is None
+
+
+def test_a_process_whose_parent_has_died_meanwhile_ends_at_once():
+    code = "import os; from cloudmask.system.process import end_with; end_with(os.getppid() + 1, 9)"
+    done = subprocess.run([sys.executable, "-c", f"{code}; print('goes on')"], capture_output=True)
+    assert (done.returncode, done.stdout) == (EXIT_FAULT, b"")

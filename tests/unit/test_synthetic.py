@@ -1,9 +1,11 @@
 """Synthetic scenes: layout, reproducibility, and that they pose the problem that real ones pose."""
 
+import contextlib
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,6 +19,7 @@ from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
 from cloudmask.scenes.simulation import make_scene
 from cloudmask.scenes.synthetic import make_scenes, scene_name
+from cloudmask.system import files
 
 SMALL = (256, 256)
 
@@ -225,3 +228,38 @@ def test_help_teaches_and_answers_at_once():
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
     assert time.monotonic() - started < 3  # 0.1 s on a machine that is not shared
     assert "examples:" in synth.parser().format_help()
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_command_that_was_killed(tmp_path):
+    """Its workers end, and the next start removes what they were writing."""
+    command = [Path(sys.executable).with_name("cloudmask-synth"), "--out", tmp_path]
+    command += ["--train", "4", "--test", "0", "--workers", "2"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("*.hdf")) and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while (alive := members(process.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive
+    folder = tmp_path / "training"
+    # As if a worker had been killed while it wrote a scene that is not made again.
+    dead = re.sub(
+        r"\.\d+\.\d+\.", f".{process.pid}.1.", files.temporary_path(folder / "S3A.hdf").name
+    )
+    (folder / dead).write_bytes(b"half")
+    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+    assert len(list(folder.iterdir())) == 4
+
+
+def members(session):
+    """Numbers of the living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, number = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(number) == session and state not in "ZX":
+                found.append(stat.parent.name)
+    return found

@@ -23,6 +23,7 @@ from cloudmask.system.signals import StopRequest, stop_requests
 
 LOCAL = "local"
 WAIT_SECONDS = 0.2
+EXECUTOR_LOCK = ".executor-"  # and the host and the number of the process
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 logger = logging.getLogger(__name__)
@@ -109,10 +110,9 @@ def start(plan: Plan, assignments: Sequence[Assignment]) -> None:
 
 
 def _attend(plan: Plan, assignments: Sequence[Assignment]) -> None:
-    for left in plan.folder.glob(".executor-*"):
-        if not lock.held(left):
-            left.unlink(missing_ok=True)
-    name = f".executor-{platform.node()}-{os.getpid()}"
+    for left in plan.folder.glob(f"{EXECUTOR_LOCK}*"):
+        lock.remove_abandoned(left)
+    name = f"{EXECUTOR_LOCK}{platform.node()}-{os.getpid()}"
     with lock.exclusive(plan.folder / name, str(plan.folder)), stop_requests(*STOP_SIGNALS) as stop:
         stop.noticed_by_work = True  # Each executor passes it on to its rows.
         for assignment in assignments:

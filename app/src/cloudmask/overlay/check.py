@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import Content, Manifest
 from cloudmask.system import reading
 from cloudmask.system.files import sha256
+from cloudmask.system.process import ending_with_this
 
 RUNTIMES = ("apptainer", "singularity")
 BATCH = 4  # patches that the container reads as training does
@@ -130,7 +132,13 @@ def _read_through(image: Path, known: Manifest, container: Path) -> str:
     )
     started = time.perf_counter()
     command = exec_command(image, container, script)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=ending_with_this(signal.SIGTERM),
+    )
     seconds = time.perf_counter() - started
     if done.returncode:
         raise InputError(processes.explain(image, done.stderr))

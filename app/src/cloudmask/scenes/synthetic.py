@@ -18,7 +18,7 @@ from cloudmask.errors import InputError
 from cloudmask.scenes.formats.hdf5 import CLOUD_TRUTH
 from cloudmask.scenes.simulation import SIZE, SimulatedScene, make_scene
 from cloudmask.scenes.slstr import MAX_SIDE
-from cloudmask.system.files import replacing
+from cloudmask.system.files import remove_temporary, replacing
 from cloudmask.system.pool import open_pool
 
 MIN_SIDE = 256  # a scene has room for one patch at least
@@ -107,7 +107,9 @@ def make_scenes(
     check_request(counts, size, workers)
     tasks = [(part, number) for part, count in counts.items() for number in range(count)]
     for part in {part for part, _ in tasks}:
-        (Path(out) / part).mkdir(parents=True, exist_ok=True)
+        folder = Path(out) / part
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_temporary(folder)
     make = partial(_make_file, Path(out), size, seed)
     if min(workers, len(tasks)) == 1:
         yield from map(make, tasks)

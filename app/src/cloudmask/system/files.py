@@ -59,6 +59,21 @@ def creating(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """For the block, a new temporary folder beside `path`, on the same file system.
+
+    What killed processes have left under such names of the same path is removed first.
+    """
+    _remove_left(path)
+    folder = temporary_path(path)
+    folder.mkdir(0o700)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+@contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
     """For the block, give the name of the file that is written to each OSError without one.
 
@@ -173,8 +188,7 @@ def whole_lines(path: Path | str) -> list[str]:
 
 @contextlib.contextmanager
 def _written(path: Path, publish: Callable[[Path, Path], object]) -> Iterator[Path]:
-    for left in path.parent.glob(f".{glob.escape(_stem(path))}.*.tmp*"):
-        _remove_abandoned(left)
+    _remove_left(path)
     temporary = temporary_path(path)
     try:
         with named(path):
@@ -184,6 +198,12 @@ def _written(path: Path, publish: Callable[[Path, Path], object]) -> Iterator[Pa
             sync_folder(path.parent)
     finally:
         _remove(temporary)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what dead processes have left under temporary names of `path`."""
+    for left in path.parent.glob(f".{glob.escape(_stem(path))}.*.tmp*"):
+        _remove_abandoned(left)
 
 
 def _stem(path: Path) -> str:

@@ -164,6 +164,16 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         lock.close()
 
 
+def remove_abandoned(path: Path) -> None:
+    """Remove a lock file of `exclusive` whose holder died; nothing happens if it may live."""
+    if held(path):
+        return
+    # While this process has the lock, nobody takes it for his own: see `_open`.
+    with contextlib.suppress(NoLocks), KernelLock(path) as lock:
+        if lock.try_acquire() and lock.in_place:
+            path.unlink()
+
+
 def held(path: Path) -> bool:
     """Whether a living process seems to hold the lock file of `exclusive`; looks at the file only.
 

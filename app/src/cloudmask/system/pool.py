@@ -6,22 +6,21 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from cloudmask.errors import EXIT_FAULT, Fault
-from cloudmask.system import signals
+from cloudmask.errors import Fault
+from cloudmask.system import process, signals
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
 
 
 @contextlib.contextmanager
 def open_pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of `count` processes, each a fresh interpreter; what it has not begun is dropped.
+    """For the block, a pool of `count` processes, each a fresh interpreter.
 
-    Raises Fault if one of them dies.
+    At the end of the block, work that has not begun is dropped. Raises Fault if a process died.
     """
     # The pool needs a thread, and starts its processes first: they would die with tracebacks.
     thread = threading.Thread(target=lambda: None)
@@ -34,8 +33,8 @@ def open_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool:
         raise Fault(
-            "a worker process died (out of memory?); the same command continues, perhaps with "
-            "fewer --workers"
+            "a worker process died (out of memory?); the same command continues, "
+            "perhaps with fewer --workers"
         ) from None
     finally:
         with contextlib.suppress(RuntimeError):  # Its thread could not be started.
@@ -43,16 +42,10 @@ def open_pool(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker; it ends itself when `parent` is gone, however that died."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(EXIT_FAULT)
-
+    """Set up a worker of the process `parent`."""
+    process.end_with(parent, signal.SIGKILL)
     # The parent alone decides what a signal to the whole group means.
     signals.ignore(signal.SIGINT, signal.SIGTERM)
-    threading.Thread(target=watch, name="parent", daemon=True).start()
     _keep_memory()
 
 

@@ -1,7 +1,19 @@
-"""Which process is meant: a process number alone is given to others once its process is dead."""
+"""Which process is meant, and that a child does not outlive its parent.
 
+A process number alone is given to others once its process is dead.
+"""
+
+import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+from cloudmask.errors import EXIT_FAULT
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+# Loaded here, since a child that was just forked can do little more than call it.
+_prctl = ctypes.CDLL(None).prctl
 
 
 def started(process: int) -> int | None:
@@ -31,3 +43,23 @@ def alive(process: int, start: int) -> bool:
     """Whether the process that `started` described by `start` still lives; 0 matches any."""
     now = started(process)
     return now is not None and (now == start or 0 in {now, start})
+
+
+def end_with(parent: int, number: int) -> None:
+    """Have this process get a signal when its parent dies, however that dies; at once if it has.
+
+    The kernel takes the thread that started this process for the parent: that one must stay.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number)
+    # The parent may have died before the kernel was told.
+    if os.getppid() != parent:
+        os._exit(EXIT_FAULT)
+
+
+def ending_with_this(number: int) -> Callable[[], None]:
+    """`preexec_fn` of a program that is to get a signal when this process dies: see `end_with`.
+
+    A program that changes its user, as some installations of Apptainer do, is out of reach.
+    """
+    own = os.getpid()
+    return lambda: end_with(own, number)

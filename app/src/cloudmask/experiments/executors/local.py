@@ -1,6 +1,5 @@
 """Rows on this machine, several at once, each on a GPU of its own."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -14,10 +13,10 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.experiments.executors.executor import Executor, Launch, outcome
 from cloudmask.experiments.plan import Plan, Row
+from cloudmask.system.process import ending_with_this
 from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.1
-_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +115,6 @@ def _start(command: Sequence[str], card: str | None, log: Path) -> subprocess.Po
     environment = dict(os.environ)
     if card is not None:
         environment["CUDA_VISIBLE_DEVICES"] = card
-    libc = ctypes.CDLL(None)
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -126,5 +124,5 @@ def _start(command: Sequence[str], card: str | None, log: Path) -> subprocess.Po
             env=environment,
             # A Ctrl-C at the terminal is ours alone: rows get SIGTERM from us, and save.
             start_new_session=True,
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+            preexec_fn=ending_with_this(signal.SIGTERM),
         )

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 from cloudmask.errors import Fault
 from cloudmask.experiments.plan import NAME, Plan, Row
 from cloudmask.record.run_directory import CHECKPOINTS, LOCK, MODEL, RESULT
+from cloudmask.system import files
+from cloudmask.system.process import ending_with_this
 from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.2
@@ -60,6 +63,7 @@ class RemoteRow:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=ending_with_this(signal.SIGTERM),
             )
             self._attend(process, stop)
         if process.returncode == UNREACHABLE:
@@ -83,6 +87,7 @@ class RemoteRow:
 
     def _send(self) -> None:
         """The plan, and the row's run directory if it was begun here."""
+        self._recover()
         run = self._plan.run(self._row).path
         names = [NAME, *([self._row.directory] if run.exists() else [])]
         folder = shlex.quote(self._folder)
@@ -91,34 +96,41 @@ class RemoteRow:
         tar = subprocess.Popen(
             ["tar", "-C", self._plan.folder, f"--exclude={LOCK}", "-cf", "-", *names],
             stdout=subprocess.PIPE,
+            preexec_fn=ending_with_this(signal.SIGKILL),
         )
         done = subprocess.run(
             [*self._ssh, f"rm -f {folder}/{NAME}; {unpack}"],
             stdin=tar.stdout,
             capture_output=True,
             text=True,
+            preexec_fn=ending_with_this(signal.SIGTERM),
         )
         if tar.wait() or done.returncode:
             raise Fault(" ".join(done.stderr.split()) or "the plan could not be sent")
 
     def _fetch_all(self) -> None:
         """Replace the run directory here by what is there now."""
-        incoming = self._plan.folder / f".incoming-{self._row.index}"
         run = self._plan.run(self._row).path
-        old = self._plan.folder / f".old-{self._row.index}"
-        # Of an earlier fetch that was killed between its last steps.
-        if run.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            old.rename(run)
-        shutil.rmtree(incoming, ignore_errors=True)
-        incoming.mkdir()
-        self._fetch(incoming)
-        if run.exists():
-            run.rename(old)
-        (incoming / self._row.directory).rename(run)
-        shutil.rmtree(old, ignore_errors=True)
-        incoming.rmdir()
+        self._recover()
+        with files.scratch_folder(run) as incoming:
+            self._fetch(incoming)
+            if run.exists():
+                run.rename(self._old)
+            (incoming / self._row.directory).rename(run)
+            files.sync_folder(run.parent)
+        self._recover()
+
+    @property
+    def _old(self) -> Path:
+        """Where the run directory is while a newer one takes its name."""
+        return self._plan.folder / f".old-{self._row.index}"
+
+    def _recover(self) -> None:
+        """Bring back the run directory that a killed executor has moved, or remove it if older."""
+        run = self._plan.run(self._row).path
+        if self._old.is_dir() and not run.exists():
+            self._old.rename(run)
+        shutil.rmtree(self._old, ignore_errors=True)
 
     def _fetch(self, into: Path, without: Sequence[str] = ()) -> None:
         excluded = "".join(f" --exclude={name}" for name in without)
@@ -126,7 +138,12 @@ class RemoteRow:
             f"tar -C {shlex.quote(self._folder)}{excluded} -cf - {shlex.quote(self._row.directory)}"
         )
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen([*self._ssh, command], stdout=subprocess.PIPE, stderr=errors)
+            process = subprocess.Popen(
+                [*self._ssh, command],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                preexec_fn=ending_with_this(signal.SIGTERM),
+            )
             try:
                 with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                     archive.extractall(into, filter="data")
