@@ -208,3 +208,23 @@ def test_lock_files_of_the_dead_are_removed_and_those_of_the_living_are_not(tmp_
     assert path.exists()
     lock.remove_abandoned(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "note", [b"\xff\xfe", b"[[", b'{"host": 1}', b'{"process": "x"}', b"\0" * 9]
+)
+def test_a_note_of_any_kind_is_no_holder(tmp_path, quick, note):
+    path = tmp_path / ".lock"
+    path.write_bytes(note)
+    with lock.exclusive(path, "it"):
+        assert lock.held(path)
+
+
+def test_what_somebody_else_wrote_into_a_lock_does_not_reach_the_terminal(tmp_path):
+    path = tmp_path / ".lock"
+    with lock.KernelLock(path) as other:
+        assert other.try_acquire()
+        other.write_note(json.dumps({"host": "node\n\x1b[2Jall is well", "process": 1}))
+        with pytest.raises(InUse) as refused, lock.exclusive(path, "it"):
+            pytest.fail("held by another")
+    assert str(refused.value) == "it: in use by another process"

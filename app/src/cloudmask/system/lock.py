@@ -63,7 +63,7 @@ class KernelLock:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             os.close(descriptor)
             raise _no_lock_file(path)
-        self._file = os.fdopen(descriptor, "r+", encoding="utf-8")
+        self._file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
 
     def __enter__(self) -> "KernelLock":
         return self
@@ -238,9 +238,11 @@ def _holder(note: str) -> dict[str, Any]:
 
 
 def _name(holder: dict[str, Any]) -> str:
-    if not holder:
-        return "another process"
-    return f"process {holder.get('process')} on {holder.get('host')}"
+    number, host = holder.get("process"), holder.get("host")
+    # Whoever can write to the folder can put any text there.
+    if isinstance(number, int) and isinstance(host, str) and host.isprintable() and len(host) < 256:
+        return f"process {number} on {host}"
+    return "another process"
 
 
 def _beat(lock: KernelLock, stop: threading.Event) -> None:
