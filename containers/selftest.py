@@ -9,6 +9,7 @@ selftest.py test FILE      compare, imports, a forward pass, and the GPU if ther
 import importlib
 import importlib.metadata
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -93,6 +94,8 @@ def test(path: Path) -> None:
     """All checks; the GPU's only where there is one."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compare(path)
+    # Without a home it reports at length where it keeps its list of fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for module in MODULES:
         importlib.import_module(module)
     print(f"imports: {len(MODULES)} modules ok")

@@ -106,3 +106,6 @@ def _print_logs() -> None:
         logger.addHandler(_PrintHandler())
         logger.setLevel(logging.INFO)
         logger.propagate = False
+    # Without a home, as in a container, Matplotlib reports at length where it keeps its list of
+    # fonts: in a folder of its own, which it removes at the end.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -1,6 +1,5 @@
 """A picture per scene by which a person can judge: scene, mask, prediction, disagreement."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +32,6 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
 
     `accuracy` is the fraction of valid pixels that agree with the mask.
     """
-    # Without a home, as in a container, Matplotlib reports at length where it keeps its fonts.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
