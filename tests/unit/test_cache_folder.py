@@ -1,10 +1,13 @@
 """The folder of a node cache: used only where it is the user's alone, and nothing else removed."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import re
+import shutil
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 
 from cloudmask.overlay import cache_folder
 from cloudmask.overlay.cache_folder import CacheFolder, Lease, Unusable
+from cloudmask.system.lock import KernelLock
+from cloudmask.system.private_folder import PrivateFolder
 
 CONTENT = "0" * 64  # the id of some files
 NOBODY = 65534
@@ -227,3 +232,102 @@ def test_a_stopped_task_of_the_same_user_holds_nobody_up(tmp_path, usual, monkey
     finally:
         other.kill()
         other.join()
+
+
+def test_where_the_file_system_keeps_no_modes_nothing_is_made(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(stat, "S_IMODE", lambda mode: 0o755)
+    with pytest.raises(Unusable, match="a new folder there is open to other users"):
+        CacheFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == [] and not caplog.text
+
+
+def test_a_full_disk_is_told_and_nothing_left(tmp_path, monkeypatch):
+    def no_room(self, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(KernelLock, "__init__", no_room)
+    with pytest.raises(Unusable, match="No space left on device"):
+        CacheFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_the_last_task_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    """The other task is quicker each time, but for the last."""
+    opened, left = PrivateFolder.__init__, [3]
+
+    def vanish(self, directory, name):
+        if left[0]:
+            left[0] -= 1
+            (directory / name).rmdir()
+        opened(self, directory, name)
+
+    monkeypatch.setattr(PrivateFolder, "__init__", vanish)
+    with CacheFolder(tmp_path) as folder:
+        assert folder.path.is_dir()
+
+
+def test_a_folder_that_others_move_for_ever_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(PrivateFolder, "in_place", False)
+    with pytest.raises(Unusable, match="vanishes again and again"):
+        CacheFolder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_again_is_closed_once(tmp_path, monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with CacheFolder(tmp_path) as folder:
+        shutil.rmtree(folder.path)
+        monkeypatch.setattr(PrivateFolder, "make", no_room)
+        with pytest.raises(Unusable, match="No space left on device"):
+            Lease(folder, CONTENT).acquire()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_lease_whose_folder_the_site_has_removed_ends_without_a_fault(tmp_path, usual, keep):
+    with CacheFolder(tmp_path) as folder:
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        shutil.rmtree(usual)
+        lease.release(keep)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_that_cannot_be_given_back_is_told(tmp_path, caplog, monkeypatch):
+    with CacheFolder(tmp_path) as folder:
+        lease = Lease(folder, CONTENT)
+        lease.acquire()
+        with monkeypatch.context() as patched:
+            patched.setattr(cache_folder, "PATIENCE", 0)
+            with KernelLock(folder.below / ".lock") as other:
+                assert other.try_acquire()
+                lease.release(keep=False)
+        assert "not tidied: " in caplog.text and "does not move" in caplog.text
+    cache_folder.clean(tmp_path, kept=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_dead_have_left_is_removed_under_every_name(tmp_path, usual):
+    """The usual name was taken by others for a time only."""
+    usual.write_text("")
+    with CacheFolder(tmp_path) as folder:
+        Lease(folder, CONTENT).acquire()
+        assert folder.path != usual
+    usual.unlink()
+    with CacheFolder(tmp_path) as folder:
+        Lease(folder, CONTENT).acquire()
+        assert folder.path == usual
+    cache_folder.clean(tmp_path, kept=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_usual_folder_is_cleaned_where_nobody_may_list_names(tmp_path, monkeypatch):
+    """A scratch directory of mode 1733."""
+    with CacheFolder(tmp_path) as folder:
+        Lease(folder, CONTENT).acquire()
+    listed = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda path, what: [] if path == tmp_path else listed(path, what)
+    )
+    cache_folder.clean(tmp_path, kept=False)
+    assert list(tmp_path.iterdir()) == []

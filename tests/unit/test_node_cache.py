@@ -18,6 +18,7 @@ from cloudmask.overlay import manifest, node_cache
 from cloudmask.overlay.build import build, plan
 from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.system import disk, files
+from cloudmask.system.lock import KernelLock
 
 MEGABYTES = 150
 STAGE = Path(sys.executable).with_name("cloudmask-stage")
@@ -309,6 +310,36 @@ def test_a_disk_that_fails_is_passed_over(tmp_path, image, monkeypatch):
     staged = node_cache.NodeCache(image, [tmp_path], 1).open()
     assert (staged.method, "Input/output error" in staged.reason) == (node_cache.FROM_OVERLAY, True)
     assert not list(tmp_path.glob("cloudmask-*"))
+
+
+@pytest.mark.parametrize("place", ["the lock's note", "the mark"])
+def test_a_disk_that_is_full_for_small_files_is_passed_over(local, image, monkeypatch, place):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    first = node_cache.NodeCache(image, [local], 2)
+    first.open()
+    (mark,) = local.glob(f"*/*/{node_cache.VERIFIED}")
+    mark.unlink()
+    if place == "the mark":
+        monkeypatch.setattr(files, "write_text", full)
+    else:
+        monkeypatch.setattr(KernelLock, "write_note", full)
+    cache = node_cache.NodeCache(image, [local], 2)
+    staged = cache.open()
+    assert (staged.data, f"{local}: [Errno 28] No space left" in staged.reason) == ("", True)
+    cache.close()
+    first.close()
+
+
+def test_the_size_of_a_copy_is_known_while_its_files_are_renamed(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "there").write_bytes(bytes(8192))
+    listed = os.walk
+    monkeypatch.setattr(
+        os, "walk", lambda top: [(at, below, [*names, "gone"]) for at, below, names in listed(top)]
+    )
+    assert node_cache._size(tmp_path) == 8192
 
 
 def test_a_damaged_overlay_leaves_nothing(task, image, local, tmp_path):

@@ -1,6 +1,8 @@
 """What a job script hands on about staging, and whether the container has got what was staged."""
 
 import json
+import os
+import tempfile
 
 import pytest
 
@@ -21,6 +23,9 @@ def staged(tmp_path, monkeypatch):
         "folder": [status.st_dev, status.st_ino],
     }
     monkeypatch.setenv(staging_times.VARIABLE, json.dumps(record))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     return folder
 
 
@@ -36,6 +41,19 @@ def test_another_folder_in_its_place_is_refused(staged):
         staging_times.require_staged(staged)
     staged.rmdir()
     with pytest.raises(InputError, match="No such file or directory; expected the staged data"):
+        staging_times.require_staged(staged)
+
+
+@pytest.mark.parametrize("how", ["open to others", "of another user"])
+def test_a_folder_for_temporary_files_that_others_have_put_there_is_refused(staged, how):
+    temporary = staged.with_name("tmp")
+    if how == "open to others":
+        temporary.chmod(0o777)
+    elif os.geteuid():
+        pytest.skip("only root can give a folder away")
+    else:
+        os.chown(temporary, 65534, 65534)
+    with pytest.raises(InputError, match="expected the task's own folder for temporary files"):
         staging_times.require_staged(staged)
 
 

@@ -44,6 +44,7 @@ LOCK = ".lock"
 KEPT = ".kept"
 SPARE = re.compile(r"-[0-9a-f]{16}")  # ends the name that nobody can foresee
 PATIENCE = 60.0  # seconds that a lock may take which others hold for a moment only
+ATTEMPTS = 100  # to open a folder that others remove or move meanwhile
 CONTENT_ID = re.compile(r"[0-9a-f]{64}")  # a SHA-256, the name of a copy
 # A later task of an array comes to a node within minutes of the one before, or not at all.
 KEPT_SECONDS = 3600
@@ -63,12 +64,13 @@ class CacheFolder:
     it is theirs. All work in it goes through its handle.
     """
 
-    def __init__(self, directory: Path):
-        """Open it, made if need be.
+    def __init__(self, directory: Path, name: str = ""):
+        """Open it, made if need be; `name` says which of the user's folders, if not any.
 
         Raises Unusable if the directory is missing, cannot be written or is not the node's own.
         """
         self._directory = directory
+        self._name = name
         if not directory.is_dir():
             raise Unusable("no such directory")
         # The locks of a network's file system may be each node's own: one node would remove what
@@ -119,44 +121,47 @@ class CacheFolder:
             mark.unlink()
 
     def _open(self) -> tuple[PrivateFolder, KernelLock]:
-        usual = f"cloudmask-{_user()}"
+        usual = self._name or _usual_name()
         try:
             return self._open_by_name(usual)
         except NotPrivate as error:
             reason = str(error)
-        for name in sorted(path.name for path in self._directory.glob(f"{usual}-*")):
-            if SPARE.fullmatch(name.removeprefix(usual)):
-                with contextlib.suppress(NotPrivate, OSError):
-                    return self._open_by_name(name)
+        if self._name:
+            raise Unusable(reason)
+        for name in _spare_names(self._directory):
+            with contextlib.suppress(NotPrivate, Unusable):
+                return self._open_by_name(name)
         spare = f"{usual}-{secrets.token_hex(8)}"
+        try:
+            opened = self._open_by_name(spare)
+        except NotPrivate as error:
+            raise Unusable(f"a new folder there {error}") from None
         logger.warning("%s %s: taking %s", self._directory / usual, reason, spare)
-        return self._open_by_name(spare)
+        return opened
 
     def _open_by_name(self, name: str) -> tuple[PrivateFolder, KernelLock]:
         """The folder of this name and its lock file. Raises NotPrivate; Unusable."""
-        while True:
-            try:
-                folder = PrivateFolder.make(self._directory, name)
-            except OSError as error:
-                raise Unusable(error.strerror or str(error)) from None
-            try:
-                # Another folder of the user's may have been moved here.
-                if not all(_is_ours(path.name) for path in folder.below.iterdir()):
-                    raise NotPrivate("holds something else")
-                lock = KernelLock(folder.below / LOCK)
+        for _ in range(ATTEMPTS):
+            with contextlib.ExitStack() as opened:
+                try:
+                    folder = opened.enter_context(PrivateFolder.make(self._directory, name))
+                    # Another folder of the user's may have been moved here.
+                    if not all(_is_ours(path.name) for path in folder.below.iterdir()):
+                        raise NotPrivate("holds something else")
+                    lock = opened.enter_context(KernelLock(folder.below / LOCK))
+                except InputError:
+                    raise NotPrivate("holds something else") from None
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    with contextlib.suppress(OSError):
+                        (self._directory / name).rmdir()
+                    raise Unusable(error.strerror or str(error)) from None
                 if folder.in_place and lock.in_place:
+                    opened.pop_all()
                     return folder, lock
                 # The last task has removed the folder since it was opened.
-                lock.close()
-            except FileNotFoundError:
-                pass
-            except InputError:
-                folder.close()
-                raise NotPrivate("holds something else") from None
-            except BaseException:
-                folder.close()
-                raise
-            folder.close()
+        raise Unusable(f"{name} vanishes again and again")
 
     def _acquire(self) -> None:
         """Take the lock of the folder, which is made again if the last task has removed it."""
@@ -165,8 +170,9 @@ class CacheFolder:
                 raise Unusable(f"{self.path}: another task of yours holds it and does not move")
             if self._lock.in_place:
                 return
+            opened = self._open()
             self.close()
-            self._folder, self._lock = self._open()
+            self._folder, self._lock = opened
 
     def _tidy(self) -> None:
         used = set()
@@ -231,7 +237,8 @@ class Lease:
         """
         try:
             with self._folder.tidied():
-                self.tmp.mkdir(parents=True)
+                self._home.mkdir(parents=True)
+                self.tmp.mkdir(mode=0o700)
                 (self._home / "content").write_text(self._content_id, encoding="utf-8")
                 self.content.mkdir(exist_ok=True)
                 self._lock = KernelLock(self._home / "lock")
@@ -244,14 +251,18 @@ class Lease:
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
-        with lock, self._folder.tidied():
-            mark = self.content / KEPT
-            if keep:
-                mark.touch()
-            else:
-                mark.unlink(missing_ok=True)
-            shutil.rmtree(self._home, ignore_errors=True)
-            lock.close()
+        try:
+            with lock, self._folder.tidied():
+                mark = self.content / KEPT
+                # The site may have removed everything at the end of the job.
+                if keep and self.content.is_dir():
+                    mark.touch()
+                else:
+                    mark.unlink(missing_ok=True)
+                shutil.rmtree(self._home, ignore_errors=True)
+                lock.close()
+        except (OSError, Unusable) as error:
+            logger.warning("%s: not tidied: %s", self._folder.path, error)
 
 
 def clean(directory: Path, kept: bool) -> None:
@@ -259,11 +270,27 @@ def clean(directory: Path, kept: bool) -> None:
 
     With `kept` also copies kept for a task to come. What is not this user's alone stays as it is.
     """
-    if not any(directory.glob(f"cloudmask-{_user()}*")):
-        return
-    with contextlib.suppress(OSError, Unusable), CacheFolder(directory) as folder, folder.tidied():
-        if kept:
-            folder.drop_kept()
+    for name in [_usual_name(), *_spare_names(directory)]:
+        if not os.path.lexists(directory / name):
+            continue
+        with (
+            contextlib.suppress(OSError, Unusable),
+            CacheFolder(directory, name) as folder,
+            folder.tidied(),
+        ):
+            if kept:
+                folder.drop_kept()
+
+
+def _usual_name() -> str:
+    return f"cloudmask-{_user()}"
+
+
+def _spare_names(directory: Path) -> list[str]:
+    """Names in use in the directory such as a folder gets if the usual name is taken by others."""
+    usual = _usual_name()
+    names = sorted(path.name for path in directory.glob(f"{usual}-*"))
+    return [name for name in names if SPARE.fullmatch(name.removeprefix(usual))]
 
 
 def _is_ours(name: str) -> bool:

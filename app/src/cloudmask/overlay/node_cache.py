@@ -82,14 +82,17 @@ class NodeCache:
         begin, self._began = time.time(), time.monotonic()
         refusals = []
         for directory in self._directories:
+            # Whatever the dead have left takes room, under whichever name.
+            cache_folder.clean(directory, kept=False)
             try:
                 self._folder = CacheFolder(directory)
                 # Known before it is acquired: whenever a signal comes, `close` gives it back.
                 self._lease = Lease(self._folder, self._manifest.id)
                 self._lease.acquire()
                 method, copied = self._fill(self._lease.content)
-            except Unusable as error:
-                refusals.append(f"{directory}: {error}")
+            except (Unusable, OSError) as error:
+                # Others fill the disk meanwhile, or it fails: the next directory may do.
+                refusals.append(f"{directory}: {self._named(error)}")
                 self.close()
             except InputError:
                 self.close()
@@ -168,16 +171,15 @@ class NodeCache:
                 out.parent.mkdir(parents=True, exist_ok=True)
                 extract.extract(self._image, file, out, self._workers)
                 mark.add(file)
-        except (disk.NoRoom, Fault, OSError) as error:
-            # Others fill the disk meanwhile, or it fails: the next directory may do.
-            raise Unusable(self._named(error)) from None
+        except (disk.NoRoom, Fault) as error:
+            raise Unusable(str(error)) from None
         except InputError as error:
             raise InputError(self._named(error)) from None
 
     def _named(self, error: Exception) -> str:
         """The message of an error, with the folder's path in place of its handle."""
-        assert self._folder is not None
-        return str(error).replace(str(self._folder.below), str(self._folder.path))
+        folder = self._folder
+        return str(error).replace(str(folder.below), str(folder.path)) if folder else str(error)
 
 
 class VerificationMark:
@@ -222,12 +224,22 @@ def _wait(lock: KernelLock, content: Path) -> None:
     """Wait for the lock of whoever copies. Raises Unusable if the copy does not grow any more."""
     size, moved = -1, time.monotonic()
     while not lock.acquire(TOLD_SECONDS):
-        now = sum(path.lstat().st_blocks for path in content.rglob("*")) * 512
+        now = _size(content)
         if now != size:
             size, moved = now, time.monotonic()
         elif time.monotonic() - moved > STALLED_SECONDS:
             raise Unusable(f"{lock.note} copies but does not move")
         logger.warning("waiting for %s, which has copied %.2f GB", lock.note, now / 1e9)
+
+
+def _size(content: Path) -> int:
+    """Bytes on the disk of the files in a folder that somebody works in."""
+    blocks = 0
+    for folder, _, names in os.walk(content):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                blocks += Path(folder, name).lstat().st_blocks
+    return blocks * 512
 
 
 def _who() -> str:

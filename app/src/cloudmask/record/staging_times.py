@@ -6,6 +6,8 @@ nothing was staged.
 """
 
 import os
+import stat
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,10 @@ def read() -> tuple[float, float]:
 
 
 def require_staged(mounted: Path = Path(FOLDER)) -> None:
-    """Raise InputError if the copy was staged and the container has got another folder.
+    """Raise InputError if the copy was staged and the container has got other folders.
 
-    The runtime finds the copy by its path, which leads elsewhere if another user has renamed
-    folders in a directory that others can write to.
+    The runtime finds the copy, and the folder for temporary files, by their paths, which lead
+    elsewhere if another user has renamed folders in a directory that others can write to.
     """
     if not os.environ.get(VARIABLE) or not _record("data"):
         return
@@ -45,6 +47,12 @@ def require_staged(mounted: Path = Path(FOLDER)) -> None:
         raise InputError(
             f"{mounted}: not the folder {_record('data')} that was staged; has another user of the "
             "node put something in its place?"
+        )
+    temporary = Path(tempfile.gettempdir())
+    status = temporary.stat()
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise InputError(
+            f"{temporary}: open to other users; expected the task's own folder for temporary files"
         )
 
 

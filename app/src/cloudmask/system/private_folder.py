@@ -48,9 +48,18 @@ class PrivateFolder:
     @classmethod
     def make(cls, directory: Path, name: str) -> "PrivateFolder":
         """Open it, made if it is not there yet."""
-        with contextlib.suppress(FileExistsError):
-            Path(directory, name).mkdir(mode=0o700)
-        return cls(directory, name)
+        made = Path(directory, name)
+        try:
+            made.mkdir(mode=0o700)
+        except FileExistsError:
+            return cls(directory, name)
+        try:
+            return cls(directory, name)
+        except NotPrivate:
+            # The file system does not keep modes, or somebody was quicker.
+            with contextlib.suppress(OSError):
+                made.rmdir()
+            raise
 
     def __enter__(self) -> "PrivateFolder":
         return self
