@@ -4,10 +4,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter
 
 from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.patches.batches import BatchLoader
@@ -53,11 +54,15 @@ class TrainingState:
 
     @classmethod
     def restore(cls, saved: dict[str, Any]) -> "TrainingState":
-        """The state of which `saved` is what `asdict` makes."""
+        """The state of which `saved` has what `asdict` makes; raises ValueError if it has not."""
+        if missing := [entry.name for entry in fields(cls) if entry.name not in saved]:
+            raise ValueError(f"its state lacks {', '.join(missing)}")
+        state = TypeAdapter(cls).validate_python(saved)
+        if state.epoch != len(state.history):
+            raise ValueError(f"epoch {state.epoch}, but figures of {len(state.history)}")
         # Older versions counted less.
-        sums = [*saved["sums"], *[0.0] * FIGURES][:FIGURES]
-        history = [Epoch(**row) for row in saved["history"]]
-        return cls(**saved | {"history": history, "sums": sums})
+        state.sums = [*state.sums, *[0.0] * FIGURES][:FIGURES]
+        return state
 
     @property
     def means(self) -> tuple[float, float]:
@@ -73,6 +78,21 @@ class TrainingState:
         self.epoch = epoch.epoch
         self.history.append(epoch)
         self.step, self.sums, self.train_seconds, self.wait = 0, [0.0] * FIGURES, 0.0, 0.0
+
+
+class _SavedStopping(BaseModel):
+    """What early stopping has saved."""
+
+    best: float | None
+    best_epoch: int
+
+
+class _SavedRun(BaseModel):
+    """What a checkpoint's state holds beside TrainingState."""
+
+    data: str
+    precision: str
+    stopping: _SavedStopping
 
 
 class Trainer:
@@ -118,24 +138,33 @@ class Trainer:
         """
         run, precision = self._attempt.run, self._attempt.precision
         self._identity = {"data": data, "precision": precision}
-        found = self._checkpoints.load()
+        found = self._checkpoints.load(self._check)
         if found is None:
             return []
-        saved = dict(found.checkpoint.state)
-        if saved.pop("data") != data:
+        saved = _SavedRun(**found.checkpoint.state)
+        if saved.data != data:
             raise InputError(f"{run}: was begun with another patch store; expected the same")
-        if (begun := saved.pop("precision")) != precision:
+        if (begun := saved.precision) != precision:
             raise InputError(
                 f"{run}: was begun in {begun}, this device chooses {precision}; expected the "
                 f"same kind of device, or training.precision={begun} from the beginning"
             )
         self._best = found.checkpoint.best
-        self._early_stopping.restore(saved.pop("stopping"))
-        self.state = TrainingState.restore(saved)
+        self._early_stopping.restore(saved.stopping.model_dump())
+        self.state = TrainingState.restore(found.checkpoint.state)
         self.state.attempts += 1
         self._step.restore(found.checkpoint.variables)
         progress = f"continues after epoch {self.state.epoch}, step {self.state.step}"
         return [*found.damaged, progress]
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        """Raise ValueError unless the run can continue from it: nothing is taken of it yet."""
+        _SavedRun(**checkpoint.state)
+        TrainingState.restore(checkpoint.state)
+        own = [variable.numpy() for variable in self._step.variables]
+        _require_alike(checkpoint.variables, own)
+        if checkpoint.best is not None:
+            _require_alike(checkpoint.best, self._step.kept())
 
     def fit(self) -> None:
         """Train to the end; raises Interrupted, after saving, if requested.
@@ -309,6 +338,12 @@ class _EpochClock:
         seconds, wait = self._earlier
         self._state.train_seconds = seconds + self.elapsed
         self._state.wait = wait + self._batches.wait_seconds - self._waited
+
+
+def _require_alike(saved: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> None:
+    """Raise ValueError unless these arrays have the shapes and types of those."""
+    if [(a.shape, a.dtype) for a in saved] != [(a.shape, a.dtype) for a in own]:
+        raise ValueError("its arrays are not those of this network")
 
 
 def _add(pending: Sequence[Any], sums: list[float]) -> None:
