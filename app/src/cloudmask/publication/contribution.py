@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cloudmask.publication.eligibility import SubmittedRun
 from cloudmask.record.rules import TARGET
+from cloudmask.report.drawing import plain_text
 from cloudmask.system.files import replacing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def write(path: Path, runs: Sequence[SubmittedRun], system: str, selection: str)
     import matplotlib
 
     matplotlib.use("Agg")
+    plain_text()
     from matplotlib.backends.backend_pdf import PdfPages
 
     with replacing(path) as temporary, PdfPages(temporary) as pages:

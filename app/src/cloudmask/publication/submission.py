@@ -21,6 +21,7 @@ from cloudmask.record import run_directory
 from cloudmask.record.rules import TARGET
 from cloudmask.scenes import dataset
 from cloudmask.system import files
+from cloudmask.system.text import markdown
 
 APPLICATION = "cloudmask"
 CONTRIBUTION = "sientific_contribution.pdf"
@@ -126,9 +127,9 @@ def _readme(submission: Submission) -> str:
     )
     mean = statistics.mean(run.accuracy for run in runs)
     return (
-        f"# {APPLICATION} on {submission.system}\n\n"
-        f"Submitted by {who.name} ({who.email}), {who.organization}; division "
-        f"{who.division}, status {who.status}.\n\n"
+        f"# {APPLICATION} on {markdown(submission.system)}\n\n"
+        f"Submitted by {markdown(who.name)} ({markdown(who.email)}), "
+        f"{markdown(who.organization)}; division {who.division}, status {who.status}.\n\n"
         f"Submitted: {submission.selection}. Mean accuracy {mean:.4f} on "
         f"{runs[0].inference.scenes} scenes; the working group's target is {TARGET:g} "
         f"on the data set's {dataset.INFERENCE_SCENES}.\n\n"

@@ -20,7 +20,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
-from cloudmask.system.files import whole_lines
+from cloudmask.system.files import csv_text, read_csv, whole_lines
 
 COLUMNS = (
     "time",
@@ -114,10 +114,9 @@ class Telemetry:
         seconds = time.monotonic() - self._began
         common = {"time": now, "attempt": self._attempt, "seconds": f"{seconds:.3f}"}
         try:
-            writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-            writer.writerow(common | self._host(first))
-            for index in range(len(self._gpus.cards)):
-                writer.writerow(common | self._gpu(index, seconds))
+            rows = [common | self._host(first)]
+            rows += [common | self._gpu(i, seconds) for i in range(len(self._gpus.cards))]
+            self._file.write(csv_text(COLUMNS, rows, header=False))
             self._file.flush()
         except OSError as error:  # such as a full disk
             note = f"samples are missing: {error}"
@@ -175,7 +174,7 @@ def summarize(path: Path | str) -> dict:
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as handle:
-            rows = [row for row in csv.DictReader(handle) if None not in row.values()]
+            rows = [row for row in read_csv(handle) if None not in row.values()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if rows and tuple(rows[0]) != COLUMNS:

@@ -74,6 +74,16 @@ class Drawing:
         return content.getvalue()
 
 
+def plain_text() -> None:
+    """Have a dollar sign in the names of others mean itself and not the begin of a formula.
+
+    For the whole process: every text of a figure takes it from there when it is made.
+    """
+    import matplotlib
+
+    matplotlib.rcParams["text.parse_math"] = False
+
+
 class Look(NamedTuple):
     """Color, line style and marker of a group, the same in every figure."""
 
@@ -100,6 +110,7 @@ def axes(title: str, x: str, y: str, rows: int = 0, height: float = HEIGHT):
     import matplotlib
     from matplotlib.figure import Figure
 
+    plain_text()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height + LEGEND_ROW * rows), layout="constrained")
         axis = figure.add_subplot()
@@ -114,6 +125,7 @@ def row_axes(title: str, x: str, count: int):
     import matplotlib
     from matplotlib.figure import Figure
 
+    plain_text()
     with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
         size = (WIDTH, 0.5 * count + 1.1 + 2 * LEGEND_ROW)
         figure = Figure(figsize=size, layout="constrained")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cloudmask.report.template import template
 from cloudmask.system.files import csv_text
+from cloudmask.system.text import markdown
 
 LONG = 20  # characters, from which on a cell must not become a narrow column
 Row = Mapping[str, object]
@@ -73,10 +74,10 @@ class Table:
     def to_markdown(self) -> str:
         """A pipe table, numbers rounded."""
         lines = [
-            _line(column.head for column in self.heads),
+            _line(markdown(column.head) for column in self.heads),
             _line("---" if column.digits is None else "---:" for column in self.heads),
         ]
-        lines += [_line(cell.text.replace("|", "/") for cell in row) for row in self.cells]
+        lines += [_line(markdown(cell.text) for cell in row) for row in self.cells]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import glob
 import hashlib
-import io
 import os
 import platform
 import re
@@ -23,6 +22,7 @@ from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.system import process
+from cloudmask.system.text import csv_cell, from_csv_cell
 
 # Of another node's processes only the age of their files is known.
 ABANDONED_SECONDS = 3600
@@ -147,13 +147,39 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as CSV with a header; what a row lacks is empty, what is no column is left out."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
+    """The rows as CSV; what a row lacks is empty, what is no column is left out.
+
+    Text that a spreadsheet would run as a formula stands behind an apostrophe; `read_csv` gives it
+    back without.
+    """
+    lines = _Lines()
+    writer = csv.writer(lines)
+    if header:
+        writer.writerow(map(_csv_cell, columns))
+    writer.writerows([_csv_cell(row.get(name)) for name in columns] for row in rows)
+    return "".join(lines)
+
+
+def read_csv(text: Iterable[str]) -> Iterator[dict[str, str | None]]:
+    """The rows of `csv_text` by column, None where a line is too short; raises csv.Error."""
+    for row in csv.DictReader(text):
+        # Cells beyond the columns come as a list, under None.
+        yield {key: cell and from_csv_cell(cell) for key, cell in row.items() if key is not None}
+
+
+class _Lines(list[str]):
+    """A file of lines for a CSV writer.
+
+    The writer quotes a carriage return only where lines end with one, which ours do not.
+    """
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,0 +1,48 @@
+"""Text of others, such as file names, where a line or a cell is expected."""
+
+import re
+
+# What spreadsheets take for the beginning of a formula, also in its full-width form.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|~]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])|^([#+\-=])")
+_LIST_NUMBER = re.compile(r"^(\d+)([.)])")
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and whatever else cannot be printed as escapes, such as \\n.
+
+    A name that is not UTF-8 so becomes text that can be encoded.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def csv_cell(text: str) -> str:
+    """The text as a spreadsheet shows it and does not run it: behind an apostrophe if need be.
+
+    A number stays one. `from_csv_cell` gives the same text back.
+    """
+    return f"'{text}" if _is_formula(text) else text
+
+
+def from_csv_cell(text: str) -> str:
+    """The text of which `csv_cell` made this."""
+    return text[1:] if text.startswith("'") and _is_formula(text) else text
+
+
+def markdown(text: str) -> str:
+    """The text, in one line, such that any viewer of Markdown shows it and nothing else."""
+    line = _MARKDOWN.sub(lambda match: f"\\{match[0]}", one_line(text))
+    return _LIST_NUMBER.sub(r"\1\\\2", line)
+
+
+def markdown_code(text: str) -> str:
+    """The same as code."""
+    line = one_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    padding = " " if "`" in line or not line.strip() else ""
+    return f"{fence}{padding}{line}{padding}{fence}"
+
+
+def _is_formula(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
