@@ -47,7 +47,9 @@ def test_what_a_newer_program_adds_is_kept(tmp_path):
     path = tmp_path / "result.json"
     text = {"schema": 1, "status": "success", "system": {"gpu": None, "numpy": "2.1"}}
     path.write_text(json.dumps(text))
-    Result.read(path).write(path)
+    found = Result.read(path)
+    path.unlink()
+    found.write(path)
     assert json.loads(path.read_text()) == text
 
 

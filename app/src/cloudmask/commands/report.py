@@ -14,6 +14,8 @@ Reads run directories of cloudmask-train, folders of them, and logs of others: M
 mlperf_*, cloudMask_Log_* and slstr_stopwatch_benchmark_* files of the published runs. The output
 holds index.html (complete in itself), report.md, report.ipynb, tables/ (CSV) and figures/ (PNG and
 SVG). The results of the published paper stand beside the others; --no-published omits them.
+
+An earlier report in the output folder is replaced; files of others are not.
 """
 
 
@@ -45,12 +47,13 @@ def _report(arguments: argparse.Namespace) -> None:
     from cloudmask.report.collection import collect
     from cloudmask.report.document import build
     from cloudmask.report.notebook import notebook
-    from cloudmask.report.output import PAGE, write_report
+    from cloudmask.report.output import PAGE, report_folder, write_into
 
     with_published = not arguments.no_published
-    found = collect(arguments.runs, with_published)
-    report = build(found)
-    write_report(report, arguments.out, notebook(arguments.runs, arguments.out, with_published))
+    with report_folder(arguments.out) as folder:
+        report = build(collect(arguments.runs, with_published))
+        cells = notebook(arguments.runs, arguments.out, with_published)
+        write_into(folder, report, cells)
     for line in report.summary:
         print(line)
     for alarm in report.alarms:

@@ -1,8 +1,9 @@
 """One evaluation: what to evaluate, where the results go, and the record that it leaves."""
 
+import contextlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.scenes.finding import find_scenes
-from cloudmask.system import files
+from cloudmask.system import files, output
 
 # Naive Bayes needs no more to fill its histograms: 2000 patches are 131 million pixels.
 BASELINE_PATCHES = 2000
@@ -69,10 +70,16 @@ class FinishedEvaluation:
 def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
     """Evaluate; masks and pictures are written as they are made, the result last.
 
-    Raises InputError if the run is not finished or the output folder holds an evaluation already.
+    Raises InputError if the run is not finished, or the output folder holds an evaluation already,
+    holds something else or is in use.
     """
     staging_times.require_staged()
     request.source.check()
+    with _output_folder(request) as folder:
+        return FinishedEvaluation(folder, _evaluate(request, folder))
+
+
+def _evaluate(request: EvaluationRequest, folder: RunDirectory) -> Inference:
     config, trained = request.source.config(), request.source.result()
     options, tiling = _options(request, config), request.tiling or config.evaluation.tiling
     scenes = find_scenes(request.scenes, part="inference")
@@ -81,11 +88,10 @@ def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
     precision = choose_precision(request.precision)
     limit = int(request.memory_limit)
     predict = Predictor(request.source.load(), POLICIES[precision], tiling, limit)
-    folder = _output_folder(request)
-    output = EvaluationOutput(folder, request.masks, request.pictures)
+    to = EvaluationOutput(folder, request.masks, request.pictures)
     watch = Stopwatch(config.name)
     with Telemetry(folder.telemetry) as telemetry, watch.timer("inference"):
-        inference = evaluate(predict, scenes, options, output, baselines)
+        inference = evaluate(predict, scenes, options, to, baselines)
     inference = inference.model_copy(update={"tiling": tiling, "computed_in": precision})
     system = _record_machine(request, folder, devices, precision)
     files.write_text(folder.summary, watch.summary(system.model_dump()))
@@ -97,7 +103,7 @@ def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
         system=system,
         energy=Energy(**telemetry.summary()),
     ).write(folder.result)
-    return FinishedEvaluation(folder, inference)
+    return inference
 
 
 def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
@@ -110,20 +116,24 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
     return EvaluationOptions(threshold, request.labels, request.nan, request.skip_bad)
 
 
-def _output_folder(request: EvaluationRequest) -> RunDirectory:
-    """The folder requested, or a new one beside the network's earlier evaluations."""
-    out = request.out
-    if not out:
-        return request.source.base.new_evaluation()
+@contextlib.contextmanager
+def _output_folder(request: EvaluationRequest) -> Iterator[RunDirectory]:
+    """Hold the folder requested, or a new one beside the network's earlier evaluations."""
+    out = request.out or request.source.base.new_evaluation()
+    if request.force and (aside := out.move_aside()):
+        logger.info("%s: moved to %s", out, aside)
+    _refuse_finished(out)
+    with output.claimed(out.path, "evaluation"):
+        # Another process may have finished one before the lock was ours.
+        _refuse_finished(out)
+        yield out
+
+
+def _refuse_finished(out: RunDirectory) -> None:
     if out.finished:
-        if not request.force:
-            raise InputError(
-                f"{out}: holds an evaluation already; expected a new folder "
-                "(--force moves it aside)"
-            )
-        logger.info("%s: moved to %s", out, files.move_aside(out.path))
-    out.path.mkdir(parents=True, exist_ok=True)
-    return out
+        raise InputError(
+            f"{out}: holds an evaluation already; expected a new folder (--force moves it aside)"
+        )
 
 
 def _baselines(request: EvaluationRequest, config: Config) -> dict[str, Classifier]:

@@ -58,11 +58,10 @@ def write(folders: Sequence[Path], out: Path, descriptor: str, best: bool) -> Pa
     folder = out / _name(who.organization) / APPLICATION / _name(system) / descriptor
     if folder.exists():
         raise InputError(f"{folder}: is there already; expected another --descriptor")
-    temporary = folder.with_name(f".{descriptor}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    _fill(temporary, submission)
-    temporary.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with files.creating(folder) as temporary:
+        temporary.mkdir()
+        _fill(temporary, submission)
     return folder
 
 

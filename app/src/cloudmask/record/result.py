@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
-from cloudmask.system import files
+from cloudmask.system import files, reading
 
 SCHEMA: Literal[1] = 1
+LARGEST_FILE = 64 * reading.MIB  # a scene takes some 60 bytes of it
 
 
 def _finite(value: Any) -> Any:
@@ -159,7 +160,7 @@ class Result(BaseModel):
         """Read the file `path`; raises InputError that names it if it is missing or damaged."""
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = reading.read_text(path, LARGEST_FILE)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; only a finished run has a result") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -173,10 +174,12 @@ class Result(BaseModel):
         return found
 
     def write(self, path: Path | str) -> None:
-        """Write the file `path` atomically."""
+        """Write the file `path` atomically; raises InputError if there is one: it stays."""
         content = self.model_dump(exclude_unset=True, exclude={"schema_number"})
         content = {"schema": SCHEMA} | {k: v for k, v in content.items() if v is not None}
-        files.write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+        text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+        with files.creating(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _explain(error: ValidationError) -> str:

@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloudmask.errors import InputError
+from cloudmask.errors import InputError, InUse
 from cloudmask.record.history import Epoch, read_history
 from cloudmask.record.result import Result
 from cloudmask.system import files
-from cloudmask.system.lock import exclusive
+from cloudmask.system.lock import exclusive, held
+from cloudmask.system.output import LOCK
 
 CONFIG = "config.yaml"
 RESULT = "result.json"
@@ -22,7 +23,6 @@ TELEMETRY = "telemetry.csv"
 PROVENANCE = "provenance.json"
 MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"
-LOCK = ".lock"
 # What an evaluation leaves.
 SCENES_TABLE = "scenes.csv"
 MASKS = "masks"
@@ -181,6 +181,20 @@ class RunDirectory:
                 )
         elif any(not path.name.startswith(".") for path in self.path.glob("*")):
             raise InputError(f"{self}: holds files but no run; expected an empty or new directory")
+
+    def move_aside(self) -> Path | None:
+        """Rename a finished run, or evaluation, to a free name and return that; None if it is none.
+
+        Raises InUse while another process does the same or still works in it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A lock beside it: one inside would move along.
+        with exclusive(self.path.with_name(f".{self.path.name}.lock"), str(self)):
+            if not self.finished:
+                return None
+            if held(self.lock):
+                raise InUse(f"{self}: in use by another process")
+            return files.move_aside(self.path)
 
     @contextlib.contextmanager
     def claimed(self, config: str) -> Iterator[None]:

@@ -89,8 +89,8 @@ def train(request: TrainingRequest) -> Result:
         if worker:
             # The chief alone holds and prepares the run directory.
             return _train(request, patches, stop)
-        if request.force and run.finished:
-            logger.info("%s: finished; moved to %s", run, files.move_aside(run.path))
+        if request.force and (aside := run.move_aside()):
+            logger.info("%s: finished; moved to %s", run, aside)
         with run.claimed(config.to_yaml()):
             return _train(request, patches, stop)
 
