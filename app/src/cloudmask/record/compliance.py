@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cloudmask.errors import InputError
 from cloudmask.record.rules import RULESET, key_rules
+from cloudmask.system import reading
 
 VERSION = "3.0.0"  # how lines are read; the HPC rules that ours go by
 
@@ -27,6 +28,7 @@ def findings(path: Path | str) -> list[str]:
             "pip install 'cloudmask[check]'"
         ) from None
     try:
+        reading.require_file(Path(path))
         lines, damaged = mlp_parser.parse_file(str(path), ruleset=VERSION)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None

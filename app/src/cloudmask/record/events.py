@@ -12,7 +12,6 @@ waiting between them. A value that has changed, such as the number of GPUs, is l
 anew.
 """
 
-import json
 import logging
 import re
 import sys
@@ -20,14 +19,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from cloudmask.errors import InputError
 from cloudmask.record.result import plain
+from cloudmask.system import reading
 from cloudmask.system.files import whole_lines
 
 BENCHMARK = "cloudmask"
 TOKEN = ":::MLLOG "
+LARGEST_FILE = 256 * reading.MIB  # an event takes some 200 bytes of it
+LATEST = 1e14  # milliseconds since 1970, in the year 5138
 STATUSES = ("success", "aborted")  # of run_stop
 
 # Frames between the call of a public method and MLLogger.event: the log names the caller's line.
@@ -253,10 +255,10 @@ def read_events(path: Path | str) -> list[dict]:
     Raises InputError that names file and line if the log is missing or damaged.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        content = reading.read_bytes(Path(path), LARGEST_FILE)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return _parse(path, lines)
+    return _parse(path, content.decode("utf-8", errors="replace").splitlines())
 
 
 def _parse(path: Path | str, lines: list[str]) -> list[dict]:
@@ -267,10 +269,18 @@ def _parse(path: Path | str, lines: list[str]) -> list[dict]:
         if not token:
             continue
         try:
-            event = json.loads(text)
+            event = reading.parse_json(text)
         except ValueError:
             event = None
-        if not isinstance(event, dict) or not {"key", "value", "metadata", "time_ms"} <= set(event):
+        if not _is_event(event):
             raise InputError(f"{path}: line {number} is no complete MLPerf event; it is damaged")
         events.append(event)
     return events
+
+
+def _is_event(event: object) -> TypeGuard[dict]:
+    """Whether it has what an event has; what `value` and `metadata` are is the logger's matter."""
+    if not isinstance(event, dict) or not {"key", "value", "metadata", "time_ms"} <= set(event):
+        return False
+    key, time_ms = event["key"], event["time_ms"]
+    return isinstance(key, str) and isinstance(time_ms, (int, float)) and 0 <= time_ms <= LATEST

@@ -1,12 +1,16 @@
 """`history.csv`: one row of figures for each epoch of a run, written atomically."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cloudmask.errors import InputError
+from cloudmask.system import reading
 from cloudmask.system.files import write_csv
+
+LARGEST_FILE = 64 * reading.MIB  # an epoch takes some 150 bytes of it
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,11 @@ def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
 def read_history(path: Path) -> list[Epoch]:
     """Read all epochs; raises InputError, naming the file and the line, if one makes no sense."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: no column '{missing[0]}'; expected {', '.join(COLUMNS)}")
-            return [_epoch(path, reader.line_num, row) for row in reader]
+        reader = csv.DictReader(io.StringIO(reading.read_text(path, LARGEST_FILE), newline=""))
+        missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(f"{path}: no column '{missing[0]}'; expected {', '.join(COLUMNS)}")
+        return [_epoch(path, reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the figures of every epoch") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -15,8 +15,9 @@ import cloudmask
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.result import plain
-from cloudmask.system import files
+from cloudmask.system import files, reading
 
+LARGEST_FILE = 64 * reading.MIB  # an attempt takes some 3 KB of it
 GIT_SECONDS = 10  # a shared file system that hangs must not stop a run
 
 # Distributions whose version matters; a package may come under several names.
@@ -131,7 +132,7 @@ def write(path: Path, provenance: Mapping) -> None:
 def read(path: Path) -> dict:
     """Read what `write` has written; raises InputError if it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = reading.read_json(path, LARGEST_FILE)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the provenance of a run") from None
     except (OSError, ValueError) as error:

@@ -114,12 +114,15 @@ def _decisive(run: RecordedRun) -> tuple:
 
 def _one_model(runs: Sequence[RecordedRun]) -> bool:
     paths = [RunDirectory(run.path).model for run in runs]
-    if not all(path.is_file() for path in paths):
+    try:
+        if not all(path.is_file() for path in paths):
+            return False
+        # Hashing a thousand models takes a while; those of different sizes need none.
+        return len({path.stat().st_size for path in paths}) == 1 and (
+            len({files.sha256(path) for path in paths}) == 1
+        )
+    except OSError:  # Nobody can tell.
         return False
-    # Hashing a thousand models takes a while; those of different sizes need none.
-    return len({path.stat().st_size for path in paths}) == 1 and (
-        len({files.sha256(path) for path in paths}) == 1
-    )
 
 
 def _missing(found: Collection) -> list[Alarm]:

@@ -1,11 +1,11 @@
 """Everything that lies under the paths a user names: runs, logs, and what cannot be read."""
 
-import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 from cloudmask.errors import InputError
@@ -14,7 +14,8 @@ from cloudmask.record.run_directory import CHECKPOINTS, CONFIG, LOG, RESULT, Run
 from cloudmask.report import logs
 from cloudmask.report.groups import Group, group
 from cloudmask.report.published import published
-from cloudmask.report.runs import RecordedRun, read_run
+from cloudmask.report.runs import RecordedRun, checked, read_run, reason
+from cloudmask.system.text import one_line
 
 PLAN = "plan.json"
 # Logs whose events are checked in every respect: the checker takes 0.1 s for one of 200 epochs.
@@ -35,7 +36,19 @@ class Collection:
     plans: list[Path] = field(default_factory=list)
     keys_only: int = 0
 
-    @functools.cached_property
+    def tried(self, path: Path, read: Callable[[], list[RecordedRun]]) -> list[RecordedRun]:
+        """The runs that `read` finds at `path`; [] and a note if they are damaged."""
+        try:
+            return [checked(run) for run in read()]
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Files of others, damaged ones above all, can make a reader raise anything. One of
+            # them is no reason to withhold the report of the others.
+            self.damaged.append((one_line(str(path)), reason(error, path)))
+            return []
+
+    @cached_property
     def groups(self) -> list[Group]:
         """The runs by what they repeat."""
         return group(self.runs)
@@ -60,10 +73,7 @@ def collect(paths: Sequence[Path | str], with_published: bool = True) -> Collect
     for folder, name in zip(finished, _names(finished), strict=True):
         _add_run(found, folder, name)
     for name, files in logs.together(sorted(set(texts))).items():
-        try:
-            found.runs += logs.read_logs(Path(name).name, files)
-        except InputError as error:
-            found.damaged.append((name, str(error)))
+        found.runs += found.tried(Path(name), partial(logs.read_logs, Path(name).name, files))
     if not (found.runs or found.damaged or found.unfinished):
         listing = ", ".join(found.paths)
         raise InputError(f"{listing}: no run and no log; expected run directories or MLPerf logs")
@@ -76,7 +86,11 @@ def collect(paths: Sequence[Path | str], with_published: bool = True) -> Collect
 def _walk(top: Path, found: Collection, finished: list[Path], texts: list[Path]) -> None:
     """Sort what lies under `top`; links are followed, once each."""
     seen = set()
-    for name, folders, names in os.walk(top, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        found.damaged.append((one_line(str(error.filename)), f"{error.strerror}"))
+
+    for name, folders, names in os.walk(top, onerror=unreadable, followlinks=True):
         folder, identity = Path(name), os.path.realpath(name)
         if identity in seen:
             folders.clear()
@@ -121,11 +135,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _add_run(found: Collection, folder: Path, name: str) -> None:
     directory = RunDirectory(folder)
-    try:
-        run = read_run(directory, name)
-    except InputError as error:
-        found.damaged.append((str(folder), str(error)))
+    if not (read := found.tried(folder, lambda: [read_run(directory, name)])):
         return
+    (run,) = read
     if not directory.config.exists() and (twin := _evaluated(found, run)):
         run.test.where = name
         twin.evaluations += run.evaluations
@@ -143,9 +155,13 @@ def _check_logs(found: Collection) -> None:
     found.keys_only = len(own)
     for run in own[:FULLY_CHECKED]:
         try:
-            run.log_problems = findings(RunDirectory(run.path).log)
+            run.log_problems = [one_line(line) for line in findings(RunDirectory(run.path).log)]
         except InputError:  # the checker is an extra
             return
+        except MemoryError:
+            raise
+        except Exception as error:  # It was written for logs that have what it looks for.
+            run.log_problems = [f"the checker fails on it ({reason(error, Path(run.path))})"]
         found.keys_only -= 1
 
 

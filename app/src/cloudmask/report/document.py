@@ -13,6 +13,7 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.pictures import Picture, pictures
 from cloudmask.report.table import Table, plural
+from cloudmask.system.text import one_line
 
 TITLE = "Report of the runs"
 
@@ -63,10 +64,11 @@ class ReportDocument:
 def build(found: Collection) -> ReportDocument:
     """All tables, figures and alarms of a collection."""
     citations = {f"{run.source}: {run.path}" for run in found.runs if run.origin == "paper"}
+    sources = one_line(", ".join(found.paths))
     now = datetime.datetime.now(datetime.timezone.utc)
     return ReportDocument(
         title=TITLE,
-        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {', '.join(found.paths)}",
+        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {sources}",
         summary=summary(found),
         alarms=alarms(found),
         tables=[builder(found) for builder in tables.BUILDERS],

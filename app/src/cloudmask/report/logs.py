@@ -24,6 +24,7 @@ from cloudmask.report.runs import (
 )
 from cloudmask.report.stopwatches import TOKEN as STOPWATCH_TOKEN
 from cloudmask.report.stopwatches import read_stopwatch
+from cloudmask.system import reading
 
 SUFFIXES = (".log", ".txt")
 PREFIX = re.compile(
@@ -39,9 +40,9 @@ SITES = {"rivanna": "UVA Rivanna", "greene": "NYU Greene"}
 def kind(path: Path) -> str | None:
     """What the file holds: "events", "summary" or "stopwatch"; None if nothing of these."""
     try:
-        with path.open("rb") as handle:
+        with reading.opened(path) as handle:
             text = handle.read(SNIFFED).decode("utf-8", errors="replace")
-    except OSError:
+    except (OSError, InputError):
         return None
     tokens = {"events": mlperf_events.TOKEN, "summary": SUMMARY, "stopwatch": STOPWATCH_TOKEN}
     return next((name for name, token in tokens.items() if token in text), None)
@@ -209,8 +210,8 @@ def _from_summary(run: RecordedRun, path: Path | None) -> None:
     """`CloudMask training, samples = 966, epochs=10, …, gpus=2, time_per_epoch=105.27`."""
     if path is None:
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines:
+    content = reading.read_bytes(path, mlperf_events.LARGEST_FILE)
+    for line in content.decode("utf-8", errors="replace").splitlines():
         cells = dict(re.findall(r"(\w+) ?= ?([\d.]+)", line))
         if line.startswith(SUMMARY):
             run.epochs_set = whole(cells, "epochs")

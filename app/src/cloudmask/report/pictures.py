@@ -6,30 +6,19 @@ from typing import NamedTuple
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.runs import RecordedRun
+from cloudmask.system import reading
 
 EACH = 2
+MOST_PIXELS = 50_000_000  # a file of some bytes can claim more than the memory holds
 WIDTH = 1000  # pixels; JPEG of this width has about 100 KB
 
 
 class Picture(NamedTuple):
-    """One scene: `file` to write it under, its caption, and the picture itself."""
+    """One scene: `file` to write it under, its caption, and the picture itself as JPEG."""
 
     file: str
     caption: str
-    source: Path
-
-    def jpeg(self) -> bytes:
-        """The picture, thinned to WIDTH."""
-        from PIL import Image
-
-        with Image.open(self.source) as image:
-            height = round(image.height * WIDTH / image.width)
-            small = image.convert("RGB")
-            if image.width > WIDTH:
-                small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
-        content = io.BytesIO()
-        small.save(content, "JPEG", quality=82)
-        return content.getvalue()
+    jpeg: bytes
 
 
 def pictures(found: Collection) -> list[Picture]:
@@ -44,20 +33,45 @@ def pictures(found: Collection) -> list[Picture]:
         return []
     _, run, evaluation, folder = max(candidates, key=lambda candidate: candidate[0])
     drawn = sorted(
-        (accuracy, folder / f"{name}.png")
+        (accuracy, path)
         for name, accuracy in evaluation.per_scene.items()
-        if (folder / f"{name}.png").is_file()
+        # A scene's name comes out of a file, and must not lead out of the folder.
+        if "/" not in name and (path := folder / f"{name}.png").is_file()
     )
     each = min(EACH, len(drawn) // 2) if len(drawn) > 1 else len(drawn)
     worst, best = drawn[:each], drawn[len(drawn) - each :][::-1] if len(drawn) > 1 else []
-    return [
+    found_pictures = [
         *(_picture(run, "worst", k, entry) for k, entry in enumerate(worst, 1)),
         *(_picture(run, "best", k, entry) for k, entry in enumerate(best, 1)),
     ]
+    return [picture for picture in found_pictures if picture]
 
 
-def _picture(run: RecordedRun, kind: str, rank: int, entry: tuple[float, Path]) -> Picture:
+def _picture(run: RecordedRun, kind: str, rank: int, entry: tuple[float, Path]) -> Picture | None:
+    """The picture of a scene; None if it is damaged, since a report can do without."""
     accuracy, path = entry
+    try:
+        content = _jpeg(path)
+    except MemoryError:
+        raise
+    except Exception:  # Whatever a decoder raises of bytes that are no picture.
+        return None
     which = kind if rank == 1 else f"{kind}, number {rank}"
     caption = f"{which.capitalize()} scene of {run.name}: {accuracy:.1%} as the mask. {path.stem}"
-    return Picture(f"{kind}-{rank}.jpg", caption, path)
+    return Picture(f"{kind}-{rank}.jpg", caption, content)
+
+
+def _jpeg(path: Path) -> bytes:
+    """The picture, thinned to WIDTH."""
+    from PIL import Image
+
+    with reading.opened(path) as file, Image.open(file, formats=("PNG",)) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError("too large")
+        height = round(image.height * WIDTH / image.width)
+        small = image.convert("RGB")
+        if image.width > WIDTH:
+            small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=82)
+    return content.getvalue()

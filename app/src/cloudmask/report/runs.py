@@ -1,12 +1,13 @@
 """One run as the report sees it, whether it left a run directory, a log or a line in a paper."""
 
 import functools
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from cloudmask.errors import InputError
 from cloudmask.record import provenance, rules
@@ -21,8 +22,11 @@ from cloudmask.record.result import (
 )
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.stopwatches import read_stopwatch
+from cloudmask.system.text import one_line
 
 SCORES = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
+LARGEST = 1e15  # of the numbers of a run: joules and bytes stay below it
+LONGEST = 200  # characters of a text that is shown
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Settings that name a run, or that a repeat may vary without becoming another experiment.
 NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "checkpoint")
@@ -114,7 +118,7 @@ class RecordedRun:
 
 
 def number(section: Mapping, key: str) -> float | None:
-    """`section[key]` as a finite number, None if it is anything else; text of a number counts."""
+    """`section[key]` as a number up to LARGEST, None otherwise; text of a number counts."""
     value = section.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -122,7 +126,7 @@ def number(section: Mapping, key: str) -> float | None:
         value = float(value)
     except (ValueError, OverflowError):
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def whole(section: Mapping, key: str) -> int | None:
@@ -179,7 +183,7 @@ def _describe(run: RecordedRun, result: Result) -> None:
     run.early_stopping = enabled if isinstance(enabled, bool) else None
     if run.early_stopping is False:
         decisive = {k: v for k, v in decisive.items() if not k.startswith("early_stopping.")}
-    run.settings = {k: v for k, v in decisive.items() if k != "early_stopping.enabled"}
+    run.settings = {k: _shown(v) for k, v in decisive.items() if k != "early_stopping.enabled"}
     run.settings.pop("evaluation.tiling", None)
     run.seed = whole(result.experiment, "seed")
     run.epochs_set = whole(leaves, "training.epochs")
@@ -189,6 +193,45 @@ def _describe(run: RecordedRun, result: Result) -> None:
     run.workers = system.replicas or system.gpus or 1
     run.nodes = system.nodes
     run.precision = system.precision or None
+
+
+def _shown(value: Any) -> Any:
+    """A setting, which a newer program may have of any type, as a number or a text."""
+    plain = value is None or isinstance(value, (bool, str))
+    if plain or (isinstance(value, (int, float)) and abs(value) <= LARGEST):
+        return value
+    return str(value)[:LONGEST]
+
+
+def checked(run: RecordedRun) -> RecordedRun:
+    """The run with every text in one line of at most LONGEST characters.
+
+    Raises InputError if it holds a number that is not finite or larger than any that is measured:
+    no figure could show it beside others.
+    """
+    path = run.path  # It names files, and is shown by who knows that.
+    run = _checked(run, run.path)
+    run.path = path
+    return run
+
+
+def _checked(value: Any, where: str) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+        return type(value)(
+            **{key: _checked(part, f"{where}: {key}") for key, part in parts.items()}
+        )
+    if isinstance(value, BaseModel):
+        _checked(value.model_dump(), where)
+    if isinstance(value, dict):
+        return {_checked(key, where): _checked(v, f"{where} {key}") for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_checked(item, where) for item in value)
+    if isinstance(value, str):
+        return one_line(value)[:LONGEST]
+    if isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+        raise InputError(f"{where}: expected a number of at most {LARGEST:g}, found another")
+    return value
 
 
 def _add_training(run: RecordedRun, training: Training) -> None:
@@ -215,6 +258,9 @@ def device_name(name: str | None) -> str | None:
 
 
 def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> RecordedEvaluation:
+    for entry in inference.calibration:
+        if not (0 <= entry.probability <= 1 and 0 <= entry.cloud <= 1 and entry.pixels >= 0):
+            raise InputError(f"{folder.result}: 'calibration': expected fractions and counts")
     scenes, per_scene = inference.scenes, inference.seconds_per_scene_all
     accuracies = inference.accuracy_per_scene.items()
     return RecordedEvaluation(
@@ -279,9 +325,15 @@ def _note(run: RecordedRun, path: Path, read: Callable[[], None]) -> None:
         return
     try:
         read()
-    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).split("\n")[0].removeprefix(f"{path}: ") or type(error).__name__
-        run.notes.append(f"{path.name} is damaged ({reason})")
+    except MemoryError:
+        raise
+    except Exception as error:  # What is in a damaged file can make a reader raise anything.
+        run.notes.append(f"{path.name} is damaged ({reason(error, path)})")
+
+
+def reason(error: Exception, path: Path) -> str:
+    """The error in one line, without the path that is shown beside it."""
+    return one_line(str(error).removeprefix(f"{path}: ")) or type(error).__name__
 
 
 def _split_time(run: RecordedRun, directory: RunDirectory, training: Training | None) -> None:

@@ -4,7 +4,10 @@ import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudmask.system import reading
+
 TOKEN = "# csv,"
+LARGEST_FILE = 16 * reading.MIB  # a timer takes some 200 bytes of it
 
 
 @dataclass
@@ -19,7 +22,8 @@ class StopwatchTable:
 
 def read_stopwatch(path: Path | str) -> StopwatchTable:
     """Read the `# csv,` lines; raises ValueError if there are none or one is damaged."""
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    content = reading.read_bytes(Path(path), LARGEST_FILE)
+    lines = content.decode("utf-8", errors="replace").splitlines()
     rows = list(csv.reader(line[len(TOKEN) :] for line in lines if line.startswith(TOKEN)))
     if not rows:
         raise ValueError("no '# csv,' line")

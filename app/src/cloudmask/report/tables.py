@@ -11,6 +11,7 @@ from cloudmask.report.statistics import LEVEL
 from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
+from cloudmask.system.text import one_line
 
 # How often the bootstrap interval covers the true mean of so many normal values; measured.
 COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
@@ -92,7 +93,7 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "set_aside": run.set_aside,
         "code": run.code,
         "data": run.data,
-        "path": run.path,
+        "path": one_line(run.path),
     }
 
 
