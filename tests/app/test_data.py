@@ -14,6 +14,7 @@ import pytest
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.scenes import dataset, download
+from cloudmask.system.output import folder_held
 
 boto3 = pytest.importorskip("boto3")
 
@@ -148,7 +149,7 @@ def found(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".download.lock"
+        if path.is_file() and path.name != ".lock"
     }
 
 
@@ -267,10 +268,10 @@ def test_too_little_space_is_told_before_anything_is_fetched(server, tmp_path, m
 
 def test_two_downloads_into_one_folder(fetch, tmp_path):
     (tmp_path / "data").mkdir()
-    with download._alone(tmp_path / "data"):
+    with folder_held(tmp_path / "data"):
         done = fetch()
     assert done.returncode == 2
-    assert "another process is downloading into it" in done.stderr
+    assert "in use by process" in done.stderr
 
 
 def test_a_multipart_checksum(server, tmp_path):

@@ -265,3 +265,26 @@ def test_what_the_check_runs_in_the_container_reads_a_batch(store_path, tmp_path
     assert json.loads(inside)["id"] == "x"
     assert checksum.split()[0] == hashlib.sha256(store_path.read_bytes()[:8]).hexdigest()
     assert batch == "4 256 256 9"
+
+
+def test_only_an_overlay_is_replaced(patches, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("theirs")
+    with pytest.raises(InputError, match="not replaced, since it is no overlay"):
+        build.build(build.plan({manifest.PATCHES: patches}, path), 2)
+    assert path.read_text() == "theirs"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [patches.name, "notes.txt"]
+
+
+def test_what_appears_while_it_is_built_stays(patches, tmp_path, monkeypatch):
+    path = tmp_path / "patches.ext3"
+    origin = build._origin
+
+    def appear():
+        path.write_text("theirs")
+        return origin()
+
+    monkeypatch.setattr(build, "_origin", appear)
+    with pytest.raises(InputError, match="exists already"):
+        build.build(build.plan({manifest.PATCHES: patches}, path), 2)
+    assert path.read_text() == "theirs"

@@ -14,7 +14,8 @@ examples:
   cloudmask-fair croissant data --patches patches.h5 --out croissant.json
 
 `crate` makes the folder of a finished run, or of an experiment, an RO-Crate; `croissant` describes
-the scenes of a data set, their arrays, bands and checksums, and a patch store made of them.
+the scenes of a data set, their arrays, bands and checksums, and a patch store made of them. Each
+replaces an earlier description of its own, and no other file.
 """
 
 

@@ -16,7 +16,8 @@ examples:
 
 In a container started with --overlay patches.ext3:ro the patches are /data/patches.h5 and the
 scenes lie in /data/inference. Beside the image come its manifest (.json) and checksum (.sha256).
-Nothing is done if the image was made from the same inputs. Needs e2fsprogs, no root, no mount.
+An overlay of other inputs is replaced, any other file is not; nothing is done if the image was made
+from the same inputs. Needs e2fsprogs, no root, no mount.
 """
 
 

@@ -72,12 +72,16 @@ def main() -> int:
 
 def _synth(arguments: argparse.Namespace) -> None:
     from cloudmask.scenes.synthetic import check_request, make_scenes
+    from cloudmask.system.output import folder_held
     from cloudmask.system.progress import track
 
     counts = {"training": arguments.train, "inference": arguments.test}
     check_request(counts, arguments.size, arguments.workers)
-    scenes = make_scenes(arguments.out, counts, arguments.size, arguments.seed, arguments.workers)
-    made = list(track(scenes, sum(counts.values()), "making scenes"))
+    with folder_held(arguments.out):
+        scenes = make_scenes(
+            arguments.out, counts, arguments.size, arguments.seed, arguments.workers
+        )
+        made = list(track(scenes, sum(counts.values()), "making scenes"))
     cloud = sum(scene.cloud for scene in made) / len(made)
     agreement = sum(scene.agreement for scene in made) / len(made)
     height, width = arguments.size

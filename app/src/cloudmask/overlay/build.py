@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,8 +25,10 @@ from cloudmask.overlay.layout import RESERVED_INODES, UPPER, WORK, image_bytes
 from cloudmask.overlay.manifest import Content, ImageFacts, Manifest, Origin, Source
 from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
-from cloudmask.system.files import sha256, write_text
+from cloudmask.system.files import move, sha256, sync_folder, write_text
 from cloudmask.system.lock import KernelLock, NoLocks
+
+Publish = Callable[[Path, Path], object]  # renames the first to the second
 
 
 @dataclass(frozen=True)
@@ -92,22 +94,24 @@ def up_to_date(plan: OverlayPlan) -> bool:
 def build(plan: OverlayPlan, workers: int) -> Manifest:
     """Build the image of the plan; returns its manifest.
 
-    Raises InputError if there is too little space or another process builds it; Fault if one of the
+    Raises InputError if there is too little space, something else has the image's name or another
+    process builds it; Fault if one of the
     programs fails.
     """
     with _lock(plan.image):
+        publish = _publication(plan.image)
         require_space(plan.image.parent, plan.size, plan.image)
         scratch = plan.image.with_name(
             f".{plan.image.name}.{socket.gethostname()}.{os.getpid()}.building"
         )
         scratch.mkdir()
         try:
-            return _build(plan, scratch, workers)
+            return _build(plan, scratch, workers, publish)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _build(plan: OverlayPlan, scratch: Path, workers: int) -> Manifest:
+def _build(plan: OverlayPlan, scratch: Path, workers: int, publish: Publish) -> Manifest:
     image = scratch / "image"
     _make_empty(plan, scratch / "tree", image)
     before = {path: _fingerprint(source) for path, source in plan.sources.items()}
@@ -135,8 +139,23 @@ def _build(plan: OverlayPlan, scratch: Path, workers: int) -> Manifest:
     # The image comes last: what lies beside it is of no use without it.
     made.write(manifest.beside(plan.image))
     write_text(f"{plan.image}.sha256", f"{checksum}  {plan.image.name}\n")
-    image.replace(plan.image)
+    publish(image, plan.image)
+    sync_folder(plan.image.parent)
     return made
+
+
+def _publication(image: Path) -> Publish:
+    """How the image gets its name: an overlay of earlier is replaced, nothing else ever is.
+
+    Raises InputError if the name is that of something else already.
+    """
+    if not (os.path.lexists(image) or os.path.lexists(manifest.beside(image))):
+        return move
+    try:
+        manifest.read(image)
+    except InputError as error:
+        raise InputError(f"{image}: not replaced, since it is no overlay: {error}") from None
+    return Path.replace if os.path.lexists(image) else move
 
 
 def _make_empty(plan: OverlayPlan, tree: Path, image: Path) -> None:

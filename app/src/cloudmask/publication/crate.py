@@ -3,7 +3,9 @@
 `ro-crate-metadata.json` is added to the folder, which so becomes the crate.
 """
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from cloudmask.experiments import plan
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.system import files, output, reading
 
 NAME = "ro-crate-metadata.json"
+TITLE = "Cloud masking of Sentinel-3 SLSTR scenes: "
+LARGEST_FILE = 64 * reading.MIB  # a run takes some 10 KB of it
 LICENSE = "https://spdx.org/licenses/Apache-2.0"
 
 
@@ -38,7 +43,7 @@ def describe(folder: Path) -> Path:
     Raises InputError if the folder is neither or the library is not installed.
     """
     try:
-        from rocrate.rocrate import ROCrate
+        import rocrate.rocrate  # noqa: F401
     except ImportError:
         raise InputError(
             "rocrate is not installed; expected pip install 'cloudmask[fair]'"
@@ -49,8 +54,34 @@ def describe(folder: Path) -> Path:
     if not finished:
         expected = "an experiment with a finished run" if planned else "a finished run"
         raise InputError(f"{folder}: expected {expected}")
+    with output.file_claimed(folder / NAME):
+        _refuse_foreign(folder / NAME)
+        crate = _crate(folder, planned, finished)
+        # Not crate.write, which copies: the files lie where they are described.
+        text = json.dumps(crate.metadata.generate(), indent=4, sort_keys=True)
+        files.write_text(folder / NAME, text + "\n")
+    return folder / NAME
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise InputError if the crate that is there was not made by this program."""
+    if not os.path.lexists(path):
+        return
+    try:
+        graph = reading.read_json(path, LARGEST_FILE)["@graph"]
+        ours = any(str(entity.get("name")).startswith(TITLE) for entity in graph)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        ours = False
+    if not ours:
+        raise InputError(f"{path}: not made by cloudmask-fair; expected nothing there")
+
+
+def _crate(folder: Path, planned, finished: Sequence[RunDirectory]):
+    """The crate of the finished runs in a folder; `planned`: its plan, if an experiment."""
+    from rocrate.rocrate import ROCrate
+
     crate = ROCrate()
-    crate.name = f"Cloud masking of Sentinel-3 SLSTR scenes: {folder.resolve().name}"
+    crate.name = f"{TITLE}{folder.resolve().name}"
     crate.description = (
         "Training and evaluation of a U-Net, by the MLCommons Science cloud-masking benchmark."
     )
@@ -60,9 +91,7 @@ def describe(folder: Path) -> Path:
         _add_file(crate, folder, rows, "rows of the experiment, frozen", "application/json")
     for run in finished:
         _add_run(crate, folder, run)
-    # Not crate.write, which copies: the files lie where they are described.
-    crate.metadata.write(folder)
-    return folder / NAME
+    return crate
 
 
 def _files(run: RunDirectory) -> dict[Path, tuple[str, str]]:

@@ -18,7 +18,9 @@ from cloudmask.scenes.slstr import (
     THERMAL,
     VISIBLE,
 )
-from cloudmask.system import files
+from cloudmask.system import files, output, reading
+
+LARGEST_FILE = 256 * reading.MIB  # a scene takes some 400 bytes of it
 
 # What a published scene file holds, at its root.
 CONTENTS = {
@@ -119,8 +121,20 @@ def describe(data: DataSet, out: Path) -> None:
     issues = metadata.ctx.issues
     if issues.errors:
         raise InputError(f"{out}: mlcroissant refuses it: {issues.report()}")
-    text = json.dumps(metadata.to_json(), indent=2, default=str, ensure_ascii=False)
-    files.write_text(out, text + "\n")
+    description = json.dumps(metadata.to_json(), indent=2, default=str, ensure_ascii=False)
+    with output.file_claimed(out):
+        if os.path.lexists(out) and not _is_description(out):
+            raise InputError(f"{out}: is no Croissant description; expected one, or a new name")
+        files.write_text(out, description + "\n")
+
+
+def _is_description(path: Path) -> bool:
+    """Whether it describes a data set, and so may be replaced by another description."""
+    try:
+        found = reading.read_json(path, LARGEST_FILE)
+    except (OSError, ValueError, InputError):
+        return False
+    return isinstance(found, dict) and "/croissant/" in str(found.get("conformsTo"))
 
 
 def _distribution(data: DataSet) -> list:

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.scenes.dataset import PARTS
 from cloudmask.system import names
 from cloudmask.system.disk import require_space
-from cloudmask.system.lock import KernelLock, NoLocks
+from cloudmask.system.output import folder_held
 from cloudmask.system.progress import track
 
 # The part of the data set that a folder of the store holds, in today's layout and older ones.
@@ -253,7 +253,7 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Downl
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with folder_held(out):
         left, size = missing(items, out)
         require_space(out, size, out)
         summary = DownloadSummary(present=len(items) - len(left), bytes=size)
@@ -347,14 +347,3 @@ def _size(path: Path) -> int:
 
 def _has(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second download into the same folder out; the lock dies with its holder."""
-    with KernelLock(out / ".download.lock") as lock:
-        # A file system may know no locks: two downloads would only do the work twice there.
-        with contextlib.suppress(NoLocks):
-            if not lock.try_acquire():
-                raise InputError(f"{out}: another process is downloading into it")
-        yield

@@ -1,4 +1,4 @@
-"""The folder that a command writes: one process at a time, and never into what others made.
+"""What a command writes: one process at a time, and never into what others made.
 
 A marker in the folder, written first, says whose output it is, so that what a killed process has
 left there is taken up by the next one. Files that the marker does not list are not touched.
@@ -81,6 +81,23 @@ def claimed(path: Path, kind: str, older: Older = lambda path: None) -> Iterator
         if made:
             with contextlib.suppress(OSError):  # It is not empty.
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def folder_held(path: Path) -> Iterator[None]:
+    """Hold a folder to which files are added, whatever else is in it; make it if need be."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file; expected a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    with exclusive(path / LOCK, str(path)):
+        yield
+
+
+@contextlib.contextmanager
+def file_claimed(path: Path) -> Iterator[None]:
+    """Hold the name `path` for one process that makes that file; raises InUse."""
+    with exclusive(path.with_name(f".{path.name}{LOCK}"), str(path)):
+        yield
 
 
 def _own_files(path: Path, kind: str, older: Older) -> Iterable[str]:
