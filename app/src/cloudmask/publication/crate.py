@@ -68,9 +68,10 @@ def _refuse_foreign(path: Path) -> None:
     if not os.path.lexists(path):
         return
     try:
-        graph = reading.read_json(path, LARGEST_FILE)["@graph"]
+        found = reading.read_json(path, LARGEST_FILE)
+        graph = found["@graph"] if isinstance(found, dict) else ()
         ours = any(str(entity.get("name")).startswith(TITLE) for entity in graph)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (InputError, OSError, ValueError, TypeError, KeyError, AttributeError):
         ours = False
     if not ours:
         raise InputError(f"{path}: not made by cloudmask-fair; expected nothing there")
