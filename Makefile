@@ -87,6 +87,10 @@ bench: $(VENV)/cpu.stamp ## all speeds against their baselines; leave the machin
 fuzz: $(VENV)/dev.stamp ## N=10000 damaged files for every reader
 	$(BIN)/python tests/fuzz.py $(or $(N),10000)
 
+.PHONY: attack
+attack: $(VENV)/dev.stamp ## signals, faults, full disks … against every command: an hour, N=0.1 a tenth of it
+	PYTHONPATH=tests $(BIN)/python -u -m attack $(or $(N),1) --json build/attack.json
+
 SHELL_FILES = git ls-files -z '*.sh' '*.sbatch' .ci/run tests/stand-ins/apptainer \
   tests/stand-ins/scontrol | xargs -0
 SHFMT = $(SHELL_FILES) $(BIN)/shfmt -i 2 -ci -bn

@@ -8,6 +8,8 @@ library has a name.
 """
 
 import argparse
+import json
+import math
 import multiprocessing
 import random
 import resource
@@ -15,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -22,6 +25,22 @@ import numpy as np
 
 MEMORY = 1 << 30  # bytes that a case may add to the process
 SECONDS = 60  # for one case
+
+HDF5_KINDS = ("scene", "product", "store")
+JSON_KINDS = ("result", "manifest", "plan", "listing")
+# What no reader expects where it expects something else.
+VALUES = (
+    None, True, -1, 0, 2**70, 1e308, math.nan, math.inf, "", "text", "../../../x", "/etc/passwd",
+    "a\nb", "=1+1", "\u202e", "\ud800", "x" * 10_000, [], [[]], {}, {"a": {}}, [None] * 3,
+    "1970-01-01", 10**20,
+)  # fmt: skip
+EXPERIMENT = """\
+name: e
+parameters:
+  seed: [1, 2]
+  model.filters: 2
+repeats: 2
+"""
 
 
 def originals(folder: Path) -> dict[str, Path]:
@@ -51,6 +70,39 @@ def originals(folder: Path) -> dict[str, Path]:
         "config": folder / "config.yaml",
         "result": folder / "result.json",
         "checkpoint": checkpoint,
+        **_described(folder),
+    }
+
+
+def _described(folder: Path) -> dict[str, Path]:
+    """What describes other files: an overlay's manifest, an experiment and its plan, a listing."""
+    from cloudmask.experiments import plan
+    from cloudmask.experiments.experiment import load_experiment
+    from cloudmask.overlay import manifest
+
+    content = manifest.measure(folder / "store.h5", manifest.PATCHES, workers=1)
+    source = manifest.Source(str(folder / "store.h5"), content.size, 0)
+    described = manifest.Manifest(
+        manifest.identity([content]),
+        (content,),
+        {content.path: source},
+        manifest.ImageFacts(1 << 20, 0, content.sha256),
+        manifest.Origin("0.1.0", "node", "2026-01-01"),
+    )
+    described.write(folder / "patches.ext3.json")
+    (folder / "e.yaml").write_text(EXPERIMENT)
+    frozen = plan.freeze(load_experiment(folder / "e.yaml"), folder / "runs")
+    listing = [
+        {"Key": f"ds1/{part}/S3A_{n}.hdf", "Size": 100 + n, "ETag": f'"{n:032x}"'}
+        for part in ("training", "inference")
+        for n in range(3)
+    ]
+    (folder / "listing.json").write_text(json.dumps(listing))
+    return {
+        "manifest": folder / "patches.ext3.json",
+        "experiment": folder / "e.yaml",
+        "plan": frozen.folder / plan.NAME,
+        "listing": folder / "listing.json",
     }
 
 
@@ -85,26 +137,76 @@ def _product(folder: Path) -> Path:
 def read(kind: str, path: Path) -> None:
     """What the commands do with a file of this kind."""
     from cloudmask.config.settings import load_config
-    from cloudmask.patches.store import PatchStore
+    from cloudmask.experiments.experiment import load_experiment
+    from cloudmask.overlay import manifest
     from cloudmask.record.result import Result
     from cloudmask.record.run_directory import RunDirectory
-    from cloudmask.scenes.scene import check_scene, read_scene
     from cloudmask.train.checkpoint import Checkpoints
 
-    if kind in ("scene", "product"):
-        check_scene(path)
-        scene = read_scene(path)
-        assert np.isfinite(scene.image).all()
-    elif kind == "store":
-        store = PatchStore(path)
-        store.names  # noqa: B018, decodes them
-        np.asarray(store.patches[:1]).sum()
-    elif kind == "config":
-        load_config(path)
-    elif kind == "result":
-        Result.read(path)
-    else:
-        Checkpoints(RunDirectory(path.parents[1])).load()
+    readers: dict[str, Callable[[Path], object]] = {
+        "scene": _read_scene,
+        "product": _read_scene,
+        "store": _read_store,
+        "config": load_config,
+        "result": Result.read,
+        "checkpoint": lambda path: Checkpoints(RunDirectory(path.parents[1])).load(),
+        "manifest": lambda path: manifest.read(path.with_suffix("")),
+        "experiment": load_experiment,
+        "plan": _read_plan,
+        "listing": _read_listing,
+    }
+    readers[kind](path)
+
+
+def _read_scene(path: Path) -> None:
+    from cloudmask.scenes.scene import check_scene, read_scene
+
+    check_scene(path)
+    assert np.isfinite(read_scene(path).image).all()
+
+
+def _read_store(path: Path) -> None:
+    from cloudmask.patches.store import PatchStore
+
+    store = PatchStore(path)
+    store.names  # noqa: B018, decodes them
+    np.asarray(store.patches[:1]).sum()
+
+
+def _read_plan(path: Path) -> None:
+    from cloudmask.experiments import plan
+
+    found = plan.load(path.parent)
+    for row in found.rows if found else ():
+        found.config(row)
+        _assert_below(found.run(row).path, path.parent)
+
+
+def _read_listing(path: Path) -> None:
+    """As if a server at the address `path` had listed it."""
+    from cloudmask.errors import InputError
+    from cloudmask.scenes import download
+
+    try:
+        entries = json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        return  # The S3 client's own reader has no JSON.
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return
+    store = download.Store.__new__(download.Store)
+    store.endpoint, store.bucket, store.prefix, store.retries = str(path), "b", "ds1/", 0
+    store._list = lambda: entries
+    store.ask = lambda call: call()
+    try:
+        items = store.scenes()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for item in items:
+        _assert_below(path.parent / item.path, path.parent)
+
+
+def _assert_below(path: Path, folder: Path) -> None:
+    assert path.resolve().is_relative_to(folder.resolve()), path
 
 
 def damage(kind: str, path: Path, rng: random.Random) -> str:
@@ -112,10 +214,12 @@ def damage(kind: str, path: Path, rng: random.Random) -> str:
     if path.is_dir():
         path = rng.choice(sorted(path.glob("*.nc")))
     ways = [_flip, _truncate, _overwrite, _replace]
-    if kind in ("scene", "product", "store"):
-        ways += [_reshape, _attributes, _remove]
-    if kind in ("config", "result"):
+    if kind in HDF5_KINDS:
+        ways += [_reshape, _attributes, _remove, _elsewhere]
+    if kind in ("config", "result", "experiment"):
         ways += [_text]
+    if kind in JSON_KINDS:
+        ways += [_json] * 6
     way = rng.choice(ways)
     return f"{path.name}: {way.__name__[1:]} {way(path, rng)}"
 
@@ -183,6 +287,52 @@ def _text(path: Path, rng: random.Random) -> str:
     return text[:20]
 
 
+def _json(path: Path, rng: random.Random) -> str:
+    """One value of the tree becomes another, or goes, or its key is another."""
+    tree = json.loads(path.read_text())
+    parent, key = rng.choice(list(_places(tree)) or [([tree], 0)])
+    value = rng.choice(VALUES)
+    way = rng.random()
+    if way < 0.15:
+        del parent[key]
+    elif way < 0.3 and isinstance(parent, dict):
+        parent[str(value)[:300]] = parent.pop(key)
+    else:
+        parent[key] = value
+    path.write_text(json.dumps(tree))
+    return f"{key!r} {value!r:.60}"
+
+
+def _places(tree: dict | list) -> Iterator[tuple[dict | list, object]]:
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
+        yield tree, key
+        if isinstance(tree[key], dict | list):
+            yield from _places(tree[key])
+
+
+def _elsewhere(path: Path, rng: random.Random) -> str:
+    """A data set whose values lie in another file, or are a link in a circle."""
+    with h5py.File(path, "r+") as file:
+        name = rng.choice(sorted(n for n in file if isinstance(file[n], h5py.Dataset)))
+        shape, kind = file[name].shape, file[name].dtype
+        del file[name]
+        way = rng.choice(("external link", "soft link", "virtual", "external storage", "hard link"))
+        if way == "external link":
+            file[name] = h5py.ExternalLink("/etc/passwd", f"/{name}")
+        elif way == "soft link":
+            file[name] = h5py.SoftLink(f"/{name}")
+        elif way == "virtual":
+            layout = h5py.VirtualLayout(shape, kind)
+            layout[...] = h5py.VirtualSource("../elsewhere.h5", name, shape)
+            file.create_virtual_dataset(name, layout)
+        elif way == "external storage":
+            external = [("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset(name, shape, kind, external=external)
+        else:
+            file[name] = file["/"]
+    return f"{name} {way}"
+
+
 def _reshape(path: Path, rng: random.Random) -> str:
     """A data set of another shape or type, huge ones without any data behind them."""
     with h5py.File(path, "r+") as file:
@@ -244,7 +394,7 @@ def _cases(first: int, last: int, folder: str, say) -> None:
         try:
             read(kind, path)
         except (Fault, InputError) as error:
-            if kind != "config" and "\n" in str(error):
+            if kind not in ("config", "experiment") and "\n" in str(error):
                 say(("fault", f"{what}: more than one line: {error}"))
             if str(path if kind != "checkpoint" else path.parent) not in str(error):
                 say(("fault", f"{what}: does not name the file: {error}"))

@@ -1,12 +1,14 @@
 """Commands in processes that start at once: TensorFlow is imported once, then forked."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import random
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 context = multiprocessing.get_context("forkserver")
@@ -14,12 +16,24 @@ context.set_forkserver_preload(["tensorflow", "keras", "h5py", "cloudmask.evalua
 
 
 class Command:
-    """A running command; output goes to files beside `log`."""
+    """A running command; output goes to files beside `log`.
 
-    def __init__(self, name: str, arguments: list, log: Path, kill_at: int | None = None):
+    kill_at: the rename at which it dies. before: called in its process before it begins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: list,
+        log: Path,
+        kill_at: int | None = None,
+        before: Callable[[], None] | None = None,
+    ):
         self._log = log
+        if kill_at is not None:
+            before = functools.partial(_kill_at_rename, kill_at)
         self._process = context.Process(
-            target=_main, args=(name, [str(a) for a in arguments], str(log), kill_at)
+            target=_main, args=(name, [str(a) for a in arguments], str(log), before)
         )
         self._process.start()
         self.pid = self._process.pid
@@ -64,7 +78,7 @@ def free_ports(count):
     return ports
 
 
-def _main(name: str, arguments: list[str], log: str, kill_at: int | None) -> None:
+def _main(name: str, arguments: list[str], log: str, before: Callable[[], None] | None) -> None:
     import importlib
 
     for stream, suffix in ((sys.stdout, ".out"), (sys.stderr, ".err")):
@@ -74,10 +88,12 @@ def _main(name: str, arguments: list[str], log: str, kill_at: int | None) -> Non
     # The fork server's children ignore what a terminal's user or a batch system sends.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    if kill_at is not None:
-        _kill_at_rename(kill_at)
+    if before:
+        before()
     sys.argv = [name, *arguments]
-    module = {"cloudmask-eval": "evaluate"}.get(name, name.removeprefix("cloudmask-"))
+    module = {"cloudmask-eval": "evaluate"}.get(
+        name, name.removeprefix("cloudmask-").replace("-", "_")
+    )
     code = importlib.import_module(f"cloudmask.commands.{module}").main()
     sys.stdout.flush()
     sys.stderr.flush()
