@@ -181,7 +181,7 @@ def test_store_full_of_nan_is_refused_at_once(arguments, store_path, tmp_path):
     changed = [store if a == store_path else a for a in arguments]
     done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
     assert done.wait() == 2
-    assert "holds numbers that are not finite" in done.errors
+    assert "holds NaN or infinite values" in done.errors
     assert not (tmp_path / "run").exists()
 
 
@@ -198,7 +198,7 @@ def test_numbers_that_are_not_finite_end_a_run_and_keep_its_checkpoint(
     changed = [store if a == store_path else a for a in arguments]
     done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
     assert done.wait() == 2
-    assert "1 numbers of the patches are not finite; check the store" in done.errors
+    assert "NaN or infinite values: 1 in the patches; check the store" in done.errors
     assert "Traceback" not in done.errors
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -215,7 +215,10 @@ def test_diverging_training_ends_with_its_line(arguments, store_path, tmp_path):
     settings = ["--set", "training.learning_rate=10"]
     done = run("cloudmask-train", [*changed, tmp_path / "run", *settings], tmp_path / "log")
     assert done.wait() == 1, done.errors
-    assert "not finite: " in done.errors and "try a smaller training.learning_rate" in done.errors
+    assert (
+        "NaN or infinite values: " in done.errors
+        and "try a smaller training.learning_rate" in done.errors
+    )
     assert "Traceback" not in done.errors
 
 
@@ -228,7 +231,7 @@ def test_store_changed_under_a_training_is_noticed(arguments, store_path, tmp_pa
         pass
     os.utime(store)
     assert training.wait(600) == 1
-    assert "was changed while in use; check it with cloudmask-prepare --verify" in training.errors
+    assert "changed while in use; check it with cloudmask-prepare --verify" in training.errors
 
 
 def test_what_tensorflows_errors_mean(tmp_path):

@@ -154,7 +154,7 @@ def test_a_store_changed_in_use_is_told(store_path, tmp_path):
     batches = BatchLoader(PatchStore(path), np.arange(24), 4)
     list(batches.epoch(1))
     os.utime(path)
-    with pytest.raises(Fault, match=r"p\.h5: was changed while in use"):
+    with pytest.raises(Fault, match=r"p\.h5: changed while in use"):
         list(batches.epoch(2))
 
 
@@ -167,7 +167,7 @@ def test_damage_is_noticed_within_sixteen_epochs(store_path, tmp_path):
         file["labels"][17, 3, 4] ^= 1
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     batches = BatchLoader(PatchStore(path), np.arange(24), 12, seed=1)
-    with pytest.raises(InputError, match=r"patch 17, of scene .* is not as it was written"):
+    with pytest.raises(InputError, match=r"patch 17, of scene .* does not match its checksum"):
         for epoch in range(COMPARED):
             list(batches.epoch(epoch))
     whole = BatchLoader(PatchStore(store_path), np.arange(24), 12, seed=1)

@@ -120,7 +120,7 @@ def test_a_name_taken_by_others_is_passed_over_and_told(tmp_path, usual, preciou
     before = listing(tmp_path)
     with caplog.at_level("WARNING"), CacheFolder(tmp_path) as folder:
         assert re.fullmatch(rf"{usual.name}-[0-9a-f]{{16}}", folder.path.name)
-        assert f"{usual} {SQUATTED[squat]}: taking {folder.path.name}" in caplog.text
+        assert f"{usual} {SQUATTED[squat]}; using {folder.path.name} instead" in caplog.text
         lease = Lease(folder, CONTENT)
         lease.acquire()
         # Another task of the same user finds the same folder.
@@ -226,7 +226,9 @@ def test_a_stopped_task_of_the_same_user_holds_nobody_up(tmp_path, usual, monkey
         monkeypatch.setattr(cache_folder, "PATIENCE", 0.3)
         with (
             CacheFolder(tmp_path) as folder,
-            pytest.raises(Unusable, match="another task of yours holds it and does not move"),
+            pytest.raises(
+                Unusable, match="another of your tasks holds its lock and does not respond"
+            ),
         ):
             Lease(folder, CONTENT).acquire()
     finally:
@@ -268,7 +270,7 @@ def test_a_folder_that_the_last_task_removes_meanwhile_is_made_again(tmp_path, m
 
 def test_a_folder_that_others_move_for_ever_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(PrivateFolder, "in_place", False)
-    with pytest.raises(Unusable, match="vanishes again and again"):
+    with pytest.raises(Unusable, match="keeps disappearing"):
         CacheFolder(tmp_path)
 
 
@@ -302,7 +304,7 @@ def test_a_lease_that_cannot_be_given_back_is_told(tmp_path, caplog, monkeypatch
             with KernelLock(folder.below / ".lock") as other:
                 assert other.try_acquire()
                 lease.release(keep=False)
-        assert "not tidied: " in caplog.text and "does not move" in caplog.text
+        assert "not cleaned up: " in caplog.text and "does not respond" in caplog.text
     cache_folder.clean(tmp_path, kept=False)
     assert list(tmp_path.iterdir()) == []
 

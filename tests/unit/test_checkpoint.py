@@ -131,7 +131,7 @@ def _state(text):
         ({"variable_0": None}, "'variable_1'|'variable_0'"),
         ({"variable_7": np.zeros(1)}, "'variable_2'"),
         ({"other": np.zeros(1)}, "not numbered"),
-        ({"variable_0": np.full((2, 3), np.nan)}, "not finite"),
+        ({"variable_0": np.full((2, 3), np.nan)}, "NaN or infinite"),
         ({"variable_0": np.array([None, {}])}, "does not hold what its header says"),
     ],
 )

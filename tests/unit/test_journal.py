@@ -58,7 +58,7 @@ def test_a_damaged_line_costs_its_scene_only(path, caplog, number, damage):
     path.write_bytes(b"\n".join(lines) + b"\n")
     left = [scene for n, scene in enumerate(PLAN["scenes"]) if n != number]
     assert sorted(resumed(path)) == left
-    assert "1 damaged lines; their scenes are made anew" in caplog.text
+    assert "1 damaged lines; their scenes are converted again" in caplog.text
 
 
 def test_it_is_synced_at_intervals(path, monkeypatch):

@@ -192,7 +192,7 @@ def test_a_lock_is_a_file_of_its_own(tmp_path, kind):
         path.mkdir()
     else:
         path.symlink_to(precious if kind == "link" else tmp_path / "nothing")
-    with pytest.raises(InputError, match="is a link or no file"), lock.exclusive(path, "it"):
+    with pytest.raises(InputError, match="is a link or not a file"), lock.exclusive(path, "it"):
         pytest.fail("nothing is locked")
     assert precious.read_text() == "years of work"
     assert not (tmp_path / "nothing").exists()

@@ -63,9 +63,9 @@ def rename(data, path):
         (lambda d: rename(d, ""), "files.0.path: '' cannot be a path: '' is empty"),
         (lambda d: rename(d, "/data"), "files.0.path: .* cannot be a path: '' is empty"),
         (lambda d: rename(d, "/data/"), "files.0.path: '' cannot be a path: '' is empty"),
-        (lambda d: rename(d, "/data/a\nb"), "files.0.path: .* with control characters"),
+        (lambda d: rename(d, "/data/a\nb"), "files.0.path: .* contains control characters"),
         (lambda d: rename(d, "/data/.copying"), "files.0.path: '.copying' cannot be a path"),
-        (lambda d: rename(d, "/data/a\ud800"), "files.0.path: .* with control characters"),
+        (lambda d: rename(d, "/data/a\ud800"), "files.0.path: .* contains control characters"),
         (lambda d: rename(d, "/data/" + "a" * 201), "files.0.path: .* is longer than 200 bytes"),
         (lambda d: d["files"].append(dict(d["files"][0])), "files: two have the same path"),
         (

@@ -53,5 +53,5 @@ def test_good_path_is_joined(tmp_path):
 
 @pytest.mark.parametrize("other", [None, 3, b"a", ["a"]])
 def test_what_is_no_text_names_nothing(other):
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="is not text"):
         names.file_name(other, "x")

@@ -188,7 +188,7 @@ def test_a_copy_that_is_not_the_overlays_is_not_believed(task, image, local, mar
         mark_of(data).unlink()
     second = task(local)
     assert second.ready()[2]["method"] == "copied"
-    assert "patches.h5: damaged on this node's disk; copied again" in second.end()
+    assert "patches.h5: damaged on this node's disk; copying it again" in second.end()
     expected = manifest.read(image).content(manifest.PATCHES)
     assert files.sha256(patches) == expected.sha256
     first.end()
@@ -204,7 +204,7 @@ def test_a_stopped_copier_is_waited_for_only_so_long(local, image, task, monkeyp
     with caplog.at_level("WARNING"):
         copy = cache.open()
     cache.close()
-    assert copy.data == "" and "copies but does not move" in copy.reason
+    assert copy.data == "" and "is copying but makes no progress" in copy.reason
     assert f"waiting for process {other.process.pid} on " in caplog.text
     other.process.send_signal(signal.SIGCONT)
     other.ready()

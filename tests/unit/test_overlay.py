@@ -270,7 +270,7 @@ def test_what_the_check_runs_in_the_container_reads_a_batch(store_path, tmp_path
 def test_only_an_overlay_is_replaced(patches, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("theirs")
-    with pytest.raises(InputError, match="not replaced, since it is no overlay"):
+    with pytest.raises(InputError, match="not replaced, since it is not an overlay"):
         build.build(build.plan({manifest.PATCHES: patches}, path), 2)
     assert path.read_text() == "theirs"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [patches.name, "notes.txt"]

@@ -37,7 +37,7 @@ def test_times_and_folder_are_those_of_the_record(staged):
 def test_another_folder_in_its_place_is_refused(staged):
     staged.rename(staged.with_name("stolen"))
     staged.mkdir()
-    with pytest.raises(InputError, match="not the folder /scratch/x that was staged; has another"):
+    with pytest.raises(InputError, match="not the folder /scratch/x that was staged; another user"):
         staging_times.require_staged(staged)
     staged.rmdir()
     with pytest.raises(InputError, match="No such file or directory; expected the staged data"):
@@ -53,7 +53,7 @@ def test_a_folder_for_temporary_files_that_others_have_put_there_is_refused(stag
         pytest.skip("only root can give a folder away")
     else:
         os.chown(temporary, 65534, 65534)
-    with pytest.raises(InputError, match="expected the task's own folder for temporary files"):
+    with pytest.raises(InputError, match="expected a private folder for temporary files"):
         staging_times.require_staged(staged)
 
 

@@ -22,7 +22,7 @@ from cloudmask.system.memory import require_address_space
 LEAST_ADDRESS_SPACE = 0.5  # GiB, with which scenes of the published size are prepared
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-STOPPED = "stop requested; nothing is lost, the same command goes on"
+STOPPED = "stop requested; nothing is lost, the same command continues"
 LOWER = "lower --workers, --memory-limit or training.batch_size, or ask for more"
 _NOT_LOADED = ("failed to map segment", "annot allocate memory")
 

@@ -80,10 +80,10 @@ def _verify(arguments: argparse.Namespace) -> None:
         raise InputError("--verify: expected without --scenes and --out")
     store = verify(arguments.verify, arguments.workers)
     found = f"{len(store.rows(range(len(store.scenes))))} patches of {len(store.scenes)} scenes"
-    verdict = "as they were written" if store.checksums is not None else "all numbers finite"
+    verdict = "unchanged" if store.checksums is not None else "all values finite"
     print(f"{store.path}: {found}, {verdict}; checksum {store.checksum}")
     if store.checksums is None:
-        print("an older version made it, without checksums of its patches")
+        print("made by an older version, which stored no checksums of the patches")
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
         if not alias:
             self._extents[id(node)] = self._extent(node)
         elif id(node) not in self._extents:
-            raise ValueError("an alias stands for what it is in")
+            raise ValueError("an alias refers to what contains it")
         nodes, depth = self._extents[id(node)]
         if nodes > MOST_NODES or self._depth + depth > DEEPEST:
             raise ValueError(f"more than {MOST_NODES} values, or nested more than {DEEPEST} deep")
@@ -99,5 +99,5 @@ def _require_unique(keys: list[yaml.Node]) -> None:
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
                 line = key.start_mark.line + 1
-                raise ValueError(f"line {line}: the key {key.value[:80]!r} is there twice")
+                raise ValueError(f"line {line}: duplicate key {key.value[:80]!r}")
             seen.add((key.tag, key.value))

@@ -43,7 +43,7 @@ class Predictor:
         if bad := np.count_nonzero(~np.isfinite(result)):
             raise InputError(
                 f"the network gives no probability for {bad} of {result.size} pixels: its "
-                "weights or the scene's values are not finite"
+                "weights or the scene's values are NaN or infinite"
             )
         return result
 

@@ -65,9 +65,9 @@ def check_store(report: PreflightReport, path: Path) -> None:
     try:
         store = verify(path)
     except (InputError, OSError) as error:
-        report.problem(str(error), "cloudmask-prepare makes it anew")
+        report.problem(str(error), "make it again with cloudmask-prepare")
         return
-    note = "" if store.checksums is not None else ", without checksums (an older version made it)"
+    note = "" if store.checksums is not None else ", without checksums (made by an older version)"
     report.add("data", f"{path}: {len(store.scenes)} scenes, {store.checksum[:12]}{note}")
 
 

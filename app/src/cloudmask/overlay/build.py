@@ -154,7 +154,7 @@ def _publication(image: Path) -> Publish:
     try:
         manifest.read(image)
     except InputError as error:
-        raise InputError(f"{image}: not replaced, since it is no overlay: {error}") from None
+        raise InputError(f"{image}: not replaced, since it is not an overlay: {error}") from None
     return Path.replace if os.path.lexists(image) else move
 
 

@@ -136,7 +136,7 @@ class CacheFolder:
             opened = self._open_by_name(spare)
         except NotPrivate as error:
             raise Unusable(f"a new folder there {error}") from None
-        logger.warning("%s %s: taking %s", self._directory / usual, reason, spare)
+        logger.warning("%s %s; using %s instead", self._directory / usual, reason, spare)
         return opened
 
     def _open_by_name(self, name: str) -> tuple[PrivateFolder, KernelLock]:
@@ -161,13 +161,15 @@ class CacheFolder:
                     opened.pop_all()
                     return folder, lock
                 # The last task has removed the folder since it was opened.
-        raise Unusable(f"{name} vanishes again and again")
+        raise Unusable(f"{name} keeps disappearing")
 
     def _acquire(self) -> None:
         """Take the lock of the folder, which is made again if the last task has removed it."""
         while True:
             if not self._lock.acquire(PATIENCE):
-                raise Unusable(f"{self.path}: another task of yours holds it and does not move")
+                raise Unusable(
+                    f"{self.path}: another of your tasks holds its lock and does not respond"
+                )
             if self._lock.in_place:
                 return
             opened = self._open()
@@ -262,7 +264,7 @@ class Lease:
                 shutil.rmtree(self._home, ignore_errors=True)
                 lock.close()
         except (OSError, Unusable) as error:
-            logger.warning("%s: not tidied: %s", self._folder.path, error)
+            logger.warning("%s: not cleaned up: %s", self._folder.path, error)
 
 
 def clean(directory: Path, kept: bool) -> None:

@@ -155,7 +155,7 @@ class NodeCache:
             if out.lstat().st_size != file.size:
                 return False
             if manifest.measure_chunks(out, file, self._workers) != file.chunks:
-                logger.warning("%s: damaged on this node's disk; copied again", out.name)
+                logger.warning("%s: damaged on this node's disk; copying it again", out.name)
                 return False
         except OSError:
             return False
@@ -228,7 +228,7 @@ def _wait(lock: KernelLock, content: Path) -> None:
         if now != size:
             size, moved = now, time.monotonic()
         elif time.monotonic() - moved > STALLED_SECONDS:
-            raise Unusable(f"{lock.note} copies but does not move")
+            raise Unusable(f"{lock.note} is copying but makes no progress")
         logger.warning("waiting for %s, which has copied %.2f GB", lock.note, now / 1e9)
 
 

@@ -45,7 +45,9 @@ class Journal:
             else:
                 damaged += 1
         if self.records and damaged:
-            logger.warning(f"{self.path}: {damaged} damaged lines; their scenes are made anew")
+            logger.warning(
+                f"{self.path}: {damaged} damaged lines; their scenes are converted again"
+            )
         return bool(self.records)
 
     def begin(self) -> None:

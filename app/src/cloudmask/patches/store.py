@@ -135,13 +135,13 @@ class PatchStore:
             raise Fault(f"{self.path}: was truncated while in use; prepare it again")
         if (now.st_mtime_ns, now.st_size) != (self._opened.st_mtime_ns, self._opened.st_size):
             raise Fault(
-                f"{self.path}: was changed while in use; check it with cloudmask-prepare --verify"
+                f"{self.path}: changed while in use; check it with cloudmask-prepare --verify"
             )
 
     def check_row(self, row: int, patch: np.ndarray, label: np.ndarray) -> None:
         """Raise InputError unless these are the bytes that were written as row `row`."""
         if self.checksums is not None and row_checksum(patch, label) != bytes(self.checksums[row]):
-            raise self.damaged(row, "is not as it was written")
+            raise self.damaged(row, "does not match its checksum")
 
     def damaged(self, row: int, how: str) -> InputError:
         """The error for a row of which `how` tells what is wrong."""
@@ -149,7 +149,7 @@ class PatchStore:
         (scene,) = np.flatnonzero((first <= row) & (row < first + count))[:1]
         return InputError(
             f"{self.path}: damaged: patch {row}, of scene {self.names[scene]}, {how}; "
-            "cloudmask-prepare makes it anew"
+            "make it again with cloudmask-prepare"
         )
 
     def _read(self, file: ForeignHdf5) -> None:
@@ -183,7 +183,7 @@ class PatchStore:
         options |= {name: str(file.attribute(name)) for name in ("truth", "nan")}
         checksums = file.values(data)
         if content_checksum(options, self.scenes, checksums) != self.checksum:
-            raise InputError(f"{self.path}: damaged: its checksum is not that of its tables")
+            raise InputError(f"{self.path}: damaged: its checksum does not match its tables")
         return checksums
 
     def _dataset(self, file: ForeignHdf5, name: str) -> h5py.Dataset:

@@ -49,6 +49,6 @@ def verify_row(store: PatchStore, row: int) -> None:
     store.check_row(row, patch, label)
     exponent = _EXPONENT[patch.itemsize]
     if ((patch.view(exponent.dtype) & exponent) == exponent).any():
-        raise store.damaged(row, "holds numbers that are not finite")
+        raise store.damaged(row, "holds NaN or infinite values")
     if label.max() > CLOUD | INVALID:
         raise store.damaged(row, f"holds the label {label.max()}, expected at most 3")

@@ -124,7 +124,7 @@ def describe(data: DataSet, out: Path) -> None:
     description = json.dumps(metadata.to_json(), indent=2, default=str, ensure_ascii=False)
     with output.file_claimed(out):
         if os.path.lexists(out) and not _is_description(out):
-            raise InputError(f"{out}: is no Croissant description; expected one, or a new name")
+            raise InputError(f"{out}: is not a Croissant description; expected one, or a new name")
         files.write_text(out, description + "\n")
 
 

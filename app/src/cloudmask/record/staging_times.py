@@ -45,14 +45,14 @@ def require_staged(mounted: Path = Path(FOLDER)) -> None:
         raise InputError(f"{mounted}: {error.strerror}; expected the staged data") from None
     if [status.st_dev, status.st_ino] != _record("folder"):
         raise InputError(
-            f"{mounted}: not the folder {_record('data')} that was staged; has another user of the "
-            "node put something in its place?"
+            f"{mounted}: not the folder {_record('data')} that was staged; another user of this "
+            "node may have replaced it"
         )
     temporary = Path(tempfile.gettempdir())
     status = temporary.stat()
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise InputError(
-            f"{temporary}: open to other users; expected the task's own folder for temporary files"
+            f"{temporary}: open to other users; expected a private folder for temporary files"
         )
 
 

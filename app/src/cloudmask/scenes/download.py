@@ -123,7 +123,7 @@ class Store:
             try:
                 item = _item(entry, PurePosixPath(PART_OF_FOLDER[folder]), name)
             except InputError as error:
-                logger.warning("passed over: %s", error)
+                logger.warning("skipped: %s", error)
                 continue
             if (other := found.setdefault(item.path, item)) != item:
                 raise InputError(f"{self.endpoint}: {item.key} and {other.key} are the same scene")
@@ -197,7 +197,7 @@ class Store:
             while data := self.ask(lambda: body.read(READ)):
                 if len(data) > left:
                     file.truncate(0)
-                    raise Fault(f"the server sends more than the {item.size} bytes that it lists")
+                    raise Fault(f"the server sent more than the {item.size} bytes that it lists")
                 file.write(data)
                 left -= len(data)
                 if self.stop.is_set():

@@ -78,7 +78,7 @@ class ForeignHdf5:
             return None
         kind = group.links.get_info(encoded).type
         if kind != h5l.TYPE_HARD:
-            self._refuse(name, f"is {LINKS.get(kind, 'a link of a user')}")
+            self._refuse(name, f"is {LINKS.get(kind, 'a user-defined link')}")
         found = h5o.open(group, encoded)
         if not isinstance(found, h5d.DatasetID):
             return None
@@ -103,7 +103,7 @@ class ForeignHdf5:
         kind = found.get_type()
         size = found.get_space().get_simple_extent_npoints() * kind.get_size()
         if kind.get_class() not in {h5t.INTEGER, h5t.FLOAT, h5t.STRING} or size > LARGEST_ATTRIBUTE:
-            self._refuse(name, "is an attribute of an unknown type or of absurd size")
+            self._refuse(name, "is an attribute of an unknown type or an absurd size")
         return holder.attrs[name]
 
     def _require_stored_here(self, name: str, found: h5d.DatasetID) -> None:

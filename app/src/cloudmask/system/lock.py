@@ -124,7 +124,7 @@ class KernelLock:
 
 
 def _no_lock_file(path: Path) -> InputError:
-    return InputError(f"{path}: is a link or no file; expected nothing there, or a lock file")
+    return InputError(f"{path}: is a link or not a file; expected nothing there, or a lock file")
 
 
 def is_locked(path: Path) -> bool:

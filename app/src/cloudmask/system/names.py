@@ -25,8 +25,8 @@ def file_name(text: object, what: str) -> str:
     names that begin with a dot are this program's own. Raises InputError.
     """
     if not isinstance(text, str) or (reason := _refusal(text)):
-        reason = reason if isinstance(text, str) else "no text"
-        raise InputError(f"{what}: {_shown(text)} cannot name a file: {reason}")
+        reason = reason if isinstance(text, str) else "is not text"
+        raise InputError(f"{what}: {_shown(text)} cannot name a file: it {reason}")
     return text
 
 
@@ -36,28 +36,30 @@ def relative_path(text: object, what: str) -> PurePosixPath:
     Raises InputError.
     """
     if not isinstance(text, str):
-        raise InputError(f"{what}: {_shown(text)} cannot be a path: no text")
+        raise InputError(f"{what}: {_shown(text)} cannot be a path: it is not text")
     if len(text) > LONGEST_PATH:
-        raise InputError(f"{what}: {_shown(text)} cannot be a path: longer than {LONGEST_PATH}")
+        raise InputError(
+            f"{what}: {_shown(text)} cannot be a path: it is longer than {LONGEST_PATH}"
+        )
     for name in text.split("/"):
         if reason := _refusal(name):
             part = _shown(name)
-            raise InputError(f"{what}: {_shown(text)} cannot be a path: {part} is {reason}")
+            raise InputError(f"{what}: {_shown(text)} cannot be a path: {part} {reason}")
     return PurePosixPath(text)
 
 
 def _refusal(name: str) -> str:
     """Why `name` cannot name a file, "" if it can."""
     if not name:
-        return "empty"
+        return "is empty"
     if name.startswith("."):
-        return "hidden, or leads to another folder"
+        return "is hidden, or leads to another folder"
     if "/" in name:
-        return "a path"
+        return "is a path"
     if any(unicodedata.category(character) in _REFUSED for character in name):
-        return "with control characters"
+        return "contains control characters"
     if len(name.encode()) > LONGEST_NAME:
-        return f"longer than {LONGEST_NAME} bytes"
+        return f"is longer than {LONGEST_NAME} bytes"
     return ""
 
 

@@ -81,4 +81,6 @@ def parse_json(text: str) -> object:
 
 def _require_file(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file")
+        raise InputError(
+            f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'not a file')}; expected a file"
+        )

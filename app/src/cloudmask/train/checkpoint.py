@@ -158,7 +158,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     flat = np.frombuffer(content.getvalue(), dtype, math.prod(shape), content.tell())
     array = flat.reshape(shape, order="F" if by_columns else "C")
     if dtype.kind in "fc" and not np.isfinite(array).all():
-        raise ValueError(f"{info.filename} holds numbers that are not finite")
+        raise ValueError(f"{info.filename} holds NaN or infinite values")
     return array
 
 

@@ -169,7 +169,7 @@ class Trainer:
     def fit(self) -> None:
         """Train to the end; raises Interrupted, after saving, if requested.
 
-        Raises InputError or Fault, with the checkpoint of before kept, as soon as numbers are seen
+        Raises InputError or Fault, with the previous checkpoint kept, as soon as values are seen
         that are not finite.
         """
         state, epochs = self.state, self._config.training.epochs
@@ -244,13 +244,14 @@ class Trainer:
         epoch = self.state.epoch + 1
         if inputs := bad.pop("inputs", 0):
             raise InputError(
-                f"epoch {epoch}: {inputs} numbers of the patches are not finite; check the store "
-                "with cloudmask-prepare --verify. The checkpoint of before is kept"
+                f"epoch {epoch}: NaN or infinite values: {inputs} in the patches; check the store "
+                "with cloudmask-prepare --verify. The previous checkpoint is kept"
             )
         if found := ", ".join(f"{count} {what}" for what, count in bad.items() if count):
             raise Fault(
-                f"epoch {epoch}: not finite: {found}; try a smaller training.learning_rate, or "
-                "training.precision float32. The checkpoint of before is kept"
+                f"epoch {epoch}: NaN or infinite values: {found}; try a smaller "
+                "training.learning_rate, or training.precision float32. The previous checkpoint is "
+                "kept"
             )
 
     def _agreed_to_stop(self, figures: Any) -> bool:

@@ -187,7 +187,7 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
         f"learning rate {config.training.learning_rate:g}, {attempt.precision}"
     ]
     if patches.store.checksums is None:
-        lines.append(f"{patches.store.path}: an older version made it, without checksums")
+        lines.append(f"{patches.store.path}: made by an older version, without checksums")
     if missing := patches.store.missing_channels:
         lines.append(f"{missing} scenes lack channels (see cloudmask-prepare)")
     return lines
