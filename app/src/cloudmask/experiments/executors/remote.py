@@ -62,8 +62,9 @@ class RemoteRow:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # Its input ends with this process. Then it stays until the row has saved, which
+                # could not print any more if the connection were cut.
                 start_new_session=True,
-                preexec_fn=ending_with_this(signal.SIGTERM),
             )
             self._attend(process, stop)
         if process.returncode == UNREACHABLE:
