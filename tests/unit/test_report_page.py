@@ -15,6 +15,7 @@ from cloudmask.report.collection import collect
 from cloudmask.report.document import FIGURES, build
 from cloudmask.report.drawing import Drawing
 from cloudmask.report.output import write_report
+from cloudmask.system.output import MARKER
 
 
 class _Page(html.parser.HTMLParser):
@@ -72,10 +73,15 @@ def test_the_same_runs_make_the_same_figures(written, real_runs, tmp_path):
 
 def test_what_an_earlier_report_left_is_removed(written, real_runs, tmp_path):
     out = shutil.copytree(written[0], tmp_path / "out")
-    (out / "figures" / "of-yesterday.svg").write_text("")
+    for name in ("of-yesterday.svg", "of-others.svg"):
+        (out / "figures" / name).write_text("")
+    with (out / MARKER).open("a") as marker:
+        marker.write("figures/of-yesterday.svg\n")
     write_report(build(collect([real_runs])), out, "{}")
     assert not (out / "figures" / "of-yesterday.svg").exists()
+    assert (out / "figures" / "of-others.svg").exists()
     assert {path.name for path in out.iterdir()} == {
+        MARKER,
         "index.html",
         "report.md",
         "report.ipynb",
