@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from cloudmask.evaluate import example
-from cloudmask.model import load
+from cloudmask.evaluate.saved_network import load
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import synthetic
 from cloudmask.scenes.simulation import make_scene

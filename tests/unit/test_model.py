@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from cloudmask.errors import InputError
 from cloudmask.evaluate.inference import HALO, Predictor, bytes_per_pixel
-from cloudmask.model import PUBLISHED_PARAMETERS, REACH, filters_of, load, unet
+from cloudmask.model import PUBLISHED_PARAMETERS, REACH, filters_of, unet, weight_shapes
 from cloudmask.patches.geometry import stitch, tile
 
 
@@ -87,18 +86,7 @@ def test_whole_and_tiles_agree_inside(network, image):
     assert difference.mean() < 1e-3
 
 
-def test_saved_network_reads_back(network, image, tmp_path):
-    path = tmp_path / "model.keras"
-    network.save(path)
-    expected = Predictor(network, "float32")(image)
-    np.testing.assert_array_equal(Predictor(load(path), "float32")(image), expected)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a network", None])
-def test_damaged_network_is_named(tmp_path, content):
-    path = tmp_path / "model.keras"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.keras: ") as caught:
-        load(path)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("filters", [1, 3])
+def test_shapes_of_the_weights_are_known_without_keras(filters):
+    shapes = [tuple(weight.shape) for weight in unet((64, 64, 9), filters).weights]
+    assert weight_shapes(filters) == shapes

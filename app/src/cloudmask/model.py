@@ -1,9 +1,6 @@
 """The published network: a U-Net of three levels. Keras only, so that any Keras backend runs it."""
 
-from pathlib import Path
 from typing import Any
-
-from cloudmask.errors import InputError
 
 LEVELS = 3
 # Height and width of the input must be multiples of this: each level halves them once.
@@ -82,26 +79,20 @@ def _copied(x: Any, precision: str) -> Any:
     return layers.Reshape((2 * height, 2 * width, count), dtype=precision)(x)
 
 
-def load(path: Path | str) -> Any:
-    """Read a saved network; raises InputError that names the file if that fails.
-
-    Keras' safe mode refuses files that carry code.
-    """
-    import keras
-
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; expected a network saved as .keras")
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parts raise.
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"{path}: not a network that Keras {keras.__version__} reads ({reason})"
-        ) from None
-    shapes = [tuple(weight.shape) for weight in model.weights]
-    if not shapes or shapes != [tuple(w.shape) for w in unet(filters=shapes[0][-1]).weights]:
-        raise InputError(f"{path}: another network; expected the U-Net of cloudmask-train")
-    return model
+def weight_shapes(filters: int) -> list[tuple[int, ...]]:
+    """Shapes of the weights of `unet(filters=filters)`, kernel and bias of each layer in turn."""
+    widths = [filters * 2**level for level in range(LEVELS + 1)]
+    layers, inputs = [], 9
+    for width in widths:
+        layers += [(inputs, width), (width, width)]
+        inputs = width
+    for width in reversed(widths[:-1]):
+        layers += [(inputs + width, width), (width, width)]
+        inputs = width
+    shapes: list[tuple[int, ...]] = []
+    for before, width in layers:
+        shapes += [(3, 3, before, width), (width,)]
+    return [*shapes, (1, 1, filters, 1), (1,)]
 
 
 def filters_of(model: Any) -> int:

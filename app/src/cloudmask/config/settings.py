@@ -22,6 +22,8 @@ from cloudmask.config.yaml_model import (
 )
 from cloudmask.errors import InputError
 
+MOST_FILTERS = 512  # of the first level: half a billion weights
+
 # Another name of a setting, and the name that it has in files and results.
 SYNONYMS = {"training.ema_decay": "training.averaging"}
 
@@ -43,7 +45,7 @@ class Model(Section):
     """The network; the default is the published one."""
 
     filters: Positive = Field(
-        32, le=512, description="filters of the first level; each deeper one doubles"
+        32, le=MOST_FILTERS, description="filters of the first level; each deeper one doubles"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
 from cloudmask.evaluate import example
-from cloudmask.model import load
+from cloudmask.evaluate.saved_network import load
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs

@@ -17,7 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5l, h5o, h5pl, h5t, h5z
+from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5pl, h5t, h5z
 
 from cloudmask.errors import InputError
 from cloudmask.system import reading
@@ -67,19 +67,37 @@ class ForeignHdf5:
         more = ["..."] if len(found) > LISTED else []
         return ", ".join([name[:80] for name in shown] + more) or "nothing"
 
+    def paths(self, most: int) -> list[str]:
+        """The names of all groups and data sets with those of the groups that they are in.
+
+        Raises `error` if one is not in this file, or if there are more than `most`.
+        """
+        found: list[tuple[str, int]] = []
+
+        def visit(name: bytes, link: Any) -> bool | None:
+            found.append((name.decode(errors="replace"), link.type))
+            return True if len(found) > most else None  # True ends it.
+
+        self._file.id.links.visit(visit, info=True)
+        if len(found) > most:
+            raise self._error(f"{self.source}: more than {most} data sets; expected fewer")
+        for name, kind in found:
+            self._require_hard_link(name, kind)
+        return [name for name, _ in found]
+
     def dataset(self, name: str) -> h5py.Dataset | None:
-        """The data set of that name in the root group, None if there is none.
+        """The data set of that name, with those of the groups that it is in; None if there is none.
 
         Raises `error` if it lies elsewhere or would take more memory than its bytes can stand for;
         whatever h5py raises if the file is damaged.
         """
-        encoded, group = name.encode(), self._file.id
-        if not group.links.exists(encoded):
-            return None
-        kind = group.links.get_info(encoded).type
-        if kind != h5l.TYPE_HARD:
-            self._refuse(name, f"is {LINKS.get(kind, 'a user-defined link')}")
-        found = h5o.open(group, encoded)
+        found: Any = self._file.id
+        for part in name.split("/"):
+            encoded = part.encode()
+            if not isinstance(found, h5g.GroupID | h5f.FileID) or not found.links.exists(encoded):
+                return None
+            self._require_hard_link(name, found.links.get_info(encoded).type)
+            found = h5o.open(found, encoded)
         if not isinstance(found, h5d.DatasetID):
             return None
         self._require_stored_here(name, found)
@@ -105,6 +123,10 @@ class ForeignHdf5:
         if kind.get_class() not in {h5t.INTEGER, h5t.FLOAT, h5t.STRING} or size > LARGEST_ATTRIBUTE:
             self._refuse(name, "is an attribute of an unknown type or an absurd size")
         return holder.attrs[name]
+
+    def _require_hard_link(self, name: str, kind: int) -> None:
+        if kind != h5l.TYPE_HARD:
+            self._refuse(name, f"is {LINKS.get(kind, 'a user-defined link')}")
 
     def _require_stored_here(self, name: str, found: h5d.DatasetID) -> None:
         creation = found.get_create_plist()
@@ -145,7 +167,8 @@ class ForeignHdf5:
         self._refuse(name, found, "a size that fits its content")
 
     def _refuse(self, name: str, found: str, expected: str = "its values in this file") -> None:
-        raise self._error(f"{self.source}: '{name}' {found}; expected {expected}")
+        shown = name if name.isprintable() else ascii(name)
+        raise self._error(f"{self.source}: '{shown[:80]}' {found}; expected {expected}")
 
 
 @contextlib.contextmanager
@@ -163,9 +186,9 @@ def handle(path: Path, error: type[InputError]) -> Iterator[io.BufferedReader]:
 
 @contextlib.contextmanager
 def opened(
-    path: Path, error: type[InputError], source: np.ndarray | io.BufferedReader | None = None
+    path: Path, error: type[InputError], source: np.ndarray | io.BufferedIOBase | None = None
 ) -> Iterator[ForeignHdf5]:
-    """Open the file for reading, or what `source` holds of it: a handle, or its bytes (n,) uint8.
+    """Open the file for reading, or what `source` holds of it: a handle, or bytes (n,) uint8.
 
     HDF5 gets a handle, not the name: it then takes no lock, which parallel file systems often
     refuse, and what was checked is what is read. Raises `error`.
