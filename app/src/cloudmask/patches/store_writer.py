@@ -9,10 +9,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cloudmask.errors import InputError
 from cloudmask.patches import store
 from cloudmask.patches.deferred import hdf5_file
 from cloudmask.patches.extraction import Converted, statistics
 from cloudmask.patches.geometry import PATCH
+from cloudmask.scenes import foreign_hdf5
+from cloudmask.scenes.raw import DAMAGE
 from cloudmask.system import files
 
 PIXELS = PATCH * PATCH
@@ -65,11 +68,14 @@ class StoreWriter:
     def open(cls, path: Path) -> "StoreWriter | None":
         """Open the store that an earlier attempt laid out; None if it is missing or damaged."""
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                offsets = {name: file[name].id.get_offset() for name in ("patches", "labels")}
-        except (OSError, KeyError):
+            with foreign_hdf5.opened(path, InputError) as file:
+                found = [file.dataset(name) for name in ("patches", "labels")]
+                patches, labels = (None if data is None else data.id.get_offset() for data in found)
+        except (InputError, *DAMAGE):
             return None
-        return cls(path, offsets)
+        if patches is None or labels is None:
+            return None
+        return cls(path, {"patches": patches, "labels": labels})
 
     @classmethod
     def lay_out(cls, path: Path, rows: int, dtype: str) -> "StoreWriter":

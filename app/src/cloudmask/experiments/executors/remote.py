@@ -21,6 +21,8 @@ POLL_SECONDS = 0.2
 FETCH_SECONDS = 20.0  # between two looks at a running row, for status
 HEAVY = (CHECKPOINTS, MODEL, RESULT)  # fetched when the row ends
 UNREACHABLE = 255  # exit code of ssh itself
+# Of what comes back for a row; the state of the largest network is some 6 GB.
+MOST_BYTES, MOST_FILES = 64 << 30, 100_000
 
 # The row runs beside a reader of the connection; when that ends, the row gets SIGTERM.
 _SCRIPT = """\
@@ -39,6 +41,35 @@ _CONNECTED = "exec 3<&0\n"
 def script(folder: str, command: str) -> str:
     """A script for the shell there: runs the command in that folder while file 3 is open."""
     return _SCRIPT.format(folder=shlex.quote(folder), command=command)
+
+
+class _RowFiles:
+    """A filter of tar members, which a host has named: files and folders of one row's run alone.
+
+    The folder that they are unpacked in also holds the plan and the other rows.
+    """
+
+    def __init__(self, directory: str):
+        self._directory = directory
+        self._bytes = self._files = 0
+
+    def __call__(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        """The member as it may be unpacked below `path`; raises Fault or tarfile.FilterError."""
+        top, *below = member.name.split("/")
+        fits = member.isdir() or (member.isreg() and below)
+        if top != self._directory or ".." in below or not fits:
+            raise Fault(
+                f"fetching failed: the host sent {member.name[:100]!a}; "
+                f"expected files and folders of {self._directory}"
+            )
+        self._bytes += member.size
+        self._files += 1
+        if self._bytes > MOST_BYTES or self._files > MOST_FILES:
+            raise Fault(
+                f"fetching failed: the host sent more than {MOST_BYTES >> 30} GiB or "
+                f"{MOST_FILES:,} files; expected a run directory"
+            )
+        return tarfile.data_filter(member, path)
 
 
 class RemoteRow:
@@ -147,7 +178,7 @@ class RemoteRow:
             )
             try:
                 with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                    archive.extractall(into, filter="data")
+                    archive.extractall(into, filter=_RowFiles(self._row.directory))
             finally:
                 if process.stdout:
                     process.stdout.close()
