@@ -31,6 +31,9 @@ def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr."""
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras takes settings that change results from the home directory and, where there is none, as
+    # in a container, from /tmp, where anybody may have put them. Below a file there are none.
+    os.environ.setdefault("KERAS_HOME", os.devnull)
     _print_logs()
     # NumPy's library of linear algebra, which is hardly used here, takes memory for each thread,
     # and sends the process a SIGINT where it gets none.
