@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.experiments import plan, row
+from cloudmask.experiments import plan, row, submissions
 from cloudmask.experiments.experiment import load_experiment
 from cloudmask.experiments.grid import values
 
@@ -176,6 +176,61 @@ def test_damaged_plan_is_named(tmp_path):
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan\.json: damaged"):
         plan.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: d["rows"][0].update(directory="../../home/me/runs"), r"is a path|hidden"),
+        (lambda d: d["rows"][0].update(directory="/etc"), r"cannot name a file: "),
+        (lambda d: d["rows"][0].update(directory=""), "cannot name a file"),
+        (lambda d: d["rows"][0].update(directory="a\nb"), "control characters"),
+        (lambda d: d["rows"][0].update(directory=7), r"rows\.0\.directory"),
+        (lambda d: d["rows"][0].update(index="1"), r"rows\.0\.index"),
+        (lambda d: d["rows"][1].update(index=7), "row 7: expected the index 2"),
+        (lambda d: d["rows"][1].update(directory="1"), "two rows have the same directory"),
+        (lambda d: d["rows"][0].update(more=1), "no such key"),
+        (lambda d: d.update(name=".."), r"name: '\.\.' cannot name a file"),
+        (lambda d: d.update(base=[]), "base"),
+        (lambda d: d.update(labels=[1]), "labels"),
+        (lambda d: d.pop("rows"), "rows: is missing"),
+        (lambda d: d.update(schema=2), "schema 2; this version reads 1"),
+    ],
+)
+def test_plans_of_others_are_checked(tmp_path, damage, words):
+    rows = [{"index": n, "directory": str(n), "parameters": {"seed": n}} for n in (1, 2)]
+    tree = {"schema": 1, "name": "g", "base": {}, "labels": ["x"], "rows": rows}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(tree))
+    assert plan.load(tmp_path).labels == ("x",)
+    damage(tree)
+    path.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=words) as refused:
+        plan.load(tmp_path)
+    assert str(refused.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", "\x00"])
+def test_what_is_no_plan_is_one_line(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(InputError, match=r"plan\.json: damaged"):
+        plan.load(tmp_path)
+
+
+def test_damaged_submissions_are_passed_over(tmp_path):
+    good = {"at": 1.5, "site": "s", "job": "7", "rows": "1-2", "lock": ".executor-node-7"}
+    damaged = [
+        {**good, "lock": "../../x"},
+        {**good, "rows": "x"},
+        {**good, "at": "now"},
+        {**good, "more": 1},
+        [],
+        "half a l",
+    ]
+    lines = [json.dumps(entry) for entry in damaged]
+    (tmp_path / submissions.NAME).write_text("\n".join([*lines, "[" * 10**5, json.dumps(good)]))
+    found = submissions.last(plan.Plan("g", tmp_path, {}, (), ()))
+    assert found == dict.fromkeys((1, 2), submissions.SubmittedRows(**good))
 
 
 @pytest.mark.parametrize("text", ["1-3,7", "5", "1-2,4-6"])

@@ -10,17 +10,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from cloudmask.config.settings import Config
+from cloudmask.config.yaml_model import Positive, Section, make_model
 from cloudmask.errors import InputError
 from cloudmask.experiments.experiment import Experiment, configuration
 from cloudmask.experiments.grid import LARGEST, identity
 from cloudmask.record.run_directory import RunDirectory
-from cloudmask.system import files, lock
+from cloudmask.system import files, lock, names, reading
 
 NAME = "plan.json"
 SCHEMA = 1
 RUNS = Path("runs")
+LARGEST_PLAN = 256 << 20  # bytes: one of 100,000 rows has 30 million
 LONGEST_NAME = 200  # characters of a run directory; file systems end at 255
 LOCK_SECONDS = 60.0  # that others may take to freeze
 
@@ -32,6 +37,24 @@ class Row:
     index: int
     directory: str
     parameters: dict
+
+
+class RowEntry(Section):
+    """A row of the file, see Row."""
+
+    index: Positive
+    directory: str
+    parameters: dict[str, Any]
+
+
+class PlanFile(Section):
+    """The keys of plan.json."""
+
+    version: int = Field(alias="schema", description="of these keys")
+    name: str = Field(description="of the experiment")
+    base: dict[str, Any] = Field(description="the configuration's sections that rows change")
+    labels: tuple[str, ...] = Field(strict=False, description="parameters that are no settings")
+    rows: tuple[RowEntry, ...] = Field(strict=False, description="in the order of their numbers")
 
 
 @dataclass(frozen=True)
@@ -78,18 +101,25 @@ def load(folder: Path) -> Plan | None:
     """
     path = folder / NAME
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = reading.read_json(path, LARGEST_PLAN)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); expected a frozen plan") from None
-    try:
-        if tree["schema"] != SCHEMA:
-            raise InputError(f"{path}: schema {tree['schema']!r}; this version reads {SCHEMA}")
-        rows = tuple(Row(**row) for row in tree["rows"])
-        return Plan(tree["name"], folder, tree["base"], tuple(tree["labels"]), rows)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error!r}); expected a frozen plan") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: damaged; expected a frozen plan")
+    if tree.get("schema") != SCHEMA:
+        raise InputError(f"{path}: schema {tree.get('schema')!r}; this version reads {SCHEMA}")
+    found = make_model(tree, PlanFile, str(path))
+    rows = tuple(Row(row.index, row.directory, row.parameters) for row in found.rows)
+    for position, row in enumerate(rows, 1):
+        names.file_name(row.directory, f"{path}: row {row.index}: directory")
+        if row.index != position:
+            raise InputError(f"{path}: row {row.index}: expected the index {position}")
+    if len({row.directory for row in rows}) < len(rows):
+        raise InputError(f"{path}: two rows have the same directory")
+    names.file_name(found.name, f"{path}: name")
+    return Plan(found.name, folder, found.base, found.labels, rows)
 
 
 def preview(experiment: Experiment, runs: Path = RUNS) -> Plan:

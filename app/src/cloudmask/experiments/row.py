@@ -18,7 +18,7 @@ from cloudmask.experiments.plan import Plan, Row
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory
-from cloudmask.system import files, lock
+from cloudmask.system import files, lock, reading
 
 
 def execute(
@@ -50,11 +50,14 @@ def execute(
 def read(run: RunDirectory) -> dict | None:
     """What `row.json` holds: experiment, index, parameters; None for a run of no experiment."""
     try:
-        return json.loads(run.row.read_text(encoding="utf-8"))
+        described = reading.read_json(run.row, reading.MIB)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        raise InputError(f"{run.row}: damaged; expected the row of an experiment") from None
+        described = None
+    if not isinstance(described, dict) or not isinstance(described.get("parameters"), dict):
+        raise InputError(f"{run.row}: damaged; expected the row of an experiment")
+    return described
 
 
 def _describe(plan: Plan, row: Row, run: RunDirectory) -> None:

@@ -4,7 +4,6 @@ planned: never submitted. queued: submitted, not begun. running. interrupted: it
 finished. failed: with the reason. lost: its process or its executor died and left no reason.
 """
 
-import json
 import os
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from cloudmask.experiments import submissions, table
 from cloudmask.experiments.plan import Plan, Row
 from cloudmask.experiments.submissions import SubmittedRows
 from cloudmask.record.run_directory import RunDirectory
-from cloudmask.system import lock
+from cloudmask.system import lock, reading
 from cloudmask.system.tables import plain_table
 
 STATES = ("planned", "queued", "running", "interrupted", "finished", "failed", "lost")
@@ -144,8 +143,9 @@ def _history(run: RunDirectory, names: set[str]) -> tuple[int, float]:
 
 def _reason(path: Path) -> str:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
+        failure = reading.read_json(path, reading.MIB)
+        return " ".join(str(dict(failure)["reason"]).split())  # type: ignore[call-overload]
+    except (OSError, InputError, ValueError, KeyError, TypeError):
         return "the reason cannot be read"
 
 

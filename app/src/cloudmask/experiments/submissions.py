@@ -1,18 +1,21 @@
 """What was handed to an executor and when: `submitted.jsonl` in the experiment's folder."""
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pydantic import Field
+
+from cloudmask.config.yaml_model import Section, make_model
+from cloudmask.errors import InputError
 from cloudmask.experiments.plan import Plan, parse_ranges, ranges
-from cloudmask.system import files, lock
+from cloudmask.system import files, lock, reading
 
 NAME = "submitted.jsonl"
 
 
-@dataclass(frozen=True)
-class SubmittedRows:
+class SubmittedRows(Section):
     """One hand-over: `at` in seconds since 1970, `job` as the scheduler names it.
 
     lock: name of the lock file that an executor without a scheduler holds while it works.
@@ -22,7 +25,7 @@ class SubmittedRows:
     site: str
     job: str
     rows: str
-    lock: str | None = None
+    lock: str | None = Field(None, pattern=r"^\.executor-[^/]+$")
 
 
 def record(plan: Plan, site: str, job: str, rows: Sequence[int], held: str | None = None) -> None:
@@ -39,12 +42,14 @@ def last(plan: Plan) -> dict[int, SubmittedRows]:
     path = plan.folder / NAME
     found: dict[int, SubmittedRows] = {}
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                submission = SubmittedRows(**json.loads(line))
-            except (ValueError, TypeError):
-                continue  # half a line of an executor that was killed
-            found |= dict.fromkeys(parse_ranges(submission.rows), submission)
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            # A line may be half, of an executor that was killed, or damaged.
+            with contextlib.suppress(InputError, ValueError):
+                tree = reading.parse_json(line)
+                if not isinstance(tree, dict):
+                    continue
+                submission = make_model(tree, SubmittedRows, str(path))
+                found |= dict.fromkeys(parse_ranges(submission.rows), submission)
     return found
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cloudmask.errors import InputError
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.table import plural
-from cloudmask.system import files
+from cloudmask.system import files, names
 
 LEVELS = ("alarm", "warning", "note")
 SHOWN = 6  # names in one message; the tables have all
@@ -154,8 +155,9 @@ def _missing(found: Collection) -> list[Alarm]:
 def _planned(plan: Path) -> list[Alarm]:
     """Rows of an experiment's frozen plan that have no result."""
     try:
-        rows = [str(row["directory"]) for row in json.loads(plan.read_bytes())["rows"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = json.loads(plan.read_bytes())["rows"]
+        rows = [names.file_name(row["directory"], f"{plan}: directory") for row in entries]
+    except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return [Alarm("alarm", "Damaged plan", f"{plan}: the missing runs cannot be determined.")]
     absent = [row for row in rows if not RunDirectory(plan.parent / row).finished]
     if not absent:
