@@ -192,6 +192,7 @@ def test_damaged_plan_is_named(tmp_path):
         (lambda d: d["rows"][0].update(more=1), "no such key"),
         (lambda d: d.update(name=".."), r"name: '\.\.' cannot name a file"),
         (lambda d: d.update(base=[]), "base"),
+        (lambda d: d.update(base=[], rows=[]) or d.pop("name"), r"base.* name|name.* base"),
         (lambda d: d.update(labels=[1]), "labels"),
         (lambda d: d.pop("rows"), "rows: is missing"),
         (lambda d: d.update(schema=2), "schema 2; this version reads 1"),
@@ -207,7 +208,7 @@ def test_plans_of_others_are_checked(tmp_path, damage, words):
     path.write_text(json.dumps(tree))
     with pytest.raises(InputError, match=words) as refused:
         plan.load(tmp_path)
-    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).startswith(f"{path}: ") and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", "\x00"])

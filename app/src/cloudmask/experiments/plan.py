@@ -110,7 +110,11 @@ def load(folder: Path) -> Plan | None:
         raise InputError(f"{path}: damaged; expected a frozen plan")
     if tree.get("schema") != SCHEMA:
         raise InputError(f"{path}: schema {tree.get('schema')!r}; this version reads {SCHEMA}")
-    found = make_model(tree, PlanFile, str(path))
+    try:
+        found = make_model(tree, PlanFile, str(path))
+    except InputError as error:
+        # Nobody writes this file by hand, so that a list of all that is wrong helps nobody.
+        raise InputError(" ".join(str(error).split())[:500]) from None
     rows = tuple(Row(row.index, row.directory, row.parameters) for row in found.rows)
     for position, row in enumerate(rows, 1):
         names.file_name(row.directory, f"{path}: row {row.index}: directory")
