@@ -1,6 +1,7 @@
 """python -m attack: see the package."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main() -> int:
         1 if arguments.case is not None else arguments.processes,
         arguments.inputs,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave nothing
     for name in options.attacks:
         attack = ATTACKS[name]
         print(f"{name}: {attack.unavailable() or round(attack.amount * options.amount)}")

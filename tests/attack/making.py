@@ -57,6 +57,7 @@ def build(times: int) -> list[str]:
 
 def _reference(workload: Workload) -> Reference:
     folder = ground().folder / "undisturbed"
+    shutil.rmtree(folder, ignore_errors=True)
     stage = Stage(folder)
     workload.setup(ground(), stage.work)
     counter = shim.State(folder / "shim", stage.work, shim.Fault())
