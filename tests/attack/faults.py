@@ -22,7 +22,7 @@ class Faults:
 
     def unavailable(self) -> str:
         """Without a C compiler there is no shim."""
-        return "" if shim.preloaded() else "no C compiler"
+        return "" if shim.compiler() else "no C compiler"
 
     def run(self, number: int, rng: random.Random, folder: Path) -> Verdict:
         """Two faults in one command: the second meets what the first has left."""

@@ -41,7 +41,7 @@ class FullDisks:
         step = STEPS[number * 14 % len(STEPS)]  # 14 and 33 share no factor
         size = max(PAGE, _needed(workload, folder) + step)
         verdict = Verdict(f"{workload.name} on {size} bytes, {step:+d}", 1)
-        with mounts_watched(verdict.failures):
+        with mounts_watched(folder, verdict.failures):
             stage = Stage(folder / "case")
             with _disk(stage.work, size):
                 workload.setup_in(stage)

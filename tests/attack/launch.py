@@ -202,12 +202,11 @@ def run(name: str, arguments: list, stage: Stage, start: Start | None = None) ->
 
 
 @contextlib.contextmanager
-def mounts_watched(failures: list[Failure]) -> Iterator[None]:
-    """Add a failure for each mount that the block leaves."""
-    before = set(Path("/proc/self/mounts").read_text().splitlines())
+def mounts_watched(folder: Path, failures: list[Failure]) -> Iterator[None]:
+    """Add a failure for each mount below a folder that the block leaves."""
     yield
-    after = set(Path("/proc/self/mounts").read_text().splitlines())
-    failures += [Failure(LEFT, f"mount {line}") for line in sorted(after - before)]
+    left = [m for m in Path("/proc/self/mounts").read_text().splitlines() if f" {folder}/" in m]
+    failures += [Failure(LEFT, f"mount {line}") for line in left]
 
 
 def _enter(environment: dict[str, str], folder: str, user: int | None, stdin: Path | None) -> None:

@@ -252,8 +252,10 @@ class _Worker:
 
 
 def _work(pipe) -> None:
-    if shim.preloaded():
-        os.environ[shim.VARIABLE] = ""
+    # What libraries print about themselves; failures come back through the pipe.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     while True:
         try:
             task = pipe.recv()

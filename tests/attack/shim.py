@@ -27,11 +27,6 @@ def build(folder: Path) -> Path:
     return library
 
 
-def preloaded() -> bool:
-    """Whether commands that this process starts have the library."""
-    return os.environ.get("LD_PRELOAD", "").endswith("shim.so")
-
-
 @dataclass(frozen=True)
 class Fault:
     """Calls `at` to `last` (from 1) below a folder fail with `error`; at 0 they are counted."""
