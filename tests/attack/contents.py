@@ -40,12 +40,21 @@ def contents(folder: Path) -> dict[str, str]:
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[Failure]:
     """What is missing, too much, or different."""
-    failures = [Failure(LOST, f"{n} is missing") for n in sorted(expected.keys() - found.keys())]
-    failures += [Failure(LEFT, n) for n in sorted(found.keys() - expected.keys())]
-    for name in sorted(expected.keys() & found.keys()):
-        if expected[name] != found[name]:
-            failures.append(Failure(WRONG, f"{name}: {found[name]}; expected {expected[name]}"))
-    return failures
+    kinds = {
+        LOST: [f"{name} is missing" for name in expected.keys() - found.keys()],
+        LEFT: list(found.keys() - expected.keys()),
+        WRONG: [
+            f"{name}: {found[name]}; expected {expected[name]}"
+            for name in expected.keys() & found.keys()
+            if expected[name] != found[name]
+        ],
+    }
+    return [Failure(kind, _some(sorted(texts))) for kind, texts in kinds.items() if texts]
+
+
+def _some(texts: list[str]) -> str:
+    rest = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return "; ".join(texts[:3]) + rest
 
 
 def _digest(path: Path) -> str:

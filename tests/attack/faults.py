@@ -8,7 +8,7 @@ from attack import shim
 from attack.ground import ground
 from attack.launch import Stage, Start
 from attack.protocol import Verdict
-from attack.workloads import available
+from attack.workloads import available, draw
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EINTR, shim.SHORT)
 
@@ -26,7 +26,7 @@ class Faults:
 
     def run(self, number: int, rng: random.Random, folder: Path) -> Verdict:
         """Two faults in one command: the second meets what the first has left."""
-        workload = rng.choice([w for w in available() if ground().references[w.name].calls])
+        workload = draw(rng, [w for w in available() if ground().references[w.name].calls])
         stage = Stage(folder)
         workload.setup_in(stage)
         verdict = Verdict(workload.name)
@@ -37,6 +37,8 @@ class Faults:
             verdict.fired += bool(state.fired)
             verdict.what += f", {fault} ({state.what}), ended with {ended.code}"
             verdict.failures += ended.judged()
+            if workload.finished(stage):
+                break
         verdict.failures += workload.finish(stage)
         return verdict
 

@@ -154,7 +154,7 @@ def run(options: Options) -> Campaign:
         while len(workers) < options.processes:
             workers.append(open_workers.enter_context(_Worker()))
         threads = [
-            threading.Thread(target=_drive, args=(worker, campaign, options.seed))
+            threading.Thread(target=_drive, args=(worker, campaign, options.seed), daemon=True)
             for worker in workers
         ]
         campaign.begin()
@@ -219,6 +219,7 @@ class _Worker:
     """A process that runs cases one after the other, with a fork server of its own."""
 
     def __init__(self) -> None:
+        self._closed = False
         self._start()
 
     def _start(self) -> None:
@@ -231,6 +232,7 @@ class _Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
         self._process.kill()
         self._process.join()
 
@@ -244,7 +246,8 @@ class _Worker:
         except (TimeoutError, EOFError):
             self._process.kill()
             self._process.join()
-            self._start()
+            if not self._closed:
+                self._start()
             raise
         if isinstance(answer, Exception):
             raise answer

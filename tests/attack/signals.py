@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attack.launch import ENDING, Stage, Start
 from attack.protocol import Verdict
-from attack.workloads import available
+from attack.workloads import available, draw
 
 NUMBERS = (*ENDING, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 
@@ -25,7 +25,7 @@ class Signals:
 
     def run(self, number: int, rng: random.Random, folder: Path) -> Verdict:
         """Signals by the clock; a quarter of them while the command still starts up."""
-        workload = rng.choice(available())
+        workload = draw(rng, available())
         stage = Stage(folder)
         workload.setup_in(stage)
         verdict = Verdict(workload.name)
@@ -48,7 +48,7 @@ class Signals:
             verdict.fired += len(sent)
             ended = command.end()
             verdict.failures += ended.judged(*sent)
-            if ended.code == 0:
+            if ended.code == 0 or workload.finished(stage):
                 break
         verdict.failures += workload.finish(stage)
         return verdict
