@@ -118,8 +118,12 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
 
 @contextlib.contextmanager
 def _output_folder(request: EvaluationRequest) -> Iterator[RunDirectory]:
-    """Hold the folder requested, or a new one beside the network's earlier evaluations."""
-    out = request.out or request.source.base.new_evaluation()
+    """Hold the folder requested, or one beside the network's earlier evaluations."""
+    if not request.out:
+        with _next_folder(request.source.base) as folder:
+            yield folder
+        return
+    out = request.out
     if request.force and (aside := out.move_aside()):
         logger.info("%s: moved to %s", out, aside)
     _refuse_finished(out)
@@ -127,6 +131,21 @@ def _output_folder(request: EvaluationRequest) -> Iterator[RunDirectory]:
         # Another process may have finished one before the lock was ours.
         _refuse_finished(out)
         yield out
+
+
+@contextlib.contextmanager
+def _next_folder(base: RunDirectory) -> Iterator[RunDirectory]:
+    """Hold the first folder for evaluations that is free, or that a killed process has left."""
+    for folder in base.possible_evaluations():
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(output.claimed(folder.path, "evaluation"))
+            except InputError:  # Another process writes there, or it holds something else.
+                continue
+            if not folder.finished:
+                yield folder
+                return
+    raise InputError(f"{base}: too many evaluations; expected --out with a new folder")
 
 
 def _refuse_finished(out: RunDirectory) -> None:

@@ -28,6 +28,7 @@ SCENES_TABLE = "scenes.csv"
 MASKS = "masks"
 PICTURES = "pictures"
 EVALUATION = "evaluation"
+MOST_EVALUATIONS = 10_000  # of a run
 # What a row of an experiment leaves beside its run.
 ROW = "row.json"
 SOURCE = "source.tar.gz"
@@ -153,16 +154,12 @@ class RunDirectory:
         """Folders of the run's evaluations, by name."""
         return [RunDirectory(path) for path in sorted(self.path.glob(f"{EVALUATION}*/"))]
 
-    def new_evaluation(self) -> "RunDirectory":
-        """Make the first free one of `evaluation`, `evaluation-2`, … and return it."""
-        number, folder = 1, self.path / EVALUATION
-        while True:
-            try:
-                folder.mkdir()
-                return RunDirectory(folder)
-            except FileExistsError:
-                number += 1
-                folder = self.path / f"{EVALUATION}-{number}"
+    def possible_evaluations(self) -> Iterator["RunDirectory"]:
+        """The folders `evaluation`, `evaluation-2`, … that hold no finished one, in this order."""
+        for number in range(1, MOST_EVALUATIONS + 1):
+            folder = RunDirectory(self.path / (EVALUATION + (f"-{number}" if number > 1 else "")))
+            if not folder.finished:
+                yield folder
 
     def check_free(self, config: str) -> None:
         """Raise InputError unless the run of `config` (YAML) can begin or continue here."""
