@@ -137,3 +137,29 @@ def test_a_repeated_signal_ends_the_process_but_not_one_sent_twice():
         assert process.returncode == code
         process.kill()
         process.communicate()
+
+
+IN_A_CALLBACK = """
+    import gc
+    class Waiting:
+        def __del__(self):
+            time.sleep(2)
+    waiting = Waiting()
+    del waiting
+    for _ in range(100):
+        time.sleep(0.1)
+    print("nothing came")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "ends_with"),
+    [(signal.SIGTERM, "Interrupted: x"), (signal.SIGINT, "KeyboardInterrupt")],
+)
+def test_what_a_callback_swallows_is_sent_again(number, ends_with):
+    """Python prints what is raised there, and goes on."""
+    process = run_heedless(BY, IN_A_CALLBACK)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert output == "" and errors.rstrip().endswith(ends_with)
+    assert "Exception ignored" not in errors

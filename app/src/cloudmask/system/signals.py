@@ -4,8 +4,9 @@ SIGTERM comes from a batch system that cancels or preempts a job, SIGUSR1 from o
 the time limit, SIGINT from Ctrl-C, SIGHUP when a terminal closes.
 
 Python runs a handler between two of its own instructions: never while a library waits for another
-node or for a lock, and what a handler raises is lost where a library ignores errors. So a thread
-watches, too, and ends the process if a request has no effect.
+node or for a lock, and what a handler raises is lost in a callback, whose errors Python only
+prints. So a thread watches, too: it sends what was lost once more, and ends the process if a
+request has no effect.
 """
 
 import contextlib
@@ -65,15 +66,13 @@ def interrupted_by(*numbers: signal.Signals, message: str) -> Iterator[None]:
     Further ones do not disturb its cleaning up, unless one is repeated after some seconds: it ends
     the process as it does by itself.
     """
-    raised = False
 
     def interrupt() -> None:
-        nonlocal raised
-        if not raised:
-            raised = True
+        if len(request.came) == 1:
             raise Interrupted(message)
 
-    with _caught(_Request(numbers, interrupt)):
+    request = _Request(numbers, interrupt)
+    with _caught(request):
         yield
 
 
@@ -85,12 +84,32 @@ def ignore(*numbers: signal.Signals) -> None:
 
 @dataclass
 class _Request:
-    """What is done about signals: `react` at the first of each kind."""
+    """What is done about signals: `react` at the first of each kind.
+
+    came: when each did. lost: the one whose exception Python could only print, else None.
+    """
 
     numbers: tuple[signal.Signals, ...]
     react: Callable[[], None]
     stop: StopRequest = field(default_factory=StopRequest)
     came: dict[int, float] = field(default_factory=dict)
+    lost: int | None = None
+
+    def unraisable(self, report: "sys.UnraisableHookArgs", usual: Callable) -> None:
+        """Note, instead of printing it, that a request to stop was lost in a callback."""
+        if isinstance(report.exc_value, KeyboardInterrupt):
+            self.lost = signal.SIGINT
+        elif isinstance(report.exc_value, Interrupted) and self.came:
+            self.lost = next(iter(self.came))
+        else:
+            usual(report)
+
+    def send_lost(self) -> None:
+        """Send again what was lost."""
+        if self.lost is not None:
+            number, self.lost = self.lost, None
+            self.came.pop(number, None)
+            os.kill(os.getpid(), number)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals."""
@@ -124,9 +143,12 @@ def _caught(request: _Request) -> Iterator[None]:
     watcher.start()
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     before = [signal.signal(number, request.handle) for number in request.numbers]
+    usual = sys.unraisablehook
+    sys.unraisablehook = lambda report: request.unraisable(report, usual)
     try:
         yield
     finally:
+        sys.unraisablehook = usual
         for number, earlier in zip(request.numbers, before, strict=True):
             # None stands for a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
@@ -141,6 +163,7 @@ def _watch(request: _Request, read: int, ended: threading.Event) -> None:
     """End the process if a signal that came has no effect."""
     came: dict[int, float] = {}
     while not ended.wait(0.2):
+        request.send_lost()
         with contextlib.suppress(BlockingIOError):
             for number in os.read(read, 64):
                 if number in request.numbers:
