@@ -23,9 +23,8 @@ from sources import base_digest, debian_mirror  # noqa: E402
 from cloudmask import __version__  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
 from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
-from cloudmask.system import files  # noqa: E402
+from cloudmask.system import files, process  # noqa: E402
 from cloudmask.system.disk import free_space  # noqa: E402
-from cloudmask.system.process import ending_with_this  # noqa: E402
 
 DEFINITION = Path("containers/cloudmask.def")
 # Debian needs the interpreter and what serves HTTPS; everything else comes as wheels.
@@ -128,7 +127,7 @@ def build(arguments: argparse.Namespace) -> None:
 
 def run_build(command: list[str], environment: dict[str, str]) -> None:
     """Run the build, which ends with this process; raises Fault if it fails."""
-    done = subprocess.run(command, env=environment, preexec_fn=ending_with_this(signal.SIGTERM))
+    done = process.run(command, signal.SIGTERM, env=environment)
     if done.returncode:
         raise Fault(f"the build failed (exit {done.returncode}); its messages are above")
 

@@ -30,10 +30,9 @@ def test_impossible_number_is_dead():
 
 def test_a_program_ends_with_a_killed_parent():
     code = (
-        "import signal, subprocess, sys, time\n"
-        "from cloudmask.system.process import ending_with_this\n"
-        "end = ending_with_this(signal.SIGTERM)\n"
-        "child = subprocess.Popen(['sleep', '100'], preexec_fn=end, stdout=subprocess.DEVNULL)\n"
+        "import signal, subprocess, time\n"
+        "from cloudmask.system import process\n"
+        "child = process.start(['sleep', '100'], signal.SIGTERM, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(100)\n"
     )
@@ -45,6 +44,31 @@ def test_a_program_ends_with_a_killed_parent():
     while process.started(child) is not None and time.monotonic() < until:
         time.sleep(0.02)
     assert process.started(child) is None
+
+
+def test_no_signal_is_lost_while_a_program_starts():
+    """Python copies the process for it, and ignores what a handler raises meanwhile."""
+    code = (
+        "import signal\n"
+        "from cloudmask.system import process\n"
+        "came = raised = 0\n"
+        "class Stop(Exception): pass\n"
+        "def stop(number, frame):\n"
+        "    global came\n"
+        "    came += 1\n"
+        "    raise Stop\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "for number in range(300):\n"
+        "    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.00001 * (1 + number))\n"
+        "        process.run(['true'], signal.SIGKILL)\n"
+        "        signal.pause() if signal.getitimer(signal.ITIMER_REAL)[0] else None\n"
+        "    except Stop:\n"
+        "        raised += 1\n"
+        "print(came - raised)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_a_process_whose_parent_has_died_meanwhile_ends_at_once():

@@ -16,9 +16,8 @@ from cloudmask.overlay.e2fsprogs import check_filesystem
 from cloudmask.overlay.ext3 import Ext3, Inode
 from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import Content, Manifest
-from cloudmask.system import reading
+from cloudmask.system import process, reading
 from cloudmask.system.files import sha256
-from cloudmask.system.process import ending_with_this
 
 RUNTIMES = ("apptainer", "singularity")
 BATCH = 4  # patches that the container reads as training does
@@ -132,12 +131,8 @@ def _read_through(image: Path, known: Manifest, container: Path) -> str:
     )
     started = time.perf_counter()
     command = exec_command(image, container, script)
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=ending_with_this(signal.SIGTERM),
+    done = process.run(
+        command, signal.SIGTERM, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     seconds = time.perf_counter() - started
     if done.returncode:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.overlay.layout import BLOCK, INODE, JOURNAL, UPPER
-from cloudmask.system.process import ending_with_this
+from cloudmask.system import process
 
 RESERVE = "0.1"  # percent of the blocks; where it is 0, fuse2fs keeps a tenth from writers
 # Named one by one: a site's mke2fs.conf may add others, and the runtimes refuse unknown ones.
@@ -61,14 +61,8 @@ def check_filesystem(image: Path) -> None:
 
 def run(command: list[str], folder: Path | None = None) -> str:
     """Run a program of e2fsprogs; returns what it wrote to stderr. Raises Fault if it fails."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=ending_with_this(signal.SIGKILL),
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = process.run(command, signal.SIGKILL, cwd=folder, text=True, **pipes)
     if done.returncode:
         output = " ".join((done.stderr + done.stdout).split())[-300:]
         raise Fault(f"{Path(command[0]).name} failed with code {done.returncode}: {output}")

@@ -5,10 +5,13 @@ A process number alone is given to others once its process is dead.
 
 import ctypes
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import EXIT_FAULT
+from cloudmask.system import signals
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -56,10 +59,25 @@ def end_with(parent: int, number: int) -> None:
         os._exit(EXIT_FAULT)
 
 
-def ending_with_this(number: int) -> Callable[[], None]:
-    """`preexec_fn` of a program that is to get a signal when this process dies: see `end_with`.
+def start(command: Sequence[str | Path], ending: int, **options: Any) -> "subprocess.Popen[Any]":
+    """Start a program that gets the signal `ending` when this process dies: see `end_with`.
 
-    A program that changes its user, as some installations of Apptainer do, is out of reach.
+    options: of subprocess.Popen. A program that changes its user, as some installations of
+    Apptainer do, is out of reach.
     """
     own = os.getpid()
-    return lambda: end_with(own, number)
+    with signals.deferred():
+        return subprocess.Popen(command, preexec_fn=lambda: end_with(own, ending), **options)
+
+
+def run(
+    command: Sequence[str | Path], ending: int, **options: Any
+) -> "subprocess.CompletedProcess[Any]":
+    """The same as subprocess.run, for a program that `start` starts."""
+    with start(command, ending, **options) as child:
+        try:
+            output, errors = child.communicate()
+        except BaseException:
+            child.kill()
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from cloudmask.errors import EXIT_INTERRUPTED, Interrupted
 
@@ -39,6 +40,9 @@ class StopRequest:
 
     requested: bool = False
     noticed_by_work: bool = False
+
+
+_Handler = Callable[[int, FrameType | None], Any]
 
 
 @contextlib.contextmanager
@@ -74,6 +78,32 @@ def interrupted_by(*numbers: signal.Signals, message: str) -> Iterator[None]:
     request = _Request(numbers, interrupt)
     with _caught(request):
         yield
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Have signals that come in the block take effect at its end.
+
+    What a handler raises while Python copies the process for a child is lost, and a lock of
+    `logging` may never be given back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Handlers run in the main thread alone.
+        return
+    came: list[int] = []
+    handlers: dict[int, _Handler] = {}
+    for number in map(int, signal.valid_signals()):
+        if callable(handler := signal.getsignal(number)):
+            handlers[number] = handler
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came:
+        handlers[number](number, None)
 
 
 def ignore(*numbers: signal.Signals) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.experiments.executors.executor import Executor, Launch, outcome
 from cloudmask.experiments.plan import Plan, Row
-from cloudmask.system.process import ending_with_this
+from cloudmask.system import process
 from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.1
@@ -96,14 +96,14 @@ class _Processes:
     def stop(self) -> None:
         """Send the running rows, once, the signal to save."""
         if not self.stopping:
-            for process, _ in self.running.values():
-                process.send_signal(signal.SIGTERM)
+            for row, _ in self.running.values():
+                row.send_signal(signal.SIGTERM)
         self.stopping = True
 
     def collect(self) -> None:
         """Take the exit codes of the rows that have ended."""
-        for index, (process, card) in list(self.running.items()):
-            code = process.poll()
+        for index, (row, card) in list(self.running.items()):
+            code = row.poll()
             if code is not None:
                 del self.running[index]
                 self.free.append(card)
@@ -116,13 +116,13 @@ def _start(command: Sequence[str], card: str | None, log: Path) -> subprocess.Po
     if card is not None:
         environment["CUDA_VISIBLE_DEVICES"] = card
     with log.open("ab") as output:
-        return subprocess.Popen(
+        return process.start(
             command,
+            signal.SIGTERM,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
             # A Ctrl-C at the terminal is ours alone: rows get SIGTERM from us, and save.
             start_new_session=True,
-            preexec_fn=ending_with_this(signal.SIGTERM),
         )

@@ -13,8 +13,7 @@ from pathlib import Path
 from cloudmask.errors import Fault
 from cloudmask.experiments.plan import NAME, Plan, Row
 from cloudmask.record.run_directory import CHECKPOINTS, LOCK, MODEL, RESULT
-from cloudmask.system import files
-from cloudmask.system.process import ending_with_this
+from cloudmask.system import files, process
 from cloudmask.system.signals import StopRequest
 
 POLL_SECONDS = 0.2
@@ -88,7 +87,7 @@ class RemoteRow:
         logs.mkdir(exist_ok=True)
         log = logs / f"{self._row.index:04d}.log"
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            ssh = subprocess.Popen(
                 [*self._ssh, f"sh -c {shlex.quote(_CONNECTED + script)}"],
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -97,20 +96,20 @@ class RemoteRow:
                 # could not print any more if the connection were cut.
                 start_new_session=True,
             )
-            self._attend(process, stop)
-        if process.returncode == UNREACHABLE:
+            self._attend(ssh, stop)
+        if ssh.returncode == UNREACHABLE:
             raise Fault(f"the connection failed: see {log}")
         self._fetch_all()
-        return process.returncode
+        return ssh.returncode
 
-    def _attend(self, process: subprocess.Popen, stop: StopRequest) -> None:
+    def _attend(self, ssh: subprocess.Popen, stop: StopRequest) -> None:
         """Wait for the end, now and then fetching what status looks at."""
         waited = 0.0
-        while process.poll() is None:
-            if stop.requested and process.stdin and not process.stdin.closed:
-                process.stdin.close()
+        while ssh.poll() is None:
+            if stop.requested and ssh.stdin and not ssh.stdin.closed:
+                ssh.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(POLL_SECONDS)
+                ssh.wait(POLL_SECONDS)
             waited += POLL_SECONDS
             if waited >= FETCH_SECONDS:
                 waited = 0.0
@@ -125,17 +124,18 @@ class RemoteRow:
         folder = shlex.quote(self._folder)
         # What is there already is newer: this row may have run there before.
         unpack = f"mkdir -p {folder} && tar -C {folder} -xf - --skip-old-files"
-        tar = subprocess.Popen(
+        tar = process.start(
             ["tar", "-C", self._plan.folder, f"--exclude={LOCK}", "-cf", "-", *names],
+            signal.SIGKILL,
             stdout=subprocess.PIPE,
-            preexec_fn=ending_with_this(signal.SIGKILL),
         )
-        done = subprocess.run(
+        done = process.run(
             [*self._ssh, f"rm -f {folder}/{NAME}; {unpack}"],
+            signal.SIGTERM,
             stdin=tar.stdout,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=ending_with_this(signal.SIGTERM),
         )
         if tar.wait() or done.returncode:
             raise Fault(" ".join(done.stderr.split()) or "the plan could not be sent")
@@ -170,19 +170,16 @@ class RemoteRow:
             f"tar -C {shlex.quote(self._folder)}{excluded} -cf - {shlex.quote(self._row.directory)}"
         )
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                [*self._ssh, command],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                preexec_fn=ending_with_this(signal.SIGTERM),
+            ssh = process.start(
+                [*self._ssh, command], signal.SIGTERM, stdout=subprocess.PIPE, stderr=errors
             )
             try:
-                with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                with tarfile.open(fileobj=ssh.stdout, mode="r|") as archive:
                     archive.extractall(into, filter=_RowFiles(self._row.directory))
             finally:
-                if process.stdout:
-                    process.stdout.close()
-                code = process.wait()
+                if ssh.stdout:
+                    ssh.stdout.close()
+                code = ssh.wait()
             errors.seek(0)
             reason = errors.read().decode(errors="replace")
         # tar ends with 1 when a file changed while it was read: the next look gets it whole.
