@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from cloudmask.errors import InputError, SceneError
+from cloudmask.errors import Fault, InputError, SceneError
 from cloudmask.patches.extraction import to_half
 from cloudmask.patches.geometry import crop_patches
 from cloudmask.patches.prepare import PrepareOptions, prepare
 from cloudmask.patches.store import CLOUD, FLOAT16_RELATIVE_ERROR, INVALID, PatchStore
+from cloudmask.patches.store_writer import StoreWriter
 from cloudmask.patches.verification import verify
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
@@ -342,3 +343,9 @@ def test_one_scene_cannot_be_split(paths, tmp_path):
     with pytest.raises(InputError, match=r"1 scene\(s\) cannot be split .*split_by: patch"):
         PatchStore(tmp_path / "p.h5").split(0.8, 42)
     assert PatchStore(tmp_path / "p.h5").split(0.75, 42, "patch").training_scenes == 1
+
+
+def test_a_disk_that_does_not_give_back_what_was_written_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(StoreWriter, "open", classmethod(lambda cls, path: None))
+    with pytest.raises(Fault, match=r"p\.h5: cannot be read just after it was written"):
+        StoreWriter.lay_out(tmp_path / "p.h5", 2, "float16")

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cloudmask.errors import InputError
+from cloudmask.errors import Fault, InputError
 from cloudmask.patches import store
 from cloudmask.patches.deferred import hdf5_file
 from cloudmask.patches.extraction import Converted, statistics
@@ -79,7 +79,10 @@ class StoreWriter:
 
     @classmethod
     def lay_out(cls, path: Path, rows: int, dtype: str) -> "StoreWriter":
-        """Create the file with both big data sets contiguous, allocated and page-aligned."""
+        """Create the file with both big data sets contiguous, allocated and page-aligned.
+
+        Raises Fault if the disk does not give back what was written.
+        """
         with hdf5_file(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
             for name, shape, kind in (
                 ("patches", (rows, PATCH, PATCH, store.CHANNELS), dtype),
@@ -97,7 +100,8 @@ class StoreWriter:
                     creation,
                 )
         made = cls.open(path)
-        assert made is not None
+        if made is None:
+            raise Fault(f"{path}: cannot be read just after it was written; check the disk")
         return made
 
     def write(self, first: int, part: Converted) -> list[str]:
