@@ -2,6 +2,7 @@
 
 import errno
 import random
+import re
 from pathlib import Path
 
 from attack import shim
@@ -10,6 +11,7 @@ from attack.launch import Stage, Start
 from attack.protocol import Verdict
 from attack.workloads import available, draw
 
+REMOVAL = re.compile(r"^(unlink|rmdir)|^open\w* .*\.tmp")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EINTR, shim.SHORT)
 
 
@@ -30,6 +32,7 @@ class Faults:
         stage = Stage(folder)
         workload.setup_in(stage)
         verdict = Verdict(workload.name)
+        struck = []
         for _ in range(2):
             fault = _draw(rng, ground().references[workload.name].calls)
             state = shim.State(folder / "shim", stage.work, fault)
@@ -37,9 +40,11 @@ class Faults:
             verdict.fired += bool(state.fired)
             verdict.what += f", {fault} ({state.what}), ended with {ended.code}"
             verdict.failures += ended.judged()
+            struck.append(state.what)
             if workload.finished(stage):
                 break
-        verdict.failures += workload.finish(stage)
+        removed = not any(REMOVAL.search(what) for what in struck)
+        verdict.failures += workload.finish(stage, removed)
         return verdict
 
 

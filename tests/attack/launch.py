@@ -25,6 +25,8 @@ from attack.protocol import HANG, LEFT, TRACEBACK, Failure
 SECONDS = 120  # for a command that takes a few
 GRACE = 5  # seconds that children may outlive their command
 MARKS = re.compile(r"Traceback \(most recent|Fatal Python error|Exception ignored|Segmentation")
+# Ctrl-C while Python still loads modules: it ends at once, and Python itself says where it was.
+STARTING = re.compile(r"<frozen importlib.*^KeyboardInterrupt\s*\Z", re.MULTILINE | re.DOTALL)
 LINE = re.compile(r"^(error|interrupted|usage|cloudmask-\S+: error)\b", re.MULTILINE)
 # What a batch system or a user sends; without a handler they end a process at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGKILL)
@@ -185,7 +187,9 @@ class Ended:
         """What is wrong with the end of a command that got these signals, or met a fault."""
         failures = list(self.failures)
         told = f"{self.name} ended with {self.code}: {self.errors[-1500:]}"
-        if MARKS.search(self.errors):
+        if signal.SIGINT in signals and STARTING.search(self.errors):
+            pass
+        elif MARKS.search(self.errors):
             failures.append(Failure(TRACEBACK, told))
         elif self.code is None or self.code == 0 or -self.code in signals:
             pass

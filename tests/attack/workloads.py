@@ -54,21 +54,28 @@ class Workload:
         """
         return self.result != "" and (stage.work / self.result).exists()
 
-    def finish(self, stage: Stage) -> list[Failure]:
+    def finish(self, stage: Stage, removed: bool = True) -> list[Failure]:
         """Run it to its end, undisturbed; returns what differs from a run that always was.
 
-        A command that refuses to do again what is done is as good.
+        A command that refuses to do again what is done is as good. removed: no temporary file may
+        be left; not so if removing one failed.
         """
         if self.finished(stage):
-            return differences(self.expected, contents(stage.work)) + stage.leftovers()
+            return self._differences(stage, removed) + stage.leftovers()
         ended = launch.run(self.command, self.arguments(ground(), stage.work), stage)
         failures = ended.judged()
         if ended.code not in (0, 2):
             failures.append(Failure(LOST, f"the restart ended with {ended.code}: {ended.errors}"))
-        different = differences(self.expected, contents(stage.work))
+        different = self._differences(stage, removed)
         if different and ended.code == 2:
             failures.append(Failure(LOST, f"the restart refused: {ended.errors}"))
         return failures + different + stage.leftovers()
+
+    def _differences(self, stage: Stage, removed: bool) -> list[Failure]:
+        found = contents(stage.work)
+        if not removed:
+            found = {name: digest for name, digest in found.items() if ".tmp" not in name}
+        return differences(self.expected, found)
 
 
 def _copy_run(ground: Ground, work: Path) -> None:
