@@ -28,23 +28,31 @@ MARKS = re.compile(r"Traceback \(most recent|Fatal Python error|Exception ignore
 # What commands import, besides: most of the time of a small one.
 processes.context.set_forkserver_preload(
     [
-        *(
-            "tensorflow",
-            "keras",
-            "h5py",
-            "boto3",
-            "matplotlib.pyplot",
-            "PIL.Image",
-            "rocrate.rocrate",
-        ),
-        *("cloudmask.evaluate.job", "cloudmask.train.run", "cloudmask.patches.prepare"),
-        *("cloudmask.overlay.build", "cloudmask.overlay.node_cache", "cloudmask.scenes.download"),
-        *("cloudmask.report.page", "cloudmask.report.output", "cloudmask.experiments.row"),
-        *("cloudmask.publication.submission", "cloudmask.publication.crate"),
+        "tensorflow",
+        "keras",
+        "h5py",
+        "boto3",
+        "matplotlib.pyplot",
+        "PIL.Image",
+        "rocrate.rocrate",
+        "cloudmask.evaluate.job",
+        "cloudmask.train.run",
+        "cloudmask.patches.prepare",
+        "cloudmask.overlay.build",
+        "cloudmask.overlay.node_cache",
+        "cloudmask.scenes.download",
+        "cloudmask.report.page",
+        "cloudmask.report.output",
+        "cloudmask.experiments.row",
+        "cloudmask.publication.submission",
+        "cloudmask.publication.crate",
     ]
 )
 # Ctrl-C while Python still loads modules: it ends at once, and Python itself says where it was.
-STARTING = re.compile(r"<frozen importlib.*^KeyboardInterrupt\s*\Z", re.MULTILINE | re.DOTALL)
+STARTING = re.compile(
+    r"(<frozen importlib|^ +from cloudmask\.commands\.\w+ import main$).*^KeyboardInterrupt\s*\Z",
+    re.MULTILINE | re.DOTALL,
+)
 LINE = re.compile(r"^(error|interrupted|usage|cloudmask-\S+: error)\b", re.MULTILINE)
 # What a batch system or a user sends; without a handler they end a process at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGKILL)
