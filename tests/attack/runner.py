@@ -238,16 +238,17 @@ class _Worker:
 
     def ask(self, task: object, seconds: float):
         """The answer to a task; after TimeoutError or EOFError the process is a new one."""
-        self._pipe.send(task)
         try:
+            self._pipe.send(task)
             if not self._pipe.poll(seconds):
                 raise TimeoutError
             answer = self._pipe.recv()
-        except (TimeoutError, EOFError):
+        except (TimeoutError, EOFError, ConnectionError):
+            if self._closed:
+                sys.exit()  # this thread, quietly: everything ends
             self._process.kill()
             self._process.join()
-            if not self._closed:
-                self._start()
+            self._start()
             raise
         if isinstance(answer, Exception):
             raise answer
@@ -290,7 +291,7 @@ def _drive(worker: _Worker, campaign: Campaign, seed: int) -> None:
             verdict = worker.ask((name, seed, number), ATTACKS[name].seconds)
         except TimeoutError:
             verdict = Verdict("a case", 1, [Failure(HANG, "does not end")])
-        except EOFError:
+        except (EOFError, ConnectionError):
             verdict = Verdict("a case", 1, [Failure(TRACEBACK, "the attacking process died")])
         campaign.add(name, number, verdict)
 
