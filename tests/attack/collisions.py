@@ -98,15 +98,14 @@ class Collisions:
         if codes.count(0) == 0:
             verdict.failures.append(Failure(LOST, "none of the two succeeded"))
         found = contents(out)
-        for writer, code in zip(pair, codes, strict=True):
+        for index, (writer, code) in enumerate(zip(pair, codes, strict=True)):
             if code == 0:
-                verdict.failures += _missing(writer, found, folder)
+                verdict.failures += _missing(writer, found, Stage(folder / f"alone {index}"))
         return verdict
 
 
-def _missing(writer: Writer, found: dict[str, str], folder: Path) -> list[Failure]:
+def _missing(writer: Writer, found: dict[str, str], stage: Stage) -> list[Failure]:
     """What a command that succeeded has not left: compared with itself alone."""
-    stage = Stage(folder / f"alone {writer.name}")
     alone = stage.folder / "out"
     alone.mkdir()
     Running(writer.command, writer.arguments(ground(), alone), stage, Start()).end()
