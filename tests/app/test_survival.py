@@ -171,54 +171,55 @@ def test_other_patches_are_refused(arguments, whole, scenes, tmp_path):
     assert "begun with another patch store" in done.errors
 
 
-def test_store_full_of_nan_is_refused_at_once(arguments, store_path, tmp_path):
-    store = tmp_path / "p.h5"
-    shutil.copy(store_path, store)
-    with h5py.File(store, "r+") as file:
-        file["patches"][...] = np.nan
-        file.attrs["version"] = 1
-        del file["checksums"]
-    changed = [store if a == store_path else a for a in arguments]
-    done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
+@pytest.fixture
+def with_patches(arguments, store_path, tmp_path):
+    """The arguments with a store whose patches a function changes, as an older version made it."""
+
+    def make(change):
+        store = tmp_path / "p.h5"
+        shutil.copy(store_path, store)
+        with h5py.File(store, "r+") as file:
+            change(file["patches"])
+            file.attrs["version"] = 1
+            del file["checksums"]
+        return [store if a == store_path else a for a in arguments]
+
+    return make
+
+
+def test_store_full_of_nan_is_refused_at_once(with_patches, tmp_path):
+    def change(patches):
+        patches[...] = np.nan
+
+    done = run("cloudmask-train", [*with_patches(change), tmp_path / "run"], tmp_path / "log")
     assert done.wait() == 2
     assert "holds NaN or infinite values" in done.errors
     assert not (tmp_path / "run").exists()
 
 
-def test_numbers_that_are_not_finite_end_a_run_and_keep_its_checkpoint(
-    arguments, store_path, tmp_path
-):
+def test_numbers_that_are_not_finite_end_a_run_and_keep_its_checkpoint(with_patches, tmp_path):
     """One value of one patch, which ReLU and clipping hide from the loss."""
-    store = tmp_path / "p.h5"
-    shutil.copy(store_path, store)
-    with h5py.File(store, "r+") as file:
-        file["patches"][14, 100, 100, 0] = np.inf
-        file.attrs["version"] = 1
-        del file["checksums"]
-    changed = [store if a == store_path else a for a in arguments]
-    done = run("cloudmask-train", [*changed, tmp_path / "run"], tmp_path / "log")
+
+    def change(patches):
+        patches[14, 100, 100, 0] = np.inf
+
+    done = run("cloudmask-train", [*with_patches(change), tmp_path / "run"], tmp_path / "log")
     assert done.wait() == 2
     assert "NaN or infinite values: 1 in the patches; check the store" in done.errors
     assert "Traceback" not in done.errors
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_diverging_training_ends_with_its_line(arguments, store_path, tmp_path):
-    store = tmp_path / "p.h5"
-    shutil.copy(store_path, store)
-    with h5py.File(store, "r+") as file:
-        signs = np.sign(file["patches"][...])
-        file["patches"][...] = signs * np.float16(60_000)
-        file.attrs["version"] = 1
-        del file["checksums"]
-    changed = [store if a == store_path else a for a in arguments]
+def test_diverging_training_ends_with_its_line(with_patches, tmp_path):
+    def change(patches):
+        patches[...] = np.sign(patches[...]) * np.float16(60_000)
+
     settings = ["--set", "training.learning_rate=10"]
-    done = run("cloudmask-train", [*changed, tmp_path / "run", *settings], tmp_path / "log")
+    words = [*with_patches(change), tmp_path / "run", *settings]
+    done = run("cloudmask-train", words, tmp_path / "log")
     assert done.wait() == 1, done.errors
-    assert (
-        "NaN or infinite values: " in done.errors
-        and "try a smaller training.learning_rate" in done.errors
-    )
+    assert "NaN or infinite values: " in done.errors
+    assert "try a smaller training.learning_rate" in done.errors
     assert "Traceback" not in done.errors
 
 

@@ -95,8 +95,7 @@ def build(plan: OverlayPlan, workers: int) -> Manifest:
     """Build the image of the plan; returns its manifest.
 
     Raises InputError if there is too little space, something else has the image's name or another
-    process builds it; Fault if one of the
-    programs fails.
+    process builds it; Fault if one of the programs fails.
     """
     with _lock(plan.image):
         publish = _publication(plan.image)

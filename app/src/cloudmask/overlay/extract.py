@@ -60,7 +60,6 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Extracti
         with _full_disk(out), replacing(out) as temporary:
             _copy(source, inode, expected, temporary, max(1, workers))
             temporary.chmod(0o444)
-    _sync_folder(out.parent)
     return Extraction(expected.size, time.perf_counter() - started)
 
 
@@ -179,12 +178,3 @@ def _full_disk(out: Path) -> Iterator[None]:
             f"{out}: {error.strerror} while it was written (another job fills the disk, or a "
             "quota); nothing is left of it"
         ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

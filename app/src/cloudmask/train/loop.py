@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
-from cloudmask.errors import Fault, InputError, Interrupted
+from cloudmask.errors import InputError, Interrupted
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.record.history import Epoch, write_history
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
+from cloudmask.train.finite import require_none
 from cloudmask.train.progress import EpochFigures, EpochProgress, duration
 from cloudmask.train.step import (
     BAD_GRADIENTS,
@@ -207,7 +208,7 @@ class Trainer:
         self._collect()
         clock.update()
         progress.close()
-        self._refuse(self._step.not_finite(batch))
+        require_none(self._step.not_finite(batch), epoch)
         self._log.epoch_stop(epoch)
         loss, accuracy = state.means
         return {
@@ -226,7 +227,7 @@ class Trainer:
         with self._step.judged():
             stop = self._attempt.stop
             _add([self._step.validate(batch, stop.requested) for batch in batches], sums)
-        self._refuse(_bad(sums))
+        require_none(_bad(sums), epoch)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)
@@ -237,22 +238,7 @@ class Trainer:
         """Add the figures of the steps done to the epoch's sums, which waits for the device."""
         _add(self._pending, self.state.sums)
         self._pending.clear()
-        self._refuse(_bad(self.state.sums))
-
-    def _refuse(self, bad: dict[str, int]) -> None:
-        """Raise InputError or Fault if any of these numbers, counted by what they are, are bad."""
-        epoch = self.state.epoch + 1
-        if inputs := bad.pop("inputs", 0):
-            raise InputError(
-                f"epoch {epoch}: NaN or infinite values: {inputs} in the patches; check the store "
-                "with cloudmask-prepare --verify. The previous checkpoint is kept"
-            )
-        if found := ", ".join(f"{count} {what}" for what, count in bad.items() if count):
-            raise Fault(
-                f"epoch {epoch}: NaN or infinite values: {found}; try a smaller "
-                "training.learning_rate, or training.precision float32. The previous checkpoint is "
-                "kept"
-            )
+        require_none(_bad(self.state.sums), self.state.epoch + 1)
 
     def _agreed_to_stop(self, figures: Any) -> bool:
         """Whether to stop after the step of these figures; all workers decide alike."""

@@ -15,6 +15,7 @@ from cloudmask.config.settings import Config, Training
 from cloudmask.hardware.devices import POLICIES, Devices
 from cloudmask.model import unet
 from cloudmask.patches.store import CLOUD, INVALID
+from cloudmask.train.finite import convolutions, count_bad
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
 
@@ -51,7 +52,7 @@ class TrainStep:
             # XLA has no gradient of Keras 2's up-sampling, and on a GPU it is not deterministic.
             plain = settings.deterministic or settings.xla
             self.model = unet(filters=self._filters, precision=self._policy, deterministic=plain)
-            self._convolutions = _convolutions(self.model)
+            self._convolutions = convolutions(self.model)
             self.optimizer = _optimizer(settings, steps_per_epoch)
             self.optimizer.build(self.model.trainable_variables)
             scaling = (INITIAL_SCALE, 0.0) if precision == "float16" else ()
@@ -182,7 +183,7 @@ class TrainStep:
     def _probe_replica(self, patches):
         import tensorflow as tf
 
-        return _not_finite(self._convolutions(tf.cast(patches, tf.float32), training=False))
+        return count_bad(self._convolutions(tf.cast(patches, tf.float32), training=False))
 
     def _train_replica(self, patches, labels, stop):
         import tensorflow as tf
@@ -200,7 +201,7 @@ class TrainStep:
         if self._scaling:
             gradients, bad = self._unscale(gradients, context)
         else:
-            bad = _not_finite(gradients)
+            bad = count_bad(gradients)
         # The optimizer itself sums the gradients over the replicas, in Keras 2 and 3.
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if self._averages:
@@ -232,7 +233,7 @@ class TrainStep:
         loss = tf.reduce_sum(tf.where(valid, pixel, 0.0))
         right = ((probability > 0.5) == cloud) & valid
         counts = [tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
-        return loss, [loss, *counts, _not_finite([patches]), _not_finite([probability])]
+        return loss, [loss, *counts, count_bad([patches]), count_bad([probability])]
 
     def _turned(self, patches, labels, context):
         """Each patch in one of its eight orientations, drawn by seed, step and index in the batch.
@@ -282,7 +283,7 @@ class TrainStep:
         import tensorflow as tf
 
         scale, good = self._scaling
-        count = _not_finite(gradients)
+        count = count_bad(gradients)
         overflow = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, tf.float32)) > 0
         bad = tf.where(scale > 1.0, tf.zeros_like(count), count)
         unscaled = [tf.where(overflow, tf.zeros_like(g), g / scale) for g in gradients]
@@ -295,14 +296,6 @@ class TrainStep:
         return unscaled, bad
 
 
-def _convolutions(model: Any) -> Any:
-    """A model that shares the layers of `model` and returns what each convolution does."""
-    import keras
-
-    found = [layer.output for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    return keras.Model(model.inputs, found)
-
-
 def _figures(forward: Sequence, stop: Any, bad_gradients: Any) -> Any:
     """The figures of a step in their order, float64."""
     import tensorflow as tf
@@ -310,19 +303,6 @@ def _figures(forward: Sequence, stop: Any, bad_gradients: Any) -> Any:
     loss, correct, valid, bad_inputs, bad_outputs = forward
     ordered = [loss, correct, valid, stop, bad_inputs, bad_outputs, bad_gradients]
     return tf.stack([tf.cast(figure, tf.float64) for figure in ordered])
-
-
-def _not_finite(tensors: Sequence) -> Any:
-    """How many numbers of these tensors are infinite or no numbers, int64."""
-    import tensorflow as tf
-
-    def count():
-        return tf.add_n([tf.math.count_nonzero(~tf.math.is_finite(x)) for x in tensors])
-
-    # Counting takes several passes, the difference of each number to itself one: it is 0, or no
-    # number for what is not finite.
-    total = tf.add_n([tf.reduce_sum(tf.cast(x - x, tf.float32)) for x in tensors])
-    return tf.cond(tf.equal(total, 0), lambda: tf.constant(0, tf.int64), count)
 
 
 def _tensor(array: np.ndarray) -> Any:
