@@ -78,7 +78,7 @@ def train(request: TrainingRequest) -> Result:
     death of another worker ended it; Fault if the work cannot go on.
     """
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
-    message = f"{request.run}: nothing was lost; the same command begins again"
+    message = f"{request.run}: nothing is lost; the same command continues"
     with stop_requests(message=message) as stop:
         data, config, run = request.config.data, request.config, request.run
         staging_times.require_staged()
