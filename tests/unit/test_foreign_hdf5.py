@@ -256,3 +256,13 @@ def test_compression_of_all_kinds_that_are_built_in_is_read(folder, tmp_path, na
 
 def test_no_plugin_is_ever_searched_for():
     assert h5py.h5pl.size() == 0
+
+
+def test_names_that_are_no_text_are_shown(tmp_path):
+    path = tmp_path / "S3A_scene.hdf"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(b"\xca\xca", data=np.zeros(1))
+        file["line\nbreak"] = np.zeros(1)
+    with pytest.raises(InputError) as refused:
+        check_scene(path)
+    assert r"found 'line\nbreak', b'\xca\xca'" in str(refused.value)

@@ -1,5 +1,6 @@
 """A picture per scene by which a person can judge: scene, mask, prediction, disagreement."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,11 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
     figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=10)
     handles = [Patch(color=color, label=label) for label, color in COLORS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    # Made in memory: on a full disk the libraries below end with errors of their own.
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=90)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=90)
+        temporary.write_bytes(content.getbuffer())
 
 
 @dataclass(frozen=True)

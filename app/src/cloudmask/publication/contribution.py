@@ -1,5 +1,6 @@
 """The scientific contribution of a submission: a PDF of tables and curves made of its results."""
 
+import io
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -36,9 +37,13 @@ def write(path: Path, runs: Sequence[SubmittedRun], system: str, selection: str)
     plain_text()
     from matplotlib.backends.backend_pdf import PdfPages
 
-    with replacing(path) as temporary, PdfPages(temporary) as pages:
+    # Made in memory: on a full disk Matplotlib ends with an error of its own, while closing.
+    content = io.BytesIO()
+    with PdfPages(content) as pages:
         for page in (_summary(runs, system, selection), _curves(runs), _scenes(runs)):
             pages.savefig(page)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def number(value: float | None, digits: int) -> str:

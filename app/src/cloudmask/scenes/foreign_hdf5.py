@@ -62,8 +62,9 @@ class ForeignHdf5:
     @property
     def names(self) -> str:
         """The first names in the root group, for messages."""
-        found = list(itertools.islice(self._file, LISTED + 1))
-        shown = [name if name.isprintable() else ascii(name) for name in found[:LISTED]]
+        # What is not UTF-8 comes as bytes.
+        found: list[str | bytes] = list(itertools.islice(self._file, LISTED + 1))
+        shown = [_shown(name) for name in found[:LISTED]]
         more = ["..."] if len(found) > LISTED else []
         return ", ".join([name[:80] for name in shown] + more) or "nothing"
 
@@ -167,8 +168,11 @@ class ForeignHdf5:
         self._refuse(name, found, "a size that fits its content")
 
     def _refuse(self, name: str, found: str, expected: str = "its values in this file") -> None:
-        shown = name if name.isprintable() else ascii(name)
-        raise self._error(f"{self.source}: '{shown[:80]}' {found}; expected {expected}")
+        raise self._error(f"{self.source}: '{_shown(name)[:80]}' {found}; expected {expected}")
+
+
+def _shown(name: str | bytes) -> str:
+    return name if isinstance(name, str) and name.isprintable() else ascii(name)
 
 
 @contextlib.contextmanager
