@@ -37,3 +37,23 @@ def test_settings_of_keras_that_anybody_may_have_put_there_are_not_read(tmp_path
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "float32\n"), done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin1"])
+def test_any_encoding_of_the_terminal(encoding, tmp_path):
+    """Help and names show; what the encoding does not have is escaped."""
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    missing = tmp_path / "łódź.keras"
+    code = "import sys; from cloudmask.commands import evaluate; sys.exit(evaluate.main())"
+    arguments = ["--model", str(missing), "--scenes", str(missing)]
+    for given, expected in ((["--help"], 0), (arguments, 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *given],
+            env=environment,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == expected, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert rb"\u0142" in done.stderr

@@ -1,6 +1,7 @@
 """The commands: argument parsing, messages and exit codes; the work is done by other modules."""
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -28,12 +29,19 @@ _NOT_LOADED = ("failed to map segment", "annot allocate memory")
 
 
 def run(command: Callable[[], None]) -> int:
-    """Run `command` and return its exit code; expected errors become one line on stderr."""
+    """Run `command` and return its exit code; expected errors become one line on stderr.
+
+    The command line is parsed in it as well: Ctrl-C at that time is an interruption like any other.
+    """
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras takes settings that change results from the home directory and, where there is none, as
     # in a container, from /tmp, where anybody may have put them. Below a file there are none.
     os.environ.setdefault("KERAS_HOME", os.devnull)
+    # A name that the terminal's encoding does not have is no reason to end.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     _print_logs()
     # NumPy's library of linear algebra, which is hardly used here, takes memory for each thread,
     # and sends the process a SIGINT where it gets none.

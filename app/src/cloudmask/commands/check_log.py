@@ -30,8 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _check(arguments))
+    return run(lambda: _check(parser().parse_args()))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -57,8 +57,7 @@ def _positive(text: str) -> int:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _fetch(arguments))
+    return run(lambda: _fetch(parser().parse_args()))
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

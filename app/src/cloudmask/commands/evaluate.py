@@ -104,8 +104,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _evaluate(arguments))
+    return run(lambda: _evaluate(parser().parse_args()))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

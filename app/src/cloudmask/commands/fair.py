@@ -47,8 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _describe(arguments))
+    return run(lambda: _describe(parser().parse_args()))
 
 
 def _describe(arguments: argparse.Namespace) -> None:

@@ -69,9 +69,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
     with _shown(sys.stdout):
-        return run(lambda: VERBS[arguments.verb](arguments))
+        return run(lambda: _dispatch(parser().parse_args()))
+
+
+def _dispatch(arguments: argparse.Namespace) -> None:
+    VERBS[arguments.verb](arguments)
 
 
 @contextlib.contextmanager

@@ -52,12 +52,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
+    return run(lambda: _dispatch(parser().parse_args()))
+
+
+def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.who:
-        return run(lambda: _who(arguments.who))
-    if arguments.check:
-        return run(lambda: _check(arguments.check, arguments.container))
-    return run(lambda: _build(arguments))
+        _who(arguments.who)
+    elif arguments.check:
+        _check(arguments.check, arguments.container)
+    else:
+        _build(arguments)
 
 
 def _who(image: Path) -> None:

@@ -56,8 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _preflight(arguments))
+    return run(lambda: _preflight(parser().parse_args()))
 
 
 def _preflight(arguments: argparse.Namespace) -> None:

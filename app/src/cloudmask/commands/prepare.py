@@ -68,8 +68,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _verify(arguments) if arguments.verify else _prepare(arguments))
+    return run(lambda: _dispatch(parser().parse_args()))
+
+
+def _dispatch(arguments: argparse.Namespace) -> None:
+    if arguments.verify:
+        _verify(arguments)
+    else:
+        _prepare(arguments)
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -39,8 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _report(arguments))
+    return run(lambda: _report(parser().parse_args()))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -93,8 +93,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: VERBS[arguments.verb](arguments))
+    return run(lambda: _dispatch(parser().parse_args()))
+
+
+def _dispatch(arguments: argparse.Namespace) -> None:
+    VERBS[arguments.verb](arguments)
 
 
 def _extract(arguments: argparse.Namespace) -> None:

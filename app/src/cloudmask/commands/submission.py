@@ -39,8 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _submit(arguments))
+    return run(lambda: _submit(parser().parse_args()))
 
 
 def _submit(arguments: argparse.Namespace) -> None:

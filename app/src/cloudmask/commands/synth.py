@@ -66,8 +66,7 @@ def _seed(text: str) -> int:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _synth(arguments))
+    return run(lambda: _synth(parser().parse_args()))
 
 
 def _synth(arguments: argparse.Namespace) -> None:

@@ -57,8 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    arguments = parser().parse_args()
-    return run(lambda: _train(arguments))
+    return run(lambda: _train(parser().parse_args()))
 
 
 def _train(arguments: argparse.Namespace) -> None:
