@@ -136,7 +136,7 @@ ATTACKS = {
     storage_in_a_pipe: "has external storage",
     virtual: "is a virtual data set",
     virtual_of_a_pipe: "is a virtual data set",
-    foreign_filter: "is compressed by filter 32008; expected one of gzip, shuffle",
+    foreign_filter: "is compressed with bitshuffle (HDF5 filter 32008); expected gzip, shuffle",
     compressed_twice: "is compressed twice",
     huge_chunk: "would take ",
     endless_chunk: "would take ",

@@ -12,7 +12,7 @@ from cloudmask.scenes.synthetic import MIN_SIDE
 
 def test_every_format_has_a_module_with_all_functions():
     for known in FORMATS:
-        for name in ("check", "read", "load", "cloud_truth"):
+        for name in ("check", "read", "load", "origin", "geolocation", "cloud_truth"):
             assert callable(getattr(known.reader, name)), (known.name, name)
 
 
@@ -23,18 +23,21 @@ def test_a_path_is_of_one_format(tmp_path):
     product.mkdir()
     assert format_of(file) is HDF5 and format_of(product) is SAFE
     assert format_of(tmp_path) is HDF5  # whose reader says that it is no scene
-    assert [known.matches(tmp_path) for known in FORMATS] == [False, False]
+    assert [known.matches(tmp_path) for known in FORMATS] == [False, False, False]
 
 
 def test_a_search_passes_over_hidden_files_and_other_endings(tmp_path):
     for name in ("a.hdf", ".a.1.tmp.hdf", "notes.txt", "file.SEN3"):
         (tmp_path / name).touch()
-    (tmp_path / "b.SEN3").mkdir()
-    (tmp_path / "folder.hdf").mkdir()
+    for name in ("b.SEN3", "folder.hdf", "empty.SEN3"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b.SEN3" / "S7_BT_in.nc").touch()
+    (tmp_path / "c.SEN3.zip").touch()
+    (tmp_path / "other.zip").touch()
     found = {
         path.name for path in tmp_path.iterdir() if any(known.finds(path) for known in FORMATS)
     }
-    assert found == {"a.hdf", "b.SEN3"}
+    assert found == {"a.hdf", "b.SEN3", "c.SEN3.zip"}
 
 
 def test_formats_are_told_apart_on_a_bare_python(tmp_path):

@@ -9,7 +9,9 @@ import pytest
 from support.errors import message
 
 from cloudmask import scenes
-from cloudmask.errors import SceneError
+from cloudmask.errors import InputError, SceneError
+from cloudmask.patches.prepare import PrepareOptions, prepare
+from cloudmask.scenes.raw import ReadOptions
 
 H, W = 4, 6
 
@@ -52,6 +54,86 @@ def test_types_of_the_files_do_not_matter(tmp_path, dtype):
     assert scene.mask.dtype == np.uint8 and scene.mask.all()
 
 
+def test_a_scene_without_labels_is_read_and_not_learned_from(tmp_path):
+    fill = np.full((H, W, 1), 255, np.uint8)
+    for bayes in (None, fill, fill.view(np.int8), fill.astype(np.float64)):
+        path = write_hdf5(tmp_path / "s.hdf", bayes=bayes)
+        scene = scenes.read_scene(path)
+        assert scene.mask is None and scene.valid.all() and str(path) in scene.unlabeled
+        assert scenes.read_scene(path, labels=None).mask is None
+        assert not scenes.read_scene(path, labels="summary").mask.any()
+        path.unlink()
+
+
+def test_fill_of_the_flags_is_no_label(tmp_path):
+    """But it takes nothing from the image."""
+    bayes = np.zeros((H, W, 1), np.uint8)
+    bayes[1, 1], bayes[2, 2] = 255, 2
+    scene = scenes.read_scene(write_hdf5(tmp_path / "s.hdf", bayes=bayes))
+    assert np.argwhere(scene.mask[..., 0]).tolist() == [[2, 2]]
+    assert np.argwhere(~scene.valid[..., 0]).tolist() == [[1, 1]]
+    assert scene.measured.all()
+    assert (scene.image[1, 1] == scene.image[0, 0]).all()
+
+
+def test_night_is_a_pixel_without_any_reflectance(tmp_path):
+    refs, bts = hdf5_arrays()["refs"], hdf5_arrays()["bts"]
+    refs[0], refs[1, :, 2], bts[0, 0, 1] = np.nan, np.nan, np.nan
+    scene = scenes.read_scene(write_hdf5(tmp_path / "s.hdf", refs=refs, bts=bts))
+    assert scene.measured[..., 0].tolist() == [[False] + [True] * 5, [False] * 6, *[[True] * 6] * 2]
+    assert (scene.image[0, 1:, :6] == -0.5).all() and (scene.image[0, 0] == 0).all()
+    assert (scene.image[0, 1:, 6:] == 0.5).all()
+    assert "no light in 20.8%" in scene.notes[0]
+    night = scenes.read_scene(write_hdf5(tmp_path / "n.hdf", refs=refs * np.nan))
+    assert night.measured.all() and (night.image[..., :6] == -0.5).all()
+
+
+def test_a_missing_channel_is_zero_if_that_is_wanted(tmp_path):
+    changes = {"refs": hdf5_arrays()["refs"] * [1, np.nan, 1, 1, 1, 1]}
+    changes["bts"] = hdf5_arrays()["bts"] * [1, 1, np.nan]
+    path = write_hdf5(tmp_path / "s.hdf", **changes)
+    scene = scenes.read_scene(path, options=ReadOptions(missing_channels="zero"))
+    assert np.flatnonzero(~scene.channels).tolist() == [1, 8]
+    assert scene.measured.all() and scene.notes == (
+        "no value in S2, S9: reflectance 0, or 270 K, there",
+    )
+    assert (scene.image[..., 1] == -0.5).all() and (scene.image[..., 8] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"refs": hdf5_arrays()["refs"] * 60}, "S1 to S6 look like percent (99 % are below 45)"),
+        ({"refs": hdf5_arrays()["refs"] * 10_000}, "look like reflectance times 10,000"),
+        ({"bts": hdf5_arrays()["bts"] - 273.15}, "look like degrees Celsius (median 7.85)"),
+    ],
+)
+def test_other_units_are_named(tmp_path, changes, words):
+    path = write_hdf5(tmp_path / "s.hdf", **changes)
+    said = message(scenes.read_scene, path)
+    assert said.startswith(f"{path}: ") and words in said and "; expected" in said
+    big = write_scene_of_256(tmp_path / "big.hdf", **changes)
+    with pytest.raises(SceneError, match="look like"):
+        prepare([big], tmp_path / "p.h5", PrepareOptions(), workers=1)
+
+
+def write_scene_of_256(path: Path, **changes) -> Path:
+    """The same large enough for a patch."""
+    arrays = {**hdf5_arrays(), **changes}
+    return write_hdf5(path, **{k: np.tile(v, (64, 43, 1)) for k, v in arrays.items()})
+
+
+def test_a_patch_store_is_no_scene(tmp_path):
+    scene = write_scene_of_256(tmp_path / "s.hdf")
+    store = tmp_path / "patches.h5"
+    prepare([scene], store, PrepareOptions(), workers=1)
+    assert "is a patch store" in message(scenes.read_scene, store)
+    again = prepare([scene, store], store, PrepareOptions(), workers=1)
+    assert again.scenes == 1 and "is a patch store" in again.notes[0]
+    with pytest.raises(InputError, match=r"no scene can be used; .*is a patch store"):
+        prepare([store], tmp_path / "q.h5", PrepareOptions(), workers=1)
+
+
 def test_every_bayes_bit_is_cloud_and_summary_is_its_own_truth(tmp_path):
     bayes = np.zeros((H, W, 1), np.uint8)
     bayes[0, :5, 0] = (1, 2, 4, 8, 3)
@@ -91,9 +173,14 @@ def test_nan_policies(tmp_path):
     ignored, filled = scenes.read_scene(path), scenes.read_scene(path, nan="fill")
     assert np.argwhere(~ignored.valid[..., 0]).tolist() == [[0, 0], [1, 2]]
     assert ignored.invalid_pixels == 2 and filled.invalid_pixels == 0
-    for scene in (ignored, filled):
-        assert (scene.image[0, 0] == 0).all() and (scene.image[1, 2] == 0).all()
-        assert np.isfinite(scene.image).all()
+    assert (ignored.image[0, 0] == 0).all() and (ignored.image[1, 2] == 0).all()
+    # What was measured stays.
+    assert filled.image[0, 0].tolist() == [0.25] * 5 + [0, 0.5, 0.5, 0.5]
+    assert filled.image[1, 2].tolist() == [0.25] * 6 + [0, 0.5, 0.5]
+    assert filled.measured.all() and np.argwhere(~ignored.measured[..., 0]).tolist() == [
+        [0, 0],
+        [1, 2],
+    ]
     said = message(scenes.read_scene, path, nan="error")
     assert str(path) in said and f"2 of {H * W} pixels" in said
 
@@ -130,7 +217,6 @@ ONES = np.ones((H, W, 1), np.float32)
     [
         ({"refs": None}, "no data set 'refs'"),
         ({"bts": None}, "no data set 'bts'"),
-        ({"bayes": None}, "no data set 'bayes'"),
         ({"refs": np.ones((H, W, 5))}, "'refs' has shape (4, 6, 5); expected (H, W, 6)"),
         ({"bts": np.ones((H, W))}, "'bts' has shape (4, 6); expected (H, W, 3)"),
         ({"refs": np.ones((H, W + 1, 6))}, "expected (4, 6, 6) or (8, 12, 6)"),
@@ -141,7 +227,7 @@ ONES = np.ones((H, W, 1), np.float32)
         ({"refs": np.full((H, W, 6), b"0.5")}, "expected numbers"),
         ({"refs": np.ones((H, W, 6), complex)}, "expected numbers"),
         ({"bts": np.array([[["warm"] * 3]], h5py.string_dtype())}, "expected numbers"),
-        ({"refs": hdf5_arrays()["refs"] * np.nan}, "channel S1 holds no measurement"),
+        ({"refs": hdf5_arrays()["refs"] * [1, np.nan, 1, 1, 1, 1]}, "channel S2 holds no"),
         ({"bts": hdf5_arrays()["bts"] * [1, 0, 1]}, "channel S8 holds no measurement"),
         ({"truth": np.ones((H, 1, 1))}, "'truth' has shape (4, 1, 1)"),
         (

@@ -1,7 +1,10 @@
 """Level-1 products written here, value by value."""
 
+import shutil
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from support.errors import message
@@ -21,7 +24,11 @@ from support.products import (
 from cloudmask import scenes
 from cloudmask.scenes import raw as raw_scene
 from cloudmask.scenes import slstr
+from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.formats import SAFE, safe
+from cloudmask.scenes.raw import ReadOptions
+
+BAYES, SUMMARY = ReadOptions(), ReadOptions("summary")
 
 
 @pytest.fixture
@@ -64,13 +71,13 @@ def test_flags_become_the_mask(product):
     confidence[3, 0] = 256  # cosmetic fill is a measurement of the neighbour
     write_flags(product, bayes_in=bayes, confidence_in=confidence)
 
-    mask = safe.read(product).mask
+    mask = safe.read(product, BAYES).mask
     assert mask.dtype == np.int8
     assert mask[0, :6].tolist() == [1, 1, 1, 1, -1, 0]
     assert mask[2, :3].tolist() == [-1, -1, 0]
     assert mask[1, 0] == mask[3, 0] == 0
 
-    summary = safe.read(product, "summary").mask
+    summary = safe.read(product, SUMMARY).mask
     assert np.argwhere(summary == 1).tolist() == [[1, 0]]
     assert np.argwhere(summary < 0).tolist() == [[2, 0], [2, 1]]
 
@@ -78,15 +85,16 @@ def test_flags_become_the_mask(product):
 @pytest.mark.parametrize("bayes", [None, np.full((ROWS, COLUMNS), 255, np.uint8)])
 def test_product_without_bayesian_mask_says_what_to_do(product, bayes):
     write_flags(product, bayes_in=bayes)
-    said = message(scenes.read_scene, product)
-    assert "flags_in.nc" in said and "--labels summary" in said
+    scene = scenes.read_scene(product)
+    assert scene.mask is None and scene.measured.all()
+    assert "flags_in.nc" in scene.unlabeled and "--labels summary" in scene.unlabeled
     assert scenes.read_scene(product, labels="summary").valid.all()
 
 
 def test_missing_channels_are_zero_and_noted(product):
     write_sun(product, 0.5)
     write_radiance(product, "S3", 10.0)
-    raw = safe.read(product)
+    raw = safe.read(product, BAYES)
     assert raw.channels.tolist() == [False, False, True, False, False, False, True, True, True]
     assert raw.notes == ("no radiance file of S1, S2, S4, S5, S6: reflectance 0 there",)
     assert (raw.reflectance[..., [0, 1, 3, 4, 5]] == 0).all()
@@ -102,7 +110,7 @@ def test_reflectance_is_the_mean_of_2_x_2_and_each_channel_has_its_own_sun(produ
     radiance[4:6, 8:10] = np.nan
     for number, channel in enumerate(slstr.VISIBLE, 1):
         write_radiance(product, channel, radiance, irradiance=100.0 * number)
-    raw = safe.read(product)
+    raw = safe.read(product, BAYES)
     assert raw.channels.all() and raw.notes == ()
     for number in range(1, 7):
         band = raw.reflectance[..., number - 1] * (100 * number * 0.5) / np.pi
@@ -128,7 +136,7 @@ def test_rows_have_their_own_sun_and_its_gaps_are_not_valid(product):
     zenith[1], zenith[2, 3] = 0.0, np.nan
     write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
     write_radiance(product, "S1", 10.0)
-    raw = safe.read(product)
+    raw = safe.read(product, BAYES)
     assert raw.reflectance[0, 0, 0] == pytest.approx(np.pi * 10 / (100 * 0.5), rel=1e-6)
     assert raw.reflectance[1, 0, 0] == pytest.approx(np.pi * 10 / 100, rel=1e-6)
     assert not np.isnan(raw.reflectance[2, :24]).any()
@@ -175,3 +183,165 @@ def test_halve():
     assert halved.dtype == np.float32 and halved.shape == (1, 2, 2)
     assert halved[0, 0].tolist() == [5.0, 6.0]
     assert np.isnan(halved[0, 1, 0]) and halved[0, 1, 1] == 14.0
+
+
+def write_manifest(product: Path, *names: str, collection: str = "004") -> None:
+    listed = "".join(f'<fileLocation href="./{name}"/>' for name in names)
+    baseline = f"<sentinel3:baselineCollection>{collection}</sentinel3:baselineCollection>"
+    (product / "xfdumanifest.xml").write_text(f"<XFDU>{listed}{baseline}</XFDU>")
+
+
+def test_a_channel_that_did_not_arrive_by_day(product):
+    """Products without S1 to S6 exist as well; what the manifest lists should be there."""
+    write_sun(product, 0.5)
+    write_radiance(product, "S3", 10.0)
+    write_manifest(product, "S3_radiance_an.nc", "S5_radiance_an.nc")
+    said = message(scenes.read_scene, product)
+    assert str(product / "S5_radiance_an.nc") in said and "--missing-channels zero" in said
+    assert message(scenes.check_scene, product) == said
+    scene = scenes.read_scene(product, options=ReadOptions(missing_channels="zero"))
+    assert "no radiance file of S1, S2, S4, S5, S6: reflectance 0 there" in scene.notes
+    write_sun(product, 0.1)  # 84 degrees: twilight
+    assert scenes.read_scene(product).measured.all()
+
+
+def test_twilight_without_a_measurement_is_dark(product):
+    zenith = np.full((ROWS, TIES), 60.0)
+    zenith[0], zenith[1] = 83.0, 110.0
+    write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
+    radiance = np.full((2 * ROWS, 2 * COLUMNS), 4.0)
+    radiance[0:2, :8] = radiance[4:6, :8] = np.nan
+    write_radiance(product, "S2", radiance)
+    scene = scenes.read_scene(product)
+    assert scene.measured[:2].all() and (scene.image[0, :4, 1] == -0.5).all()
+    assert (scene.image[0, 4:, 1] > -0.5).all()
+    assert not scene.measured[2, :4].any() and scene.measured[2, 4:].all()
+
+
+def test_where_the_sun_is_not_known_darkness_is_no_radiance_at_all(product):
+    write_sun(product, 0.5)
+    write_netcdf(
+        product / "geometry_tn.nc",
+        {**TIE_GRID, "track_offset": 0},
+        solar_zenith_tn=np.full((ROWS, TIES), 60.0),
+    )
+    radiance = np.full((2 * ROWS, 2 * COLUMNS), 4.0)
+    radiance[0:2] = np.nan
+    write_radiance(product, "S2", radiance)
+    scene = scenes.read_scene(product)
+    assert scene.measured[0, :24].all() and not scene.measured[0, 24:].any()
+    assert not scene.measured[1, :24].any() and scene.measured[1, 24:].all()
+
+
+def test_radiances_on_the_grid_of_1_km(product):
+    write_sun(product, 0.5)
+    write_radiance(product, "S1", 4.0)
+    full = scenes.read_scene(product).image
+    (product / "S1_radiance_an.nc").unlink()
+    raw = np.full((ROWS, COLUMNS), 400, np.int16)
+    packed = {"scale_factor": 0.01, "add_offset": 0.0, "_FillValue": np.int16(-32768)}
+    write_netcdf(product / "S1_radiance_in.nc", S1_radiance_in=(raw, packed))
+    assert np.array_equal(scenes.read_scene(product).image, full)
+
+
+@pytest.mark.parametrize("signed", ["dtype", "attribute"])
+def test_unsigned_flags_that_are_stored_signed(product, signed):
+    confidence = np.zeros((ROWS, COLUMNS), np.uint16)
+    confidence[0, 0], confidence[0, 1], confidence[0, 2] = 32768 | 16384, 32768, 32
+    attributes = {"_Unsigned": "true"} if signed == "attribute" else {}
+    write_flags(product, confidence_in=(confidence.view(np.int16), attributes))
+    scene = scenes.read_scene(product, labels="summary")
+    assert np.argwhere(scene.mask[..., 0]).tolist() == [[0, 0]]
+    assert np.argwhere(~scene.valid[..., 0]).tolist() == [[0, 2]]
+    assert scene.confidence[0, 1] == 32768
+
+
+def test_cosmetic_and_duplicate_pixels_can_be_left_out_of_the_labels(product):
+    confidence = np.zeros((ROWS, COLUMNS), np.uint16)
+    confidence[0, 0], confidence[0, 1] = 256, 512
+    write_flags(product, confidence_in=confidence)
+    assert scenes.read_scene(product).valid.all()
+    scene = scenes.read_scene(product, options=ReadOptions(cosmetic="ignore"))
+    assert np.argwhere(~scene.valid[..., 0]).tolist() == [[0, 0], [0, 1]]
+    assert scene.measured.all()
+
+
+NAME = (
+    "S3B_SL_1_RBT____20200119T014128_20200119T014428_20200812T000000_0179_034_331_0360_LN2_O_NT_004"
+)
+
+
+@pytest.fixture
+def named(tmp_path) -> Path:
+    folder = write_product(tmp_path / f"{NAME}.SEN3")
+    write_manifest(folder)
+    return folder
+
+
+def test_a_product_by_its_manifest_in_a_folder_and_in_an_archive(named, tmp_path):
+    expected = scenes.read_scene(named)
+    nested = tmp_path / "outer" / named.name
+    nested.mkdir(parents=True)
+    shutil.copytree(named, nested / named.name)
+    archive = shutil.make_archive(str(tmp_path / named.name), "zip", tmp_path, named.name)
+    for path in (named / "xfdumanifest.xml", nested, Path(archive)):
+        scene = scenes.read_scene(path)
+        assert scene.name == NAME and np.array_equal(scene.image, expected.image)
+        assert np.array_equal(scene.mask, expected.mask)
+        assert scene.origin == expected.origin
+        assert scenes.check_scene(path) == (ROWS, COLUMNS)
+        assert find_scenes([path]) in ([named], [nested / named.name], [Path(archive)])
+    assert safe.load(Path(archive)) == safe.load(named)
+
+
+def test_where_a_product_comes_from(named):
+    origin = scenes.read_scene(named).origin
+    assert origin.product == NAME and origin.platform == "Sentinel-3B"
+    assert (origin.start, origin.stop) == ("2020-01-19T01:41:28Z", "2020-01-19T01:44:28Z")
+    assert origin.baseline == "004" and not origin.synthetic
+    with h5py.File(named / "S7_BT_in.nc", "r+") as file:
+        file.attrs["source"] = np.bytes_("IPF-SL-1 06.18")
+        file.attrs["start_time"] = np.bytes_("2020-01-19T01:41:28.5Z")
+        file.attrs["processing_baseline"] = np.bytes_("SL__L1_.005.00.00")
+    origin = scenes.read_scene(named).origin
+    assert origin.processor == "IPF-SL-1 06.18" and origin.start == "2020-01-19T01:41:28.5Z"
+    assert origin.baseline == "SL__L1_.005.00.00"
+
+
+def test_hostile_archives(named, tmp_path):
+    def refused(words: str) -> None:
+        for call in (scenes.check_scene, scenes.read_scene):
+            assert words in message(call, path)
+
+    path = tmp_path / "x.SEN3.zip"
+    path.write_bytes(b"no archive")
+    refused("not a readable zip archive")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.SEN3/S7_BT_in.nc", b"")
+        archive.writestr("b.SEN3/S7_BT_in.nc", b"")
+    refused("2 folders with netCDF files; expected one product")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{named.name}/S7_BT_in.nc", bytes(200 << 20))
+    refused("not a readable netCDF file")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../x/S8_BT_in.nc", b"")
+    refused("not a readable netCDF file")
+    assert not (tmp_path.parent / "x").exists()
+
+
+def test_positions_between_tie_points_and_of_the_product_itself(product):
+    assert safe.geolocation(product, (ROWS, COLUMNS)) is None
+    longitude = np.tile(np.arange(TIES) * 0.16, (ROWS, 1))
+    write_netcdf(
+        product / "geodetic_tx.nc",
+        TIE_GRID,
+        latitude_tx=np.zeros((ROWS, TIES)),
+        longitude_tx=longitude,
+    )
+    found = safe.geolocation(product, (ROWS, COLUMNS))
+    expected = 0.16 * (2 + (np.arange(COLUMNS) + 0.5 - 24) / 16)
+    assert found.longitude[1] == pytest.approx(expected, abs=1e-6)
+    own = np.full((ROWS, COLUMNS), 12.0)
+    write_netcdf(product / "geodetic_in.nc", latitude_in=own, longitude_in=own + 1)
+    found = safe.geolocation(product, (ROWS, COLUMNS))
+    assert (found.latitude == 12).all() and (found.longitude == 13).all()

@@ -19,6 +19,8 @@ from support.products import (
 
 from cloudmask import scenes
 from cloudmask.errors import SceneError
+from cloudmask.scenes import slstr
+from cloudmask.scenes.raw import ReadOptions
 
 SMALL = np.zeros((ROWS, 7), np.int16)
 TEXT = np.full((ROWS, COLUMNS), "cold", dtype=object)
@@ -54,7 +56,10 @@ def test_faults_in_headers(product, file, variables, words):
     write_sun(product, 0.5)
     write_radiance(product, "S1", 10.0)
     write_netcdf(product / file, **variables)
-    for call in (scenes.read_scene, scenes.check_scene):
+    calls = [scenes.check_scene]
+    if "confidence_in" not in words:  # without flags there are no labels, but there is a scene
+        calls.append(scenes.read_scene)
+    for call in calls:
         said = message(call, product)
         assert said.startswith(f"{product / file}: ") and words in said
 
@@ -91,11 +96,27 @@ def test_faults_beside_the_radiances(product, file, attrs, variables, words):
     assert str(product) in said and words in said
 
 
-@pytest.mark.parametrize("file", ["S7_BT_in.nc", "S9_BT_in.nc", "flags_in.nc"])
-def test_missing_files(product, file):
+@pytest.mark.parametrize("file", ["S7_BT_in.nc", "S9_BT_in.nc"])
+def test_missing_thermal_channel(product, file):
     (product / file).unlink()
     for call in (scenes.read_scene, scenes.check_scene):
-        assert f"{product / file}: cannot be opened (No such file" in message(call, product)
+        assert f"{product / file}: no such file, but a thermal channel" in message(call, product)
+    scene = scenes.read_scene(product, options=ReadOptions(missing_channels="zero"))
+    assert scene.measured.all() and not scene.channels[slstr.CHANNELS.index(file[:2])]
+    assert f"no file of {file[:2]}: 270 K there" in scene.notes
+
+
+def test_missing_flags(product):
+    (product / "flags_in.nc").unlink()
+    assert f"{product / 'flags_in.nc'}: no such file" in message(scenes.check_scene, product)
+    assert scenes.check_scene(product, labels=None) == (ROWS, COLUMNS)
+    assert scenes.read_scene(product).mask is None
+
+
+def test_no_thermal_channel_at_all(product):
+    for channel in slstr.THERMAL:
+        (product / f"{channel}_BT_in.nc").unlink()
+    assert "no file of S7 to S9" in message(scenes.read_scene, product)
 
 
 @pytest.mark.parametrize("file", ["geometry_tn.nc", "S1_quality_an.nc"])

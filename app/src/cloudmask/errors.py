@@ -20,6 +20,10 @@ class SceneError(InputError):
     """A scene cannot be used; `--skip-bad` leaves such scenes out."""
 
 
+class NotAScene(SceneError):
+    """A file that looks like a scene is something else, which is no fault of the file."""
+
+
 class Interrupted(BaseException):
     """The work ended early, with its state saved; the same command continues it (exit code 75).
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from cloudmask.errors import InputError, SceneError
+from cloudmask.errors import InputError, NotAScene, SceneError
 from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.record.result import ClassifierScores, Inference, Scores
 from cloudmask.record.run_directory import RunDirectory
-from cloudmask.scenes.scene import Scene, read_scene
+from cloudmask.scenes.calibration import AS_STORED
+from cloudmask.scenes.raw import ReadOptions
+from cloudmask.scenes.scene import Scene, locate, read_scene
 from cloudmask.scenes.slstr import REFLECTANCES
 from cloudmask.system.files import write_csv
 from cloudmask.system.progress import track
@@ -29,12 +31,18 @@ BASELINE_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How to judge: threshold of the probability, label source, policy for fill pixels."""
+    """How to judge: threshold of the probability, label source, policy for fill pixels.
+
+    reading: how scenes are read. calibration: that of the network's patches, to which S1 to S6 are
+    adapted; see `scenes.calibration`.
+    """
 
     threshold: float = 0.5
     labels: str = "bayes"
     nan: str = "ignore"
     skip_bad: bool = False
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    calibration: str = AS_STORED
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ def evaluate(
 ) -> Inference:
     """Classify each scene and return the section "inference" of a result.
 
-    Scores are means over scenes, as the benchmark's; "pooled" holds those over all pixels together.
+    Scenes without labels are classified as well, but not judged. Scores are means over the scenes
+    that have labels, as the benchmark's; "pooled" holds those over all their pixels together.
     `seconds_per_scene` is the network alone, without tracing; `seconds_per_scene_all` contains
     reading and writing as well. Raises SceneError for a bad scene unless `skip_bad`.
     """
@@ -63,7 +72,10 @@ def evaluate(
     began = time.perf_counter()
     for path in track(scenes, len(scenes), "evaluate"):
         try:
-            scene = _read(path, options)
+            scene = read_for(path, options, output.masks and output.folder is not None)
+        except NotAScene as error:
+            judge.notes.append(f"passed over: {error}")
+            continue
         except SceneError as error:
             if not options.skip_bad:
                 raise
@@ -71,19 +83,19 @@ def evaluate(
             continue
         probability = judge.judge(scene)
         _write(output, Prediction(scene, probability, options.threshold), judge.rows[-1])
-    if not judge.rows:
-        raise InputError(f"no scene can be used; the first: {judge.left_out[0]}")
+    judge.require_labels()
     elapsed = time.perf_counter() - began - judge.warm_up
     if output.folder:
-        write_csv(output.folder.scenes_table, list(judge.rows[0]), judge.rows)
+        write_csv(output.folder.scenes_table, judge.columns, judge.rows)
     return judge.inference(elapsed)
 
 
-def _read(path: Path, options: EvaluationOptions) -> Scene:
-    scene = read_scene(path, options.labels, options.nan)
-    if not scene.valid.any():
+def read_for(path: Path, options: EvaluationOptions, located: bool) -> Scene:
+    """Read a scene for its evaluation; `located`: with latitude and longitude, for its mask."""
+    scene = read_scene(path, options.labels, options.nan, options.reading, options.calibration)
+    if not scene.measured.any():
         raise SceneError(f"{path}: no pixel holds a measurement in all channels")
-    return scene
+    return locate(scene, path) if located else scene
 
 
 @dataclass
@@ -93,8 +105,10 @@ class _Tables:
     mask: list[ConfusionCounts] = field(default_factory=list)
     cloud_truth: list[ConfusionCounts] = field(default_factory=list)
 
-    def add(self, result: np.ndarray, scene: Scene, threshold: float) -> ConfusionCounts:
-        counts = ConfusionCounts.of(result, scene.mask, scene.valid, threshold)
+    def add(
+        self, result: np.ndarray, scene: Scene, mask: np.ndarray, threshold: float
+    ) -> ConfusionCounts:
+        counts = ConfusionCounts.of(result, mask, scene.valid, threshold)
         self.mask.append(counts)
         if scene.cloud_truth is not None:
             self.cloud_truth.append(
@@ -113,8 +127,8 @@ class _Tables:
 class _Judge:
     """Classifies scene after scene and keeps what was found.
 
-    rows: one for each scene judged. warm_up: seconds of tracing. left_out: scenes that could not be
-    used, and why.
+    rows: one for each scene. warm_up: seconds of tracing. left_out: scenes that could not be used,
+    and why. notes: what was noticed.
     """
 
     def __init__(
@@ -129,8 +143,9 @@ class _Judge:
         self._network = _Tables()
         self._others = {name: _Tables() for name in baselines}
         self._shapes: set[tuple[int, ...]] = set()
-        self._notes: list[str] = []
+        self._unlabeled: list[str] = []
         self._seconds = 0.0
+        self.notes: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.left_out: list[str] = []
         self.warm_up = 0.0
@@ -144,43 +159,75 @@ class _Judge:
             self.warm_up += self._timed(scene.image)[1]
         probability, seconds = self._timed(scene.image)
         self._seconds += seconds
-        counts = self._network.add(probability, scene, self._options.threshold)
-        for name, tables in self._others.items():
-            tables.add(self._baselines[name](scene.image), scene, BASELINE_THRESHOLD)
-        figures = counts.scores().model_dump() | counts.confusion().model_dump()
         measured = {"invalid_pixels": scene.invalid_pixels, "seconds": seconds}
+        figures = self._figures(scene, probability)
         self.rows.append({"name": scene.name, **figures, **measured})
         return probability
 
+    def _figures(self, scene: Scene, probability: np.ndarray) -> dict[str, Any]:
+        """Scores and counts of one scene; none without labels."""
+        threshold, mask = self._options.threshold, scene.mask
+        if mask is None:
+            self._unlabeled.append(scene.unlabeled)
+            self.notes.append(f"{scene.name}: predicted, not judged: {scene.unlabeled}")
+            return {}
+        counts = self._network.add(probability, scene, mask, threshold)
+        for name, tables in self._others.items():
+            tables.add(self._baselines[name](scene.image), scene, mask, BASELINE_THRESHOLD)
+        agree = (probability > threshold) == (mask > 0)
+        everywhere = {"accuracy_all_pixels": float(np.mean(agree))}
+        return counts.scores().model_dump() | everywhere | counts.confusion().model_dump()
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table of scenes: those of a scene with labels."""
+        return list(max(self.rows, key=lambda row: len(row)))
+
+    def require_labels(self) -> None:
+        """Raise InputError unless a scene could be judged."""
+        if any("accuracy" in row for row in self.rows):
+            return
+        if self._unlabeled:
+            raise InputError(
+                f"no scene has labels to judge by; the first: {self._unlabeled[0]} "
+                "(cloudmask-predict writes masks without them)"
+            )
+        lines = self.left_out + self.notes
+        raise InputError(f"no scene can be used; the first: {lines[0]}")
+
     def inference(self, elapsed: float) -> Inference:
         """The section "inference"; `elapsed`: seconds with reading and writing, without tracing."""
+        judged = [row for row in self.rows if "accuracy" in row]
         count, options = len(self.rows), self._options
         pooled = sum(self._network.mask, ConfusionCounts())
         baselines = {name: ClassifierScores(**t.scores()) for name, t in self._others.items()}
         return Inference(
-            scenes=count,
+            scenes=len(judged),
+            unlabeled_scenes=count - len(judged),
             **self._network.scores(),
-            accuracy_per_scene={row["name"]: row["accuracy"] for row in self.rows},
+            accuracy_all_pixels=float(np.mean([row["accuracy_all_pixels"] for row in judged])),
+            accuracy_per_scene={row["name"]: row["accuracy"] for row in judged},
             pooled=pooled.scores(),
             confusion=pooled.confusion(),
             calibration=pooled.calibration(),
             threshold=options.threshold,
             truth=options.labels,
             nan=options.nan,
+            calibration_target=options.calibration,
             invalid_pixels=sum(row["invalid_pixels"] for row in self.rows),
             seconds_per_scene=self._seconds / count,
             scenes_per_second=count / self._seconds,
             seconds_per_scene_all=elapsed / count,
             tracing_seconds=max(self.warm_up - len(self._shapes) * self._seconds / count, 0.0),
             left_out=tuple(self.left_out),
-            notes=tuple(self._notes),
+            notes=tuple(self.notes),
             baselines=baselines,
         )
 
     def _note(self, scene: Scene) -> None:
-        self._notes += [f"{scene.name}: {note}" for note in scene.notes]
+        self.notes += [f"{scene.name}: {note}" for note in scene.notes]
         if self._baselines and not scene.channels[:REFLECTANCES].all():
-            self._notes.append(
+            self.notes.append(
                 f"{scene.name}: the reference classifiers judge without those channels"
             )
 
@@ -198,7 +245,7 @@ def _write(output: EvaluationOutput, prediction: Prediction, row: Mapping[str, A
         write_mask(output.folder.masks / f"{name}.nc", prediction)
     if output.pictures:
         output.folder.pictures.mkdir(exist_ok=True)
-        write_picture(output.folder.pictures / f"{name}.png", prediction, row["accuracy"])
+        write_picture(output.folder.pictures / f"{name}.png", prediction, row.get("accuracy"))
 
 
 def table(inference: Inference) -> str:
@@ -214,7 +261,14 @@ def table(inference: Inference) -> str:
         rows.append([f"{name}, mask", *_cells(scores, columns)])
         if scores.true_field:
             rows.append([f"{name}, cloud truth", *_cells(scores.true_field, columns)])
-    return "\n".join(plain_table(("agreement with", *columns), rows, right=columns))
+    lines = plain_table(("agreement with", *columns), rows, right=columns)
+    everywhere = inference.accuracy_all_pixels
+    if inference.invalid_pixels and everywhere is not None:
+        lines.append(
+            f"over all pixels, fill and unlabeled ones as clear (the published fashion): "
+            f"accuracy {everywhere:.2%}"
+        )
+    return "\n".join(lines)
 
 
 def _cells(scores: Scores, columns: Sequence[str]) -> list[str]:

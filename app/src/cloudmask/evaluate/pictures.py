@@ -19,12 +19,13 @@ LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.
 DARK = 0.02
 
+NO_MEASUREMENT = "no measurement"
 COLORS = {  # of the panel "disagreement", as red, green, blue
     "agree: clear": (0.13, 0.26, 0.42),
     "agree: cloud": (0.93, 0.93, 0.93),
     "cloud missed": (0.90, 0.30, 0.10),
     "cloud invented": (0.98, 0.78, 0.15),
-    "no measurement": (0.35, 0.20, 0.45),
+    NO_MEASUREMENT: (0.35, 0.20, 0.45),
 }
 
 
@@ -43,15 +44,19 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
         figsize=(5.5 * columns, 1.6 + 11 * valid.shape[0] / valid.shape[1]), layout="constrained"
     )
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, columns)
+    axes = figure.subplots(2, columns, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=True):
-        shown = np.where(valid[..., None], panel.content, COLORS["no measurement"])
+        shown = np.where(valid[..., None], panel.content, COLORS[NO_MEASUREMENT])
         axis.imshow(shown, interpolation="nearest")
         axis.set_title(panel.title, fontsize=10)
         axis.set_axis_off()
     agreement = "" if accuracy is None else f"   {accuracy:.1%} of pixels as in the mask"
     figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=10)
-    handles = [Patch(color=color, label=label) for label, color in COLORS.items()]
+    # Without a mask there is nothing that could agree.
+    colors = (
+        COLORS if prediction.scene.mask is not None else {NO_MEASUREMENT: COLORS[NO_MEASUREMENT]}
+    )
+    handles = [Patch(color=color, label=label) for label, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     # Made in memory: on a full disk the libraries below end with errors of their own.
     content = io.BytesIO()
@@ -76,13 +81,17 @@ def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
     def thinned(plane: np.ndarray) -> np.ndarray:
         return plane[::step, ::step, 0]
 
-    mask, valid = thinned(scene.mask) > 0, thinned(scene.valid)
+    valid = thinned(scene.measured if scene.mask is None else scene.valid)
     probability = thinned(prediction.probability)
-    cloud = probability > prediction.threshold
+    false_color = _false_color(scene.image[::step, ::step], valid)
+    shown = _Panel(_gray(probability), "predicted probability of cloud")
+    if scene.mask is None:
+        return [false_color, shown], valid
+    cloud, mask = probability > prediction.threshold, thinned(scene.mask) > 0
     panels = [
-        _false_color(scene.image[::step, ::step], valid),
+        false_color,
         _Panel(_gray(mask), "mask, the benchmark's reference"),
-        _Panel(_gray(probability), "predicted probability of cloud"),
+        shown,
         _Panel(_agreement(cloud, mask), "prediction against mask"),
     ]
     if scene.cloud_truth is not None:

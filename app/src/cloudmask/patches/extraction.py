@@ -8,7 +8,7 @@ import numpy as np
 from cloudmask.patches.geometry import PATCH, crop_patches, patch_origins
 from cloudmask.patches.store import CHANNELS, INVALID
 from cloudmask.scenes.raw import RawScene
-from cloudmask.scenes.scene import normalize
+from cloudmask.scenes.scene import Found, normalize
 
 PART = 64  # rows of a patch at a time, which stay in the processor's cache
 
@@ -22,13 +22,13 @@ class Converted:
     """One scene's part of a store.
 
     patches: (n, 256, 256, 9); labels: (n, 256, 256) uint8; sums: over the valid pixels.
-    seen: (9,) bool, False where a channel is available but has no value in any patch.
+    found: what the channels held.
     """
 
     patches: np.ndarray
     labels: np.ndarray
     sums: Sums
-    seen: np.ndarray
+    found: Found
 
 
 def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
@@ -36,37 +36,38 @@ def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
 
     fill: pixels without a measurement count as valid, with the value 0.
     """
-    origins = patch_origins(*raw.mask.shape)
+    assert raw.mask is not None  # There is nothing to learn from a scene without labels.
+    origins = patch_origins(*raw.shape)
     patches = np.empty((len(origins), PATCH, PATCH, CHANNELS), dtype)
     valid = np.empty(patches.shape[:3], bool)
     part = np.empty((PART, PATCH, CHANNELS), np.float32)
     cast = to_half if patches.dtype == np.float16 else np.copyto
-    seen = ~raw.channels
-    found, count = [], 0
+    found = Found.of(raw)
+    sums, count = [], 0
     for (top, left), patch, good in zip(origins, patches, valid, strict=True):
         columns = slice(left, left + PATCH)
         for first in range(0, PATCH, PART):
             rows = slice(first, first + PART)
             area = slice(top + first, top + first + PART), columns
-            good[rows] = normalize(raw, area, part, seen)
-            if fill:
-                good[rows] = True
+            measured = normalize(raw, area, part, found, fill)
+            good[rows] = fill or measured & (raw.mask[area] >= 0)
             cast(patch[rows], part)
             # NumPy is fast over long rows: those of whole patches are, until the last step.
             wide = part.reshape(PART, -1)
             if not good[rows].all():
                 wide = part[good[rows]].astype(np.float64)
             if wide.size:
-                found.append(_sums(wide))
+                sums.append(_sums(wide))
                 count += wide.size // CHANNELS
     labels = crop_patches(raw.mask > 0).view(np.uint8)
     if not valid.all():
         labels |= np.where(valid, 0, INVALID).astype(np.uint8)
-    if not found:
-        return Converted(patches, labels, [[], [], [], [], [0]], seen)
-    low, high, total, squares = map(np.stack, zip(*found, strict=True))
-    sums = low.min(axis=0), high.max(axis=0), total.sum(axis=0), squares.sum(axis=0)
-    return Converted(patches, labels, [[float(x) for x in row] for row in sums] + [[count]], seen)
+    if not sums:
+        return Converted(patches, labels, [[], [], [], [], [0]], found)
+    low, high, total, squares = map(np.stack, zip(*sums, strict=True))
+    merged = low.min(axis=0), high.max(axis=0), total.sum(axis=0), squares.sum(axis=0)
+    figures = [[float(x) for x in row] for row in merged]
+    return Converted(patches, labels, [*figures, [count]], found)
 
 
 def to_half(out: np.ndarray, values: np.ndarray) -> None:

@@ -9,13 +9,13 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cloudmask.errors import InputError, SceneError
+from cloudmask.errors import InputError, NotAScene, SceneError
 from cloudmask.patches import store
 from cloudmask.patches.extraction import convert
 from cloudmask.patches.geometry import crop_grid
@@ -27,8 +27,10 @@ from cloudmask.patches.store_writer import (
     StoreWriter,
     store_bytes,
 )
-from cloudmask.scenes.formats import format_of
-from cloudmask.scenes.scene import check_scene, normalize_scene
+from cloudmask.scenes.calibration import adapt, common_calibration
+from cloudmask.scenes.formats import format_of, scene_name
+from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.scene import normalize_scene
 from cloudmask.system.disk import require_space
 from cloudmask.system.lock import exclusive
 from cloudmask.system.pool import open_pool
@@ -53,10 +55,15 @@ class PrepareSummary:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The scenes that can be used, with their rows, and a line for each that cannot."""
+    """The scenes that can be used, with their rows, and a line for each that cannot.
 
-    tasks: list[SceneTask]
-    bad: list[str]
+    origins: of the tasks. others: lines for files that are no scenes.
+    """
+
+    tasks: list[SceneTask] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    origins: list[tuple[Path, Origin]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -75,8 +82,11 @@ def prepare(
     Raises SceneError for the first scene that cannot be used, unless `skip_bad`; InputError if
     `out` is a folder or there is too little space; Fault if a worker process dies.
     """
-    _check_arguments(scenes, out, workers)
-    plan = _plan(scenes, options.labels, skip_bad)
+    _check_arguments(out, workers)
+    plan = _plan(scenes, options, skip_bad)
+    if any(out.resolve() == task.path.resolve() for task in plan.tasks):
+        raise InputError(f"{out}: is one of the scenes; expected another name for the patch store")
+    options = replace(options, calibration=common_calibration(plan.origins, options.calibration))
     with _unfinished(out, plan, options) as (writer, journal):
         resumed = len(journal.records)
         left = [task for task in plan.tasks if str(task.path) not in journal.records]
@@ -92,42 +102,50 @@ def prepare(
         kept = [task for task in plan.tasks if str(task.path) in journal.records]
         if not kept:
             raise InputError(f"no scene can be used; the first: {plan.bad[0]}")
+        kept, copies = _without_copies(kept, journal.records)
         records = [journal.records[str(task.path)] for task in kept]
         if not _valid_pixels(kept, records):
             raise InputError(f"{out}: no pixel of any scene holds a measurement in all channels")
         writer.finish(kept, records, options)
         writer.path.replace(out)
-    return _summarize(out, kept, records, resumed, plan.bad)
+    summary = _summarize(out, kept, records, resumed, plan.bad)
+    return replace(summary, notes=plan.others + copies + summary.notes)
 
 
-def _check_arguments(scenes: Sequence[Path], out: Path, workers: int) -> None:
+def _check_arguments(out: Path, workers: int) -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"{out}: expected the name of a file in an existing folder")
-    if any(out.resolve() == path.resolve() for path in scenes):
-        raise InputError(f"{out}: is one of the scenes; expected another name for the patch store")
     if workers < 1:
         raise InputError(f"--workers {workers}: expected at least 1")
 
 
-def _plan(scenes: Sequence[Path], labels: str, skip_bad: bool) -> _Plan:
+def _plan(scenes: Sequence[Path], options: PrepareOptions, skip_bad: bool) -> _Plan:
     """Check all headers before anything is written and give each scene its rows."""
-    plan = _Plan([], [])
+    plan = _Plan()
     for path in scenes:
+        reader = format_of(path).reader
         try:
-            height, width = check_scene(path, labels)
+            height, width = reader.check(path, options.reading)
+            origin = reader.origin(path)
             try:
                 rows, columns = crop_grid(height, width)
             except ValueError as error:
                 raise SceneError(f"{path}: {error}") from None
+        except NotAScene as error:
+            plan.others.append(f"passed over: {error}")
+            continue
         except SceneError as error:
             if not skip_bad:
                 raise
             plan.bad.append(str(error))
             continue
+        plan.origins.append((path, origin))
         plan.tasks.append(SceneTask(path, height, width, plan.rows, rows * columns))
     if not plan.tasks:
-        first = f"no scene can be used; the first: {plan.bad[0]}" if plan.bad else "no scenes given"
-        raise InputError(first)
+        lines = plan.bad + plan.others
+        raise InputError(
+            f"no scene can be used; the first: {lines[0]}" if lines else "no scenes given"
+        )
     return plan
 
 
@@ -213,11 +231,13 @@ def _write_scene(
             _read_ahead(path)
     reader = format_of(task.path).reader
     content, checksum = reader.load(task.path)
-    raw = reader.read(task.path, options.labels, content)
-    if raw.mask.shape != (task.height, task.width):
+    raw = adapt(reader.read(task.path, options.reading, content), options.calibration)
+    if raw.mask is None:
+        raise SceneError(raw.unlabeled)
+    if raw.shape != (task.height, task.width):
         raise SceneError(f"{task.path}: changed while it was read")
     part = convert(raw, options.dtype, fill=options.nan == "fill")
-    if options.nan == "error" or not part.seen.all():
+    if options.nan == "error" or not part.found.plausible:
         # This raises where the whole scene cannot be used.
         normalize_scene(task.path, raw, options.nan)
     return {
@@ -226,7 +246,7 @@ def _write_scene(
         "cloud_pixels": int(np.count_nonzero(part.labels == store.CLOUD)),
         "invalid_pixels": int(np.count_nonzero(part.labels >= store.INVALID)),
         "channels": int(np.packbits(raw.channels, bitorder="little").view("<u2")[0]),
-        "notes": list(raw.notes),
+        "notes": [*raw.notes, *part.found.notes()],
         "sums": part.sums,
     }
 
@@ -238,6 +258,22 @@ def _read_ahead(path: Path) -> None:
         # The system limits the length of each request.
         for first in range(0, os.fstat(file.fileno()).st_size, BLOCK):
             os.posix_fadvise(file.fileno(), first, BLOCK, os.POSIX_FADV_WILLNEED)
+
+
+def _without_copies(
+    tasks: list[SceneTask], records: dict[str, dict[str, Any]]
+) -> tuple[list[SceneTask], list[str]]:
+    """The scenes without those that equal another byte for byte, and a line for each of these.
+
+    Training and validation could otherwise get the same scene under two names.
+    """
+    first: dict[str, SceneTask] = {}
+    lines = []
+    for task in tasks:
+        known = first.setdefault(records[str(task.path)]["sha256"], task)
+        if known is not task:
+            lines.append(f"{task.path}: has the bytes of {known.path}; left out")
+    return list(first.values()), lines
 
 
 def _valid_pixels(tasks: Sequence[SceneTask], records: Sequence[dict[str, Any]]) -> int:
@@ -263,7 +299,7 @@ def _summarize(
         invalid_fraction=invalid / (patches * PIXELS),
         bad=bad,
         notes=[
-            f"{task.path.stem}: {note}"
+            f"{scene_name(task.path)}: {note}"
             for task, record in zip(tasks, records, strict=True)
             for note in record["notes"]
         ],

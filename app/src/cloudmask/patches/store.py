@@ -25,6 +25,7 @@ from h5py import h5t
 from cloudmask.errors import Fault, InputError
 from cloudmask.patches.geometry import PATCH
 from cloudmask.scenes import foreign_hdf5
+from cloudmask.scenes.calibration import UNKNOWN
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
 from cloudmask.system import names
 
@@ -35,6 +36,14 @@ CHANNELS = 9
 CLOUD = 1  # bit of a label: the mask says cloud
 INVALID = 2  # bit of a label: no measurement, left out of loss and metrics
 SHA256_BYTES = 32
+# Attributes of the file, and what they are called in the options that made it.
+DESCRIBED = {
+    "truth": "labels",
+    "nan": "nan",
+    "missing_channels": "missing_channels",
+    "cosmetic": "cosmetic",
+    "calibration": "calibration",
+}
 STATISTICS = ("minimum", "maximum", "mean", "standard deviation")
 
 # Rounding to float16 moves a normalized value by at most half a unit in the last place: a relative
@@ -105,6 +114,7 @@ class PatchStore:
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
+    label_source: "bayes" or "summary". calibration: of S1 to S6, see `scenes.calibration`.
     checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
     in stores of version 1.
     """
@@ -166,6 +176,8 @@ class PatchStore:
         self.names = [names.file_name(name.decode(), what) for name in self.scenes["name"]]
         self.statistics = self._table(file, "statistics", np.dtype(np.float64), 2)
         self.checksum = str(file.attribute("checksum"))
+        self.label_source = str(file.attribute("truth") or "")
+        self.calibration = str(file.attribute("calibration") or UNKNOWN)
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)
         if len(self.labels) != rows or (self.scenes["first"] < 0).any() or (ends > rows).any():
@@ -180,7 +192,7 @@ class PatchStore:
         if data.dtype != np.uint8 or data.shape != (len(self.patches), SHA256_BYTES):
             raise InputError(f"{self.path}: 'checksums' is damaged: {data.dtype} {data.shape}")
         options = {"dtype": str(self.patches.dtype)}
-        options |= {name: str(file.attribute(name)) for name in ("truth", "nan")}
+        options |= {name: str(file.attribute(name)) for name in DESCRIBED}
         checksums = file.values(data)
         if content_checksum(options, self.scenes, checksums) != self.checksum:
             raise InputError(f"{self.path}: damaged: its checksum does not match its tables")

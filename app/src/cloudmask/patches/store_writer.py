@@ -15,7 +15,8 @@ from cloudmask.patches.deferred import hdf5_file
 from cloudmask.patches.extraction import Converted, statistics
 from cloudmask.patches.geometry import PATCH
 from cloudmask.scenes import foreign_hdf5
-from cloudmask.scenes.raw import DAMAGE
+from cloudmask.scenes.formats import scene_name
+from cloudmask.scenes.raw import DAMAGE, ReadOptions
 from cloudmask.system import files
 
 PIXELS = PATCH * PATCH
@@ -26,15 +27,28 @@ SCENE_BYTES, HEADER_BYTES = 512, 1 << 18
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What decides the content of a store: type of the patches, label source, policy for fill."""
+    """What decides the content of a store.
+
+    dtype: type of the patches. labels: label source. nan: policy for fill. missing_channels,
+    cosmetic: see `scenes.raw.ReadOptions`. calibration: of S1 to S6, see `scenes.calibration`.
+    """
 
     dtype: str = "float16"
     labels: str = "bayes"
     nan: str = "ignore"
+    missing_channels: str = "error"
+    cosmetic: str = "use"
+    calibration: str = "auto"
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How the scenes are read."""
+        return ReadOptions(self.labels, self.missing_channels, self.cosmetic)
 
     def identity(self) -> dict[str, str]:
         """What enters the store's checksum."""
-        return {"dtype": self.dtype, "truth": self.labels, "nan": self.nan}
+        described = {name: getattr(self, field) for name, field in store.DESCRIBED.items()}
+        return {"dtype": self.dtype} | described
 
 
 @dataclass(frozen=True)
@@ -143,8 +157,8 @@ class StoreWriter:
                 file[name] = data
             file.attrs["format"] = store.FORMAT
             file.attrs["version"] = store.VERSION
-            file.attrs["truth"] = options.labels
-            file.attrs["nan"] = options.nan
+            for name, field in store.DESCRIBED.items():
+                file.attrs[name] = getattr(options, field)
             file.attrs["checksum"] = store.content_checksum(options.identity(), table, rows)
         self.sync()
 
@@ -152,7 +166,7 @@ class StoreWriter:
 def _row(task: SceneTask, record: dict[str, Any]) -> tuple:
     """A scene's row of the table, in the order of `store.SCENE_TABLE`."""
     return (
-        task.path.stem,
+        scene_name(task.path),
         record["sha256"],
         task.first,
         task.count,

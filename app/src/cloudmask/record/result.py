@@ -84,6 +84,12 @@ class Inference(ClassifierScores):
     tiling: str | None = Field(None, description="whole or published (63 tiles)")
     computed_in: str | None = Field(None, description="precision of the computation")
     scenes: int = Field(description="scenes evaluated")
+    unlabeled_scenes: int = Field(0, description="scenes without labels: classified, not judged")
+    accuracy_all_pixels: Number = Field(
+        None,
+        description="accuracy over all pixels, those without a measurement or a label as clear "
+        "sky: the published fashion",
+    )
     accuracy_per_scene: dict[str, Number] = Field({}, description="accuracy by the scene's name")
     pooled: Scores | None = Field(None, description="scores over all pixels together")
     confusion: Confusion | None = Field(None, description="contingency table, all scenes together")
@@ -91,7 +97,10 @@ class Inference(ClassifierScores):
     threshold: Number = Field(None, description="a pixel is cloud above this probability")
     truth: str | None = Field(None, description="label source: bayes or summary")
     nan: str | None = Field(None, description="policy for pixels without measurement")
-    invalid_pixels: int = Field(0, description="pixels that hold no measurement")
+    calibration_target: str | None = Field(
+        None, description="calibration (baseline collection) that S1 to S6 were adapted to"
+    )
+    invalid_pixels: int = Field(0, description="pixels that hold no measurement, or no label")
     seconds_per_scene: Number = Field(None, description="in the network alone, seconds")
     scenes_per_second: Number = Field(None, description="the same as a rate")
     seconds_per_scene_all: Number = Field(None, description="with reading and writing, seconds")

@@ -1,50 +1,172 @@
-"""Where scenes lie: files and product folders, found by name; nothing is opened.
+"""Where scenes lie: files and products, found by name; nothing is opened.
 
 Only Python itself is needed, since overlays are made on nodes where nothing is installed.
 """
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmask.errors import InputError
+from cloudmask.scenes import product_name
 from cloudmask.scenes.dataset import PARTS
-from cloudmask.scenes.formats import FORMATS
+from cloudmask.scenes.formats import (
+    FOLDER_SUFFIX,
+    FORMATS,
+    MANIFEST,
+    holds_product,
+    is_scene,
+    product_folder,
+    scene_name,
+)
 from cloudmask.system import names
+
+SHOWN = 3  # names in a message
+_SUFFIXES = (".hdf", ".h5", FOLDER_SUFFIX.lower())
+
+logger = logging.getLogger(__name__)
 
 
 def find_scenes(paths: Sequence[Path | str], part: str | None = None) -> list[Path]:
-    """Scenes among `paths` (files, product folders, or folders searched in depth), by name.
+    """Scenes among `paths` (files, products, or folders searched in depth), by name.
 
-    `part` ("training" or "inference") picks that part of a data set whose top folder is given.
-    Raises InputError if a path is missing, holds no scene, two scenes have the same
+    Links to folders are followed. Of products of the same granule the best is taken: the newest
+    collection, then the latest timeliness. What looks like a scene and is none is logged with its
+    reason. `part` ("training" or "inference") picks that part of a data set whose top folder is
+    given. Raises InputError if a path is missing, holds no scene, two scenes have the same
     name, or a name is none that files of results can have.
     """
+    search = _Search(part)
     found: dict[str, Path] = {}
     for top in map(Path, paths):
-        for path in _scenes_below(top, part):
-            names.file_name(path.stem, "a scene")
-            if path.stem in found and found[path.stem].resolve() != path.resolve():
+        for path in search.scenes_below(top):
+            name = names.file_name(scene_name(path), "a scene")
+            if name in found and found[name].resolve() != path.resolve():
                 raise InputError(
-                    f"{path}: a scene named {path.stem} is also at {found[path.stem]}; "
-                    "names must differ"
+                    f"{path}: a scene named {name} is also at {found[name]}; names must differ"
                 )
-            found[path.stem] = path
-    return [found[name] for name in sorted(found)]
+            found[name] = path
+    best = search.best_of_each_granule(found)
+    for line in search.passed_over():
+        logger.info(line)
+    return [best[name] for name in sorted(best)]
 
 
-def _scenes_below(top: Path, part: str | None) -> list[Path]:
-    if not top.exists():
-        raise InputError(f"{top}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
-    if any(known.matches(top) for known in FORMATS):
-        return [top]
-    found = [path for path in top.rglob("*") if any(known.finds(path) for known in FORMATS)]
-    # What belongs to the other part of the data set: test scenes must not get into training.
-    others = {name for other, names in PARTS.items() if part and other != part for name in names}
-    below = [path for path in found if not others & set(path.relative_to(top).parts)]
-    if not below:
-        aside = f" (but {len(found)} in {', '.join(sorted(others))})" if found else ""
-        raise InputError(
-            f"{top}: no scene in it{aside}; expected HDF5 files (*.hdf) or Level-1 product "
-            "folders (*.SEN3), also in sub-folders"
-        )
-    return below
+@dataclass
+class _Search:
+    """A search through folders; `others`: what looks like a scene and is none, by reason."""
+
+    part: str | None
+    others: dict[str, list[str]] = field(default_factory=dict)
+
+    def scenes_below(self, top: Path) -> list[Path]:
+        """The scene `top`, or those in that folder."""
+        if not top.exists():
+            raise InputError(f"{top}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
+        if is_scene(top) and not self._is_plain_folder(top):
+            return [product_folder(top)]
+        found = list(self._walk(top))
+        # What belongs to the other part of the set: test scenes must not get into training.
+        elsewhere = {
+            name
+            for other, folders in PARTS.items()
+            if self.part and other != self.part
+            for name in folders
+        }
+        below = [path for path in found if not elsewhere & set(path.relative_to(top).parts)]
+        if not below:
+            aside = f" (but {len(found)} in {', '.join(sorted(elsewhere))})" if found else ""
+            aside += "".join(f"; {line}" for line in self.passed_over())
+            raise InputError(
+                f"{top}: no scene in it{aside}; expected HDF5 files (*.hdf) or Level-1 products "
+                "(*.SEN3, *.SEN3.zip), also in sub-folders"
+            )
+        return below
+
+    def best_of_each_granule(self, found: dict[str, Path]) -> dict[str, Path]:
+        """Without the scenes of which a better version is there."""
+        best: dict[object, str] = {}
+        for name in sorted(found):
+            parts = product_name.parse(name)
+            key = parts.granule if parts else name
+            chosen = best.get(key)
+            if chosen is None or parts is None:
+                best[key] = name
+                continue
+            other = product_name.parse(chosen)
+            assert other is not None  # Only such names have the key of a granule.
+            better, worse = (name, chosen) if parts.rank > other.rank else (chosen, name)
+            best[key] = better
+            self._pass_over("another version of the same granule is there", worse)
+        return {name: found[name] for name in best.values()}
+
+    def passed_over(self) -> Iterator[str]:
+        """A line for each reason."""
+        for reason, found in sorted(self.others.items()):
+            more = ", ..." if len(found) > SHOWN else ""
+            yield f"passed over {len(found)} ({reason}): {', '.join(found[:SHOWN])}{more}"
+
+    def _pass_over(self, reason: str, name: str) -> None:
+        shown = name if name.isprintable() else ascii(name)
+        self.others.setdefault(reason, []).append(shown)
+
+    def _walk(self, top: Path) -> Iterator[Path]:
+        """Scenes below the folder `top`, links to folders followed; a loop of links is noticed."""
+        seen: set[tuple[int, int]] = set()
+        for folder, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
+            status = Path(folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            here = Path(folder)
+            for name in sorted(folders + files):
+                path = here / name
+                if any(known.finds(path) for known in FORMATS):
+                    if name in folders:
+                        folders.remove(name)  # A product's own files are no scenes.
+                    if not self._refused(path):
+                        yield path
+                else:
+                    self._judge(path)
+
+    def _unreadable(self, error: OSError) -> None:
+        self._pass_over(f"cannot be read: {error.strerror}", str(error.filename))
+
+    def _refused(self, path: Path) -> bool:
+        """Whether a product is one of another instrument or level."""
+        other = product_name.other_product(scene_name(path))
+        if other:
+            self._pass_over(other, path.name)
+        return bool(other)
+
+    def _judge(self, path: Path) -> None:
+        """Note why something that looks like a scene is none."""
+        suffix = path.suffix.lower()
+        if suffix not in _SUFFIXES:
+            return
+        if path.name.startswith("._"):
+            self._pass_over("a companion file of macOS", path.name)
+        elif path.name.startswith("."):
+            return  # unfinished files of this program
+        elif path.is_symlink() and not path.exists():
+            self._pass_over("a link that leads nowhere", path.name)
+        elif suffix != FOLDER_SUFFIX.lower() and path.is_dir():
+            self._pass_over("a folder, expected a file", path.name)
+        elif path.suffix == FOLDER_SUFFIX:
+            if path.is_dir() and any(path.iterdir()):
+                return  # What lies in it is looked at.
+            self._pass_over("an empty folder or a file, expected a product folder", path.name)
+        elif path.suffix in (".hdf", ".h5"):
+            self._pass_over("not a file", path.name)
+        else:
+            self._pass_over("unusual upper or lower case, expected .hdf, .h5, .SEN3", path.name)
+
+    @staticmethod
+    def _is_plain_folder(path: Path) -> bool:
+        """Whether a folder that is named like a product holds none itself."""
+        if not path.is_dir():
+            return False
+        return not holds_product(product_folder(path)) and not (path / MANIFEST).exists()

@@ -29,6 +29,21 @@ FILTERS = {
     h5z.FILTER_FLETCHER32: "fletcher32",
     h5z.FILTER_LZF: "lzf",
 }
+# Registered filters that scenes are found with, and the Python package that has the plug-in.
+PLUG_INS = {
+    4: ("szip", "the HDF5 library with libaec"),
+    5: ("nbit", "the HDF5 library"),
+    6: ("scale-offset", "the HDF5 library"),
+    307: ("bzip2", "hdf5plugin"),
+    32001: ("Blosc", "hdf5plugin"),
+    32004: ("LZ4", "hdf5plugin"),
+    32008: ("bitshuffle", "hdf5plugin"),
+    32013: ("ZFP", "hdf5plugin"),
+    32015: ("Zstandard", "hdf5plugin"),
+    32017: ("SZ", "hdf5plugin"),
+    32023: ("FCIDECOMP", "hdf5plugin"),
+    32026: ("Blosc2", "hdf5plugin"),
+}
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 
 # Deflate makes of a byte at most 1,032; what no file can hold is refused. Up to as many bytes as
@@ -57,7 +72,11 @@ class ForeignHdf5:
 
     def __contains__(self, name: str) -> bool:
         """Whether something of that name is in the root group; links are not followed."""
-        return bool(self._file.id.links.exists(name.encode()))
+        try:
+            return bool(self._file.id.links.exists(name.encode()))
+        except Exception as failed:  # On damaged files the library raises anything.
+            line = " ".join(str(failed).split())[:200]
+            raise self._error(f"{self.source}: '{name}' is damaged ({line})") from None
 
     @property
     def names(self) -> str:
@@ -138,8 +157,7 @@ class ForeignHdf5:
         filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
         for number in filters:
             if number not in FILTERS:
-                known = ", ".join(FILTERS.values())
-                self._refuse(name, f"is compressed by filter {number}", f"one of {known}")
+                self._refuse_filter(name, number)
         if len(set(filters)) < len(filters):
             self._refuse(name, "is compressed twice", "one pass")
 
@@ -162,6 +180,16 @@ class ForeignHdf5:
             suspicious = packed * LARGEST_RATIO > FREE
             if packed > stored or (suspicious and _overflows(found, offset, chunk)):
                 self._refuse_size(name, packed * LARGEST_RATIO, packed)
+
+    def _refuse_filter(self, name: str, number: int) -> None:
+        """No plug-in is loaded, since whoever wrote the file would choose it."""
+        called, package = PLUG_INS.get(number, ("an unregistered filter", "its plug-in"))
+        known = ", ".join(FILTERS.values())
+        self._refuse(
+            name,
+            f"is compressed with {called} (HDF5 filter {number})",
+            f"{known}; h5repack -f GZIP=1, with the plug-in of {package}, makes such a file",
+        )
 
     def _refuse_size(self, name: str, size: int, stored: int) -> None:
         found = f"would take {size / (1 << 20):,.0f} MiB, but has {stored:,} bytes in the file"

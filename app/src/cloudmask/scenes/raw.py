@@ -1,28 +1,56 @@
 """A scene as its file has it, in physical units, and what all readers of formats share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from cloudmask.scenes.origin import Origin
 
 # What h5py raises when the content of a file makes no sense.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """How scenes are read, whatever their format.
+
+    labels: "bayes" (Bayesian mask), "summary" (summary cloud flag), or None if none are wanted.
+    missing_channels: "error" refuses a scene without a channel that it should have, "zero" goes on
+    with reflectance 0 (270 K in a thermal channel). cosmetic: "ignore" takes the labels from pixels
+    that the product filled from a neighbor or holds twice, "use" does not.
+    """
+
+    labels: str | None = "bayes"
+    missing_channels: str = "error"
+    cosmetic: str = "use"
+
+
+@dataclass(frozen=True)
 class RawScene:
     """A scene of H x W pixels on the 1 km grid, in physical units.
 
-    reflectance: (H, W, 6) float32, S1 to S6; 0 at night and in a missing channel, NaN where day has
-    no measurement. temperature: (H, W, 3) float32 kelvin, S7 to S9; NaN where not measured.
-    mask: (H, W) int8, 1 cloud, 0 clear, -1 unknown. channels: (9,) bool, which the source has.
-    notes: what the log should say about it.
+    reflectance: (H, W, 6) float32, S1 to S6; NaN where it was not measured, 0 at night and in a
+    missing channel. temperature: (H, W, 3) float32 kelvin, S7 to S9; NaN where not measured.
+    channels: (9,) bool, which the source has. mask: (H, W) int8, 1 cloud, 0 clear, -1 unknown; None
+    if the scene has no labels. unlabeled: why it has none. dark: (H, W) bool, where a missing
+    reflectance is 0, since there is no light; None if the sun is not known. confidence: (H, W)
+    uint16, bits of `confidence_in`, None if there are none. notes: what the log should say.
     """
 
     reflectance: np.ndarray
     temperature: np.ndarray
-    mask: np.ndarray
     channels: np.ndarray
-    notes: tuple[str, ...]
+    mask: np.ndarray | None = None
+    unlabeled: str = ""
+    dark: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    origin: Origin = field(default_factory=Origin)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """H and W."""
+        return self.temperature.shape[:2]
 
 
 def halve(image: np.ndarray) -> np.ndarray:

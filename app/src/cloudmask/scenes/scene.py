@@ -4,14 +4,17 @@ A scene has nine channels, reflectances S1 to S6 and brightness temperatures S7 
 which 1 is cloud.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from cloudmask.errors import SceneError
-from cloudmask.scenes.formats import format_of
-from cloudmask.scenes.raw import RawScene
+from cloudmask.scenes.calibration import AS_STORED, adapt
+from cloudmask.scenes.formats import format_of, scene_name
+from cloudmask.scenes.geolocation import Geolocation
+from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.raw import RawScene, ReadOptions
 from cloudmask.scenes.slstr import (
     CHANNELS,
     REFLECTANCE_OFFSET,
@@ -21,77 +24,140 @@ from cloudmask.scenes.slstr import (
     TEMPERATURE_RANGE,
     TEMPERATURE_SCALE,
 )
+from cloudmask.scenes.units import likely_unit
 
 # Of a float32 image (H, W, 9), each pixel's reflectances and temperatures.
 PIXEL = np.dtype([("reflectance", "V24"), ("temperature", "V12")])
 BLOCK_ROWS = 16  # of a scene at a time: their intermediate values stay in the processor's cache
 
 NAN_POLICIES = ("ignore", "fill", "error")
+STRANGEST = 20_000  # reflectance; what is larger is fill
 
 
 @dataclass(frozen=True)
 class Scene:
     """One normalized scene of H x W pixels.
 
-    image: (H, W, 9) float32, `reflectance - 0.5` and `(kelvin - 270) / 22`; 0 where not valid.
-    mask: (H, W, 1) uint8, 1 cloud, 0 clear.
-    valid: (H, W, 1) bool, every available channel and the mask hold a measurement.
-    channels: (9,) bool, the channels that the source has; a missing one is reflectance 0.
+    image: (H, W, 9) float32, `reflectance - 0.5` and `(kelvin - 270) / 22`; 0 where not measured.
+    mask: (H, W, 1) uint8, 1 cloud, 0 clear; None if the scene has no labels.
+    measured: (H, W, 1) bool, every available channel holds a measurement; in the dark the thermal
+    ones are enough. valid: (H, W, 1) bool, measured, and labeled if the scene has labels.
+    channels: (9,) bool, the channels that the source has; a missing one is reflectance 0 or 270 K.
     cloud_truth: (H, W, 1) uint8, the simulated cloud field of a synthetic scene, else None.
+    confidence: (H, W) uint16, bits of `confidence_in`, if there are any. unlabeled: why there is no
+    mask.
     """
 
     name: str
     image: np.ndarray
-    mask: np.ndarray
+    mask: np.ndarray | None
+    measured: np.ndarray
     valid: np.ndarray
     channels: np.ndarray
     cloud_truth: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    geolocation: Geolocation | None = None
+    origin: Origin = field(default_factory=Origin)
+    unlabeled: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def invalid_pixels(self) -> int:
-        """How many pixels are fill."""
+        """How many pixels are fill or, where there are labels, have none."""
         return int(self.valid.size - np.count_nonzero(self.valid))
 
 
-def check_scene(path: Path | str, labels: str = "bayes") -> tuple[int, int]:
+@dataclass
+class Found:
+    """What the channels of a scene held, gathered while it was normalized.
+
+    seen: (9,) bool, channels with a measurement by day, thermal ones at any time. day: whether any
+    pixel was lit. dark: pixels whose missing reflectance counts as 0. strange: reflectances that
+    are far too large. pixels: looked at.
+    """
+
+    seen: np.ndarray
+    day: bool = False
+    dark: int = 0
+    strange: int = 0
+    pixels: int = 0
+
+    @classmethod
+    def of(cls, raw: RawScene) -> "Found":
+        """Nothing yet; what the source does not have is not waited for."""
+        return cls(~raw.channels)
+
+    @property
+    def unseen(self) -> int | None:
+        """The first channel that should hold a measurement and does not, None if there is none."""
+        needed = ~self.seen
+        needed[:REFLECTANCES] &= self.day
+        return int(np.flatnonzero(needed)[0]) if needed.any() else None
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the values can be what they should be: 1 % may be anything."""
+        return self.unseen is None and self.strange <= 0.01 * self.pixels * REFLECTANCES
+
+    def notes(self) -> tuple[str, ...]:
+        """What the log should say."""
+        if not self.dark:
+            return ()
+        share = self.dark / self.pixels
+        return (f"no light in {share:.1%} of the pixels: missing reflectances are 0 there",)
+
+
+def check_scene(path: Path | str, labels: str | None = "bayes") -> tuple[int, int]:
     """Height and width of a scene, from headers alone; raises SceneError if it cannot be used."""
     path = Path(path)
-    return format_of(path).reader.check(path, labels)
+    return format_of(path).reader.check(path, ReadOptions(labels))
 
 
-def read_scene(path: Path | str, labels: str = "bayes", nan: str = "ignore") -> Scene:
-    """Read one scene, an HDF5 file of the published layout or a Level-1 product folder.
+def read_scene(
+    path: Path | str,
+    labels: str | None = "bayes",
+    nan: str = "ignore",
+    options: ReadOptions | None = None,
+    calibration: str = AS_STORED,
+) -> Scene:
+    """Read one scene: an HDF5 file of the published layout, or a Level-1 product.
 
-    `labels`: "bayes" (Bayesian mask) or "summary" (summary cloud flag).
-    `nan`: "ignore" marks pixels without a measurement in `.valid`; "fill" counts them as measured
-    with the fill value; "error" raises. Raises SceneError, naming the file, if it cannot be used.
+    A product is a folder, its manifest, or a zip archive of it.
+    `labels`: "bayes" (Bayesian mask), "summary" (summary cloud flag) or None; a scene without them
+    has no mask. `nan`: "ignore" marks pixels without a measurement in `.valid`; "fill" counts them
+    as measured, their missing channels with the fill value; "error" raises. `options`: further
+    policies; its labels do not count. `calibration`: that of the collection ("003", "005") to which
+    S1 to S6 are adapted. Raises SceneError, naming the file, if the scene cannot be used.
     """
     path = Path(path)
     reader = format_of(path).reader
-    scene = normalize_scene(path, reader.read(path, labels), nan)
+    raw = reader.read(path, replace(options or ReadOptions(), labels=labels))
+    scene = normalize_scene(path, adapt(raw, calibration), nan)
     return replace(scene, cloud_truth=reader.cloud_truth(path))
+
+
+def locate(scene: Scene, path: Path) -> Scene:
+    """The scene, read from `path`, with latitude and longitude if its files tell them."""
+    shape = (scene.image.shape[0], scene.image.shape[1])
+    return replace(scene, geolocation=format_of(path).reader.geolocation(path, shape))
 
 
 def normalize_scene(path: Path, raw: RawScene, nan: str) -> Scene:
     """Normalize the scene `raw` that was read from `path`.
 
-    Raises SceneError if an available channel has no value at all, or by the policy `nan`.
+    Raises SceneError if an available channel has no value at all, if values cannot be what they
+    should be, or by the policy `nan`.
     """
-    height, width = raw.mask.shape
+    height, width = raw.shape
     image = np.empty((height, width, len(CHANNELS)), np.float32)
-    valid = np.empty((height, width), bool)
-    seen = ~raw.channels
+    measured = np.empty((height, width), bool)
+    found = Found.of(raw)
     for first in range(0, height, BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
-        valid[rows] = normalize(raw, (rows, slice(None)), image[rows], seen)
-    if not seen.all():
-        index = int(np.flatnonzero(~seen)[0])
-        low, high = REFLECTANCE_RANGE if index < REFLECTANCES else TEMPERATURE_RANGE
-        raise SceneError(
-            f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
-            f"{low:g} and {high:g}, found only NaN or fill"
-        )
+        part = rows, slice(None)
+        measured[rows] = normalize(raw, part, image[rows], found, nan == "fill")
+    _require_plausible(path, raw, found)
+    valid = measured if raw.mask is None else measured & (raw.mask >= 0)
     invalid = int(valid.size - np.count_nonzero(valid))
     if invalid and nan == "error":
         raise SceneError(
@@ -99,27 +165,50 @@ def normalize_scene(path: Path, raw: RawScene, nan: str) -> Scene:
             "expected a value in all of them"
         )
     if nan == "fill":
-        valid[...] = True
+        measured = valid = np.ones((height, width), bool)
     return Scene(
-        name=path.stem,
+        name=scene_name(path),
         image=image,
-        mask=(raw.mask > 0).astype(np.uint8)[..., None],
+        mask=None if raw.mask is None else (raw.mask > 0).astype(np.uint8)[..., None],
+        measured=measured[..., None],
         valid=valid[..., None],
         channels=raw.channels,
-        notes=raw.notes,
+        confidence=raw.confidence,
+        origin=raw.origin,
+        unlabeled=raw.unlabeled,
+        notes=raw.notes + found.notes(),
+    )
+
+
+def _require_plausible(path: Path, raw: RawScene, found: Found) -> None:
+    if found.plausible:
+        return
+    index = found.unseen
+    if unit := likely_unit(raw.reflectance, raw.temperature):
+        raise SceneError(f"{path}: {unit}")
+    if index is None:
+        return  # They are fill of an unusual kind.
+    low, high = REFLECTANCE_RANGE if index < REFLECTANCES else TEMPERATURE_RANGE
+    raise SceneError(
+        f"{path}: channel {CHANNELS[index]} holds no measurement; expected values between "
+        f"{low:g} and {high:g}, found only NaN or fill (--missing-channels zero goes on without it)"
     )
 
 
 def normalize(
-    raw: RawScene, part: tuple[slice, slice], image: np.ndarray, seen: np.ndarray
+    raw: RawScene,
+    part: tuple[slice, slice],
+    image: np.ndarray,
+    found: Found,
+    fill: bool = False,
 ) -> np.ndarray:
     """Write the normalized `part` (rows, columns) of a scene to the contiguous `image` (h, w, 9).
 
-    Returns where it is valid, (h, w) bool; sets in `seen`, (9,) bool, the channels with a value.
+    Returns where it is measured, (h, w) bool; adds to `found`. `fill`: a pixel that is not keeps
+    the channels that are.
     """
     reflectance, temperature = raw.reflectance[part], raw.temperature[part]
-    valid = _measured(reflectance, temperature, raw.channels, seen)
-    valid &= raw.mask[part] >= 0
+    found.pixels += temperature[..., 0].size
     warm = temperature - np.float32(TEMPERATURE_OFFSET)
     warm /= np.float32(TEMPERATURE_SCALE)
     # NumPy copies six or three numbers at a time far faster when it takes them for one item.
@@ -129,25 +218,45 @@ def normalize(
         ("temperature", warm),
     ):
         pixels[name] = values.reshape(len(values), -1).view(PIXEL[name])
-    if not valid.all():
-        image[~valid] = 0
-    return valid
-
-
-def _measured(
-    reflectance: np.ndarray, temperature: np.ndarray, channels: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
-    """Where each available channel is finite and in range, (h, w) bool; updates `seen`."""
     bands = (reflectance, *REFLECTANCE_RANGE), (temperature, *TEMPERATURE_RANGE)
-    valid = np.ones(reflectance.shape[:2], bool)
-    # Mostly all are, which is quickly seen; False for NaN.
+    # Mostly all are in range, which is quickly seen; False for NaN.
     if all(low <= band.min() and band.max() <= high for band, low, high in bands):
-        seen[...] = True
-        return valid
-    good = [(band >= low) & (band <= high) for band, low, high in bands]
-    measured = [part[..., k] for part in good for k in range(part.shape[2])]
-    for index in np.flatnonzero(~seen):
-        seen[index] = measured[index].any()
-    for index in np.flatnonzero(channels):
-        valid &= measured[index]
-    return valid
+        found.seen[...] = found.day = True
+        return np.ones(reflectance.shape[:2], bool)
+    return _without_gaps(raw, part, image, found, fill)
+
+
+def _without_gaps(
+    raw: RawScene, part: tuple[slice, slice], image: np.ndarray, found: Found, fill: bool
+) -> np.ndarray:
+    """Replace what is no measurement in `image`; as `normalize` otherwise."""
+    reflectance, temperature = raw.reflectance[part], raw.temperature[part]
+    good = np.concatenate(
+        [
+            (band >= low) & (band <= high)
+            for band, (low, high) in (
+                (reflectance, REFLECTANCE_RANGE),
+                (temperature, TEMPERATURE_RANGE),
+            )
+        ],
+        axis=2,
+    )
+    visible, thermal = good[..., :REFLECTANCES], good[..., REFLECTANCES:]
+    warm = (thermal | ~raw.channels[REFLECTANCES:]).all(axis=2)
+    dark = raw.dark[part] if raw.dark is not None else np.logical_not(visible.any(axis=2))
+    found.dark += np.count_nonzero(dark & warm & ~visible.all(axis=2))
+    found.day |= bool((~dark & warm).any())
+    found.seen[:REFLECTANCES] |= (visible & ~dark[..., None]).any(axis=(0, 1))
+    found.seen[REFLECTANCES:] |= thermal.any(axis=(0, 1))
+    with np.errstate(invalid="ignore"):
+        found.strange += np.count_nonzero(
+            (reflectance > REFLECTANCE_RANGE[1]) & (reflectance < STRANGEST)
+        )
+    zero = ~good & ~raw.channels
+    zero[..., :REFLECTANCES] |= ~visible & dark[..., None]
+    image[..., :REFLECTANCES][zero[..., :REFLECTANCES]] = -REFLECTANCE_OFFSET
+    image[..., REFLECTANCES:][zero[..., REFLECTANCES:]] = 0
+    good |= zero
+    measured = np.logical_and.reduce(good, axis=2)
+    image[~good if fill else ~measured] = 0
+    return measured

@@ -26,7 +26,7 @@ MAX_SIDE = 6000
 # Bits of `confidence_in`, and the bits of `bayes_in` that are in use: single_low, single_moderate,
 # dual_low, dual_moderate. A product without a Bayesian mask holds 255. Source: S3 PDFS 005.1,
 # "Product Data Format Specification - SLSTR Level 1".
-UNFILLED, SUMMARY_CLOUD = 32, 16384
+UNFILLED, COSMETIC, DUPLICATE, SUMMARY_CLOUD = 32, 256, 512, 16384
 BAYES_BITS = 15
 
 # Which flags label a pixel: the Bayesian mask, or the summary cloud flag.

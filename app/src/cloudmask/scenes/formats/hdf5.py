@@ -2,7 +2,11 @@
 
 `refs` (H, W, 6) reflectances S1 to S6, also on the 500 m grid (2H, 2W, 6); `bts` (H, W, 3)
 brightness temperatures S7 to S9 in kelvin; `bayes` (H, W, 1) flag bits of the Bayesian mask;
-`summary` (H, W, 1), the summary cloud flag. Synthetic scenes have `truth` (H, W, 1) as well.
+`summary` (H, W, 1), the summary cloud flag. Synthetic scenes have `truth` (H, W, 1) as well. The
+flags may be missing where no labels are wanted; `latitude` and `longitude` (H, W) are read if they
+are there.
+
+Whether the sun shone is not known: a pixel without any reflectance counts as one of the night.
 """
 
 import contextlib
@@ -14,26 +18,35 @@ import h5py
 import numpy as np
 from h5py import h5t
 
-from cloudmask.errors import SceneError
-from cloudmask.scenes import foreign_hdf5
+from cloudmask.errors import NotAScene, SceneError
+from cloudmask.scenes import foreign_hdf5, product_name
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
-from cloudmask.scenes.raw import DAMAGE, RawScene, halve, reason
-from cloudmask.scenes.slstr import CHANNELS, MAX_SIDE
+from cloudmask.scenes.formats import scene_name
+from cloudmask.scenes.geolocation import Geolocation, from_pixels
+from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.raw import DAMAGE, RawScene, ReadOptions, halve, reason
+from cloudmask.scenes.slstr import CHANNELS, MAX_SIDE, REFLECTANCES
 
 BLOCK = 1 << 20  # bytes of a scene read at once
 CLOUD_TRUTH = "truth"  # data set with the simulated clouds
+NO_FLAG = 255  # fill of the flags: no label
+POSITIONS = (("latitude", "longitude"), ("lat", "lon"))
+PATCH_STORE = ("patches", "labels")  # data sets of what `cloudmask-prepare` makes of scenes
 
 
-def check(path: Path, labels: str = "bayes") -> tuple[int, int]:
-    """Height and width on the mask's grid, from headers alone; SceneError if it cannot be used."""
+def check(path: Path, options: ReadOptions) -> tuple[int, int]:
+    """Height and width on the 1 km grid, from headers alone; SceneError if it cannot be used."""
     with _opened(path) as file:
-        return _check_layout(file, labels)
+        shape = _check_layout(file, options.labels)
+        if options.labels:
+            _dataset(file, options.labels, 1)
+        return shape
 
 
-def read(path: Path, labels: str = "bayes", content: np.ndarray | None = None) -> RawScene:
+def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) -> RawScene:
     """Read a scene; `content`: the file's bytes, in whose memory the scene may then lie."""
     with _opened(path, content) as file:
-        return _read_scene(file, labels, content)
+        return _read_scene(file, options, content)
 
 
 def load(path: Path) -> tuple[np.ndarray, str]:
@@ -58,22 +71,68 @@ def cloud_truth(path: Path) -> np.ndarray | None:
         return _read(file, CLOUD_TRUTH, dtype=np.uint8)
 
 
+def origin(path: Path) -> Origin:
+    """Where the scene comes from: what the name of its product tells."""
+    with _opened(path) as file:
+        return _origin(file)
+
+
+def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
+    """Latitude and longitude of the pixels if the file has them."""
+    with _opened(path) as file:
+        for names in POSITIONS:
+            if all(name in file for name in names):
+                return from_pixels(*(_position(file, name, shape) for name in names))
+    return None
+
+
+def _position(file: ForeignHdf5, name: str, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        dataset = file.dataset(name)
+        if dataset is None or dataset.shape not in (shape, (*shape, 1)):
+            found = None if dataset is None else dataset.shape
+            raise SceneError(f"{file.source}: '{name}' has shape {found}; expected {shape}")
+        return file.values(dataset, np.float64).reshape(shape)
+    except SceneError:
+        raise
+    except DAMAGE as error:
+        raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
+
+
+def _origin(file: ForeignHdf5) -> Origin:
+    name = scene_name(file.source)
+    parts = product_name.parse(name)
+    synthetic = CLOUD_TRUTH in file
+    if parts is None:
+        return Origin(product=name, synthetic=synthetic)
+    return Origin(
+        product=name,
+        platform=parts.platform,
+        start=product_name.iso_time(parts.granule.start),
+        stop=product_name.iso_time(parts.granule.stop),
+        baseline=parts.collection,
+        synthetic=synthetic,
+    )
+
+
 def _opened(
     path: Path, content: np.ndarray | None = None
 ) -> contextlib.AbstractContextManager[ForeignHdf5]:
     return foreign_hdf5.opened(path, SceneError, content)
 
 
-def _check_layout(file: ForeignHdf5, labels: str) -> tuple[int, int]:
-    """Check names, shapes and types; returns height and width on the mask's grid."""
+def _check_layout(file: ForeignHdf5, labels: str | None) -> tuple[int, int]:
+    """Check names, shapes and types; returns height and width on the 1 km grid."""
+    if all(name in file for name in PATCH_STORE):
+        raise NotAScene(f"{file.source}: is a patch store of cloudmask-prepare; expected a scene")
     shape = _dataset(file, "bts", 3).shape[:2]
     if max(shape) > MAX_SIDE or min(shape) < 1:
         raise SceneError(
             f"{file.source}: 'bts' has {shape[0]} x {shape[1]} pixels; expected 1200 x 1500"
         )
-    layout = [("refs", 6, (1, 2)), (labels, 1, (1,))]
-    if CLOUD_TRUTH in file:  # only synthetic scenes have it
-        layout.append((CLOUD_TRUTH, 1, (1,)))
+    layout: list[tuple[str, int, tuple[int, ...]]] = [("refs", 6, (1, 2))]
+    # The flags are not needed everywhere; only synthetic scenes have a cloud truth.
+    layout += [(name, 1, (1,)) for name in (labels, CLOUD_TRUTH) if name and name in file]
     for name, channels, scales in layout:
         found = _dataset(file, name, channels).shape
         expected = [(shape[0] * k, shape[1] * k, channels) for k in scales]
@@ -103,22 +162,58 @@ def _dataset(file: ForeignHdf5, name: str, channels: int) -> h5py.Dataset:
     return dataset
 
 
-def _read_scene(file: ForeignHdf5, labels: str, content: np.ndarray | None = None) -> RawScene:
-    shape = _check_layout(file, labels)
+def _read_scene(file: ForeignHdf5, options: ReadOptions, content: np.ndarray | None) -> RawScene:
+    shape = _check_layout(file, options.labels)
     reflectance = _read(file, "refs", content)
     temperature = _read(file, "bts", content)
     notes = []
     if reflectance.shape[:2] != shape:
         reflectance = halve(reflectance)
         notes.append("reflectances of 500 m averaged 2 x 2 to the 1 km grid")
+    channels = np.ones(len(CHANNELS), bool)
+    if options.missing_channels == "zero":
+        channels = _with_values(reflectance, temperature)
+        if not channels.all():
+            names = ", ".join(np.array(CHANNELS)[~channels])
+            notes.append(f"no value in {names}: reflectance 0, or 270 K, there")
+    mask, unlabeled = None, "no labels wanted"
+    if options.labels:
+        mask, unlabeled = _mask(file, options.labels, content)
+    return RawScene(
+        reflectance=reflectance,
+        temperature=temperature,
+        channels=channels,
+        mask=mask,
+        unlabeled=unlabeled,
+        origin=_origin(file),
+        notes=tuple(notes),
+    )
+
+
+def _mask(
+    file: ForeignHdf5, labels: str, content: np.ndarray | None
+) -> tuple[np.ndarray | None, str]:
+    """Labels (H, W) int8, -1 where there is none; or None and why there are none at all."""
+    if labels not in file:
+        return None, f"{file.source}: no data set '{labels}'"
     if _dataset(file, labels, 1).dtype == np.uint8:
-        mask = _read(file, labels, content, np.uint8)[..., 0] > 0
+        flags = _read(file, labels, content, np.uint8)[..., 0]
+        known = flags != NO_FLAG
     else:
         flags = _read(file, labels, content)[..., 0]
-        # -1 marks pixels without a flag value.
-        mask = np.where(np.isfinite(flags) & (flags >= 0), flags > 0, -1)
-    channels = np.ones(len(CHANNELS), bool)
-    return RawScene(reflectance, temperature, mask.astype(np.int8), channels, tuple(notes))
+        known = (flags >= 0) & (flags != NO_FLAG)  # False for NaN
+    if not known.any():
+        return None, f"{file.source}: '{labels}' holds no flags, only fill"
+    mask = (flags > 0).view(np.int8)
+    mask[~known] = -1
+    return mask, ""
+
+
+def _with_values(reflectance: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """(9,) bool, the channels with any value; at night the reflectances have none."""
+    found = [np.isfinite(band).any(axis=(0, 1)) for band in (reflectance, temperature)]
+    visible, thermal = found
+    return np.concatenate([visible if visible.any() else np.ones(REFLECTANCES, bool), thermal])
 
 
 def _read(

@@ -5,112 +5,262 @@ grid of twice the size, the sun's position on tie points every 16 km across the 
 and flag bits: S3 PDFS 005.1, "Product Data Format Specification - SLSTR Level 1".
 
 The values are the product's own. Pixels whose exception flag is set keep the value that is stored:
-S7 saturates near 312 K, and by day its flag would discard half of a hot scene. Of the adjustments
-that EUMETSAT recommends for S1 to S6 (S3.PN-SLSTR-L1.08) none is applied.
+S7 saturates near 312 K, and by day its flag would discard half of a hot scene. Whether the
+adjustments of S1 to S6 are applied depends on the baseline collection: see `scenes.calibration`.
+
+The mean of 2 x 2 pixels of 500 m stands for a pixel of the 1 km grid. By the products' own
+`start_offset` (rows of 500 m and 1 km from the ascending node: 40873 and 20437 in one) the grid of
+500 m begins 500 m before that of 1 km, so that the mean lies half a pixel of 1 km too early along
+the track; across it, `track_offset` is twice the other and both agree. The published data set was
+halved in the same way, as far as its card tells; nothing is corrected.
 """
 
-import contextlib
-import hashlib
 import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from cloudmask.errors import SceneError
-from cloudmask.scenes import foreign_hdf5
+from cloudmask.scenes import product_name
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
-from cloudmask.scenes.raw import RawScene, halve, reason
+from cloudmask.scenes.formats import netcdf, scene_name
+from cloudmask.scenes.formats.product_files import ProductFiles, listed, product_files
+from cloudmask.scenes.geolocation import Geolocation, from_pixels, from_tie_points
+from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.raw import RawScene, ReadOptions, halve
 from cloudmask.scenes.slstr import (
     BAYES_BITS,
     CHANNELS,
-    MAX_SIDE,
+    COSMETIC,
+    DUPLICATE,
     SUMMARY_CLOUD,
     THERMAL,
     UNFILLED,
     VISIBLE,
 )
-from cloudmask.system.files import sha256
 
-FLAGS, GEOMETRY = "flags_in.nc", "geometry_tn.nc"
+FLAGS, GEOMETRY, TIE_POINTS, POSITIONS = (
+    "flags_in.nc",
+    "geometry_tn.nc",
+    "geodetic_tx.nc",
+    "geodetic_in.nc",
+)
 
 # From a solar zenith angle of 87 degrees it is night: dividing by a cosine that goes to zero would
 # turn noise into reflectance.
 NIGHT_COSINE = 0.05
+# Below 10 degrees of sun a reflectance that is missing is one of the twilight, when the visible
+# channels are switched off.
+TWILIGHT_COSINE = 0.1736
+
+_BASELINE = re.compile(rb"baselineCollection>\s*(\d{3})\s*<")
 
 
-def check(path: Path, labels: str = "bayes") -> tuple[int, int]:
+def check(path: Path, options: ReadOptions) -> tuple[int, int]:
     """Height and width of the 1 km grid, from headers alone.
 
-    Raises SceneError, naming the file, if S7 to S9 or the flags are missing or of the wrong shape,
-    if radiances that are there do not fit, or if a file cannot be opened.
+    Raises SceneError, naming the file, if a channel is missing that should be there, if the flags
+    are missing though labels are wanted, or if a file cannot be opened or does not fit.
     """
-    first, *others = THERMAL
-    with _opened(path / f"{first}_BT_in.nc") as dataset:
-        shape = _variable(dataset, f"{first}_BT_in").shape
-    for channel in others:
-        with _opened(path / f"{channel}_BT_in.nc") as dataset:
-            _variable(dataset, f"{channel}_BT_in", shape)
-    with _opened(path / FLAGS) as dataset:
-        _variable(dataset, "confidence_in", shape)
-        if "bayes_in" in dataset:
-            _variable(dataset, "bayes_in", shape)
-    for channel in _visible(path):
-        with _opened(_radiance_file(path, channel)) as dataset:
-            _variable(dataset, f"{channel}_radiance_an", (2 * shape[0], 2 * shape[1]))
+    files = product_files(path)
+    _require_rbt(files)
+    shape = _shape(files)
+    for channel in _present(files, THERMAL):
+        with files.opened(f"{channel}_BT_in.nc") as dataset:
+            netcdf.variable(dataset, f"{channel}_BT_in", shape)
+    if options.labels and FLAGS in files:
+        with files.opened(FLAGS) as dataset:
+            netcdf.variable(dataset, "confidence_in", shape)
+            if "bayes_in" in dataset:
+                netcdf.variable(dataset, "bayes_in", shape)
+    elif options.labels:
+        raise SceneError(f"{files.path / FLAGS}: no such file; expected the flags of the scene")
+    for channel in _present(files, VISIBLE):
+        name, factor = _radiance(files, channel)
+        with files.opened(f"{name}.nc") as dataset:
+            netcdf.variable(dataset, name, (factor * shape[0], factor * shape[1]))
+    _require_channels(files, shape, options)
     return shape
 
 
-def read(path: Path, labels: str = "bayes", content: np.ndarray | None = None) -> RawScene:
-    """Read a product; `labels` is "bayes" (Bayesian mask) or "summary" (summary cloud flag).
+def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) -> RawScene:
+    """Read a product, with the labels that `options` want if it has them.
 
-    A channel of S1 to S6 whose radiance file is not there is reflectance 0 and named in the notes.
     Raises SceneError, naming the file, if something is damaged or does not fit.
     """
-    shape = check(path, labels)
-    notes = []
-
-    temperature = np.empty((*shape, len(THERMAL)), np.float32)
-    for index, channel in enumerate(THERMAL):
-        with _opened(path / f"{channel}_BT_in.nc") as dataset:
-            temperature[..., index] = _values(dataset, f"{channel}_BT_in", shape)
-
-    reflectances = np.zeros((*shape, len(VISIBLE)), np.float32)
-    present = _visible(path)
-    if present:
-        cosine = sun_cosine(path, shape)
-        for channel in present:
-            with _opened(_radiance_file(path, channel)) as dataset:
-                grid = (2 * shape[0], 2 * shape[1])
-                radiance = halve(_values(dataset, f"{channel}_radiance_an", grid)[..., None])
-            reflectances[..., VISIBLE.index(channel)] = reflectance(
-                radiance[..., 0], solar_irradiance(path, channel), cosine
-            )
-        night = np.mean(cosine <= NIGHT_COSINE)
-        if night:
-            notes.append(f"night in {night:.1%} of the pixels: reflectance 0 there")
-    missing = [channel for channel in VISIBLE if channel not in present]
-    if missing:
-        notes.append(f"no radiance file of {', '.join(missing)}: reflectance 0 there")
-
+    shape = check(path, ReadOptions(None, options.missing_channels))
+    files = product_files(path)
+    missing = [c for c in CHANNELS if c not in _present(files, CHANNELS)]
+    reflectances, dark, notes = _reflectances(files, shape)
+    visible = ", ".join(c for c in missing if c in VISIBLE)
+    thermal = ", ".join(c for c in missing if c in THERMAL)
+    if visible:
+        notes.append(f"no radiance file of {visible}: reflectance 0 there")
+    if thermal:
+        notes.append(f"no file of {thermal}: 270 K there")
+    confidence = _confidence(files, shape)
+    mask, unlabeled = None, "no labels wanted"
+    if options.labels:
+        mask, unlabeled = _mask(files, options.labels, confidence)
+    if mask is not None and confidence is not None and options.cosmetic == "ignore":
+        mask[confidence & (COSMETIC | DUPLICATE) > 0] = -1
     return RawScene(
         reflectance=reflectances,
-        temperature=temperature,
-        mask=_mask(path, labels, shape),
+        temperature=_temperatures(files, shape),
         channels=np.array([channel not in missing for channel in CHANNELS]),
+        mask=mask,
+        unlabeled=unlabeled,
+        dark=dark,
+        confidence=confidence,
+        origin=origin(path),
         notes=tuple(notes),
     )
 
 
 def load(path: Path) -> tuple[None, str]:
     """No bytes, since a product is many files; the SHA-256 of the list of its files' checksums."""
-    found = sorted(file for file in path.iterdir() if file.is_file())
-    lines = (f"{sha256(file)} {file.name}\n" for file in found)
-    return None, hashlib.sha256("".join(lines).encode()).hexdigest()
+    return None, product_files(path).checksum()
+
+
+def origin(path: Path) -> Origin:
+    """Where the product comes from: attributes of its files, its manifest, and its name."""
+    files = product_files(path)
+    name = scene_name(files.path)
+    parts = product_name.parse(name)
+    thermal = _present(files, THERMAL)
+    if not thermal:
+        raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
+    with files.opened(f"{thermal[0]}_BT_in.nc") as dataset:
+        start, stop, processor, baseline = (
+            netcdf.text(dataset, key)
+            for key in ("start_time", "stop_time", "source", "processing_baseline")
+        )
+    radiances = _present(files, VISIBLE)
+    if radiances:
+        # The reflectances are what the baselines differ in.
+        with files.opened(f"{_radiance(files, radiances[0])[0]}.nc") as dataset:
+            baseline = netcdf.text(dataset, "processing_baseline") or baseline
+    if not baseline and (found := _BASELINE.search(files.manifest())):
+        baseline = found[1].decode()
+    return Origin(
+        product=name,
+        platform=parts.platform if parts else "",
+        start=start or (product_name.iso_time(parts.granule.start) if parts else ""),
+        stop=stop or (product_name.iso_time(parts.granule.stop) if parts else ""),
+        baseline=baseline or (parts.collection if parts else ""),
+        processor=processor,
+    )
+
+
+def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
+    """Latitude and longitude of the pixels: the product's own, or between its tie points."""
+    files = product_files(path)
+    if POSITIONS in files:
+        with files.opened(POSITIONS) as dataset:
+            return from_pixels(
+                netcdf.values(dataset, "latitude_in", shape, kind=np.float64),
+                netcdf.values(dataset, "longitude_in", shape, kind=np.float64),
+            )
+    if TIE_POINTS not in files:
+        return None
+    with files.opened(TIE_POINTS) as dataset:
+        latitude = _ties(dataset, "latitude_tx", shape)
+        longitude = _ties(dataset, "longitude_tx", shape)
+    return from_tie_points(latitude, longitude, _tie_positions(files, TIE_POINTS, shape))
 
 
 def cloud_truth(path: Path) -> None:
     """None: products are never simulated."""
+
+
+def _require_rbt(files: ProductFiles) -> None:
+    other = product_name.other_product(scene_name(files.path))
+    if other:
+        raise SceneError(f"{files.path}: {other}; expected an SLSTR Level-1 RBT product")
+
+
+def _present(files: ProductFiles, channels: tuple[str, ...]) -> list[str]:
+    return [channel for channel in channels if _file_of(files, channel) in files]
+
+
+def _file_of(files: ProductFiles, channel: str) -> str:
+    if channel in THERMAL:
+        return f"{channel}_BT_in.nc"
+    return f"{_radiance(files, channel)[0]}.nc"
+
+
+def _radiance(files: ProductFiles, channel: str) -> tuple[str, int]:
+    """Variable of a channel's radiance, and pixels of its grid in one of the 1 km grid.
+
+    Smaller copies of products have the radiances on the 1 km grid already.
+    """
+    small = f"{channel}_radiance_in"
+    full = f"{channel}_radiance_an"
+    return (small, 1) if f"{small}.nc" in files and f"{full}.nc" not in files else (full, 2)
+
+
+def _shape(files: ProductFiles) -> tuple[int, int]:
+    thermal = _present(files, THERMAL)
+    if not thermal:
+        raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
+    name = f"{thermal[0]}_BT_in"
+    with files.opened(f"{name}.nc") as dataset:
+        return netcdf.variable(dataset, name).shape
+
+
+def _require_channels(files: ProductFiles, shape: tuple[int, int], options: ReadOptions) -> None:
+    """Raise SceneError for a missing channel, unless it cannot be there: at night, or elsewhere.
+
+    Products without S1 to S6 are delivered as well; what their manifest lists did not arrive.
+    """
+    if options.missing_channels == "zero":
+        return
+    thermal = [c for c in THERMAL if c not in _present(files, THERMAL)]
+    visible = [c for c in VISIBLE if c not in _present(files, VISIBLE)]
+    names = listed(files)
+    lost = [c for c in visible if f"{_radiance(files, c)[0]}.nc" in names]
+    if lost and GEOMETRY in files and not (_cosine(files, shape) > TWILIGHT_COSINE).any():
+        lost = []
+    for channel, why in ((thermal, "a thermal channel"), (lost, "its manifest lists it")):
+        if channel:
+            raise SceneError(
+                f"{files.path / _file_of(files, channel[0])}: no such file, but {why}; "
+                "--missing-channels zero goes on without it"
+            )
+
+
+def _temperatures(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray:
+    temperature = np.full((*shape, len(THERMAL)), np.nan, np.float32)
+    for channel in _present(files, THERMAL):
+        with files.opened(f"{channel}_BT_in.nc") as dataset:
+            values = netcdf.values(dataset, f"{channel}_BT_in", shape)
+        temperature[..., THERMAL.index(channel)] = values
+    return temperature
+
+
+def _reflectances(
+    files: ProductFiles, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Reflectances (H, W, 6), where a missing one is darkness (H, W), and notes."""
+    reflectances = np.zeros((*shape, len(VISIBLE)), np.float32)
+    present = _present(files, VISIBLE)
+    if not present:
+        return reflectances, None, []
+    cosine = _cosine(files, shape)
+    unlit = np.ones(shape, bool)
+    for channel in present:
+        name, factor = _radiance(files, channel)
+        with files.opened(f"{name}.nc") as dataset:
+            radiance = netcdf.values(dataset, name, (factor * shape[0], factor * shape[1]))
+        if factor == 2:
+            radiance = halve(radiance[..., None])[..., 0]
+        unlit &= np.isnan(radiance)
+        values = reflectance(radiance, _irradiance(files, channel), cosine)
+        reflectances[..., VISIBLE.index(channel)] = values
+    dark = np.where(np.isnan(cosine), unlit, cosine <= TWILIGHT_COSINE)
+    night = np.mean(cosine <= NIGHT_COSINE)
+    notes = [f"night in {night:.1%} of the pixels: reflectance 0 there"] if night else []
+    return reflectances, dark, notes
 
 
 def reflectance(radiance: np.ndarray, irradiance: float, cosine: np.ndarray) -> np.ndarray:
@@ -129,40 +279,63 @@ def solar_irradiance(path: Path | str, channel: str) -> float:
     From the product's quality file: the mean over the detectors, for which one and the same value
     is given. Raises SceneError if the file is missing or holds none.
     """
+    return _irradiance(product_files(Path(path)), channel)
+
+
+def _irradiance(files: ProductFiles, channel: str) -> float:
     name = f"{channel}_solar_irradiance_an"
-    file = Path(path) / f"{channel}_quality_an.nc"
-    with _opened(file) as dataset:
-        values = _values(dataset, name, ndim=1)
+    with files.opened(f"{channel}_quality_an.nc") as dataset:
+        values = netcdf.values(dataset, name, ndim=1)
+        source = dataset.source
     if not (values > 0).any():
-        raise SceneError(f"{file}: '{name}' holds no value; expected mW m-2 nm-1 for each detector")
+        raise SceneError(
+            f"{source}: '{name}' holds no value; expected mW m-2 nm-1 for each detector"
+        )
     return float(values[values > 0].mean(dtype=np.float64))
 
 
 def sun_cosine(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
     """Cosine of the solar zenith angle on the 1 km grid: (H, W) float32, NaN where not known.
 
-    Tie points have the rows of the image and their own columns. `track_offset` is the column of
-    either grid at the ground track; the track is at tie point 64, and at the edge between pixels
-    997 and 998. So the center of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16. Between tie
-    points the cosine is linear: unlike the angle it has no kink below the sun.
+    Between tie points the cosine is linear: unlike the angle it has no kink below the sun.
     """
-    path = Path(path)
-    with _opened(path / "S7_BT_in.nc") as dataset:
-        offset, spacing = _track(dataset)
-    with _opened(path / GEOMETRY) as dataset:
-        tie_offset, tie_spacing = _track(dataset)
-        zenith = _values(dataset, "solar_zenith_tn")
-    if zenith.shape[0] != shape[0] or zenith.shape[1] < 2:
-        raise SceneError(
-            f"{path / GEOMETRY}: 'solar_zenith_tn' has shape {zenith.shape}; expected "
-            f"({shape[0]}, columns of tie points)"
-        )
+    return _cosine(product_files(Path(path)), shape)
+
+
+def _cosine(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray:
+    with files.opened(GEOMETRY) as dataset:
+        zenith = _ties(dataset, "solar_zenith_tn", shape)
     ties = np.cos(np.radians(zenith))
-    position = tie_offset + (np.arange(shape[1]) + 0.5 - offset) * spacing / tie_spacing
+    position = _tie_positions(files, GEOMETRY, shape)
     left = np.clip(np.floor(position), 0, zenith.shape[1] - 2).astype(int)
     weight = position - left
     weight[(weight < 0) | (weight > 1)] = np.nan  # the tie points do not reach there
     return (ties[:, left] * (1 - weight) + ties[:, left + 1] * weight).astype(np.float32)
+
+
+def _ties(dataset: ForeignHdf5, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """Values (H, tie points) float64 of a variable on tie points."""
+    values = netcdf.values(dataset, name, kind=np.float64)
+    if values.shape[0] != shape[0] or values.shape[1] < 2:
+        raise SceneError(
+            f"{dataset.source}: '{name}' has shape {values.shape}; expected "
+            f"({shape[0]}, columns of tie points)"
+        )
+    return values
+
+
+def _tie_positions(files: ProductFiles, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """The column of tie points (W,), in fractions, at the center of each column of the image.
+
+    Tie points have the rows of the image and their own columns. `track_offset` is the column of
+    either grid at the ground track; the track is at tie point 64, and at the edge between pixels
+    997 and 998. So the center of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16.
+    """
+    with files.opened(f"{_present(files, THERMAL)[0]}_BT_in.nc") as dataset:
+        offset, spacing = _track(dataset)
+    with files.opened(name) as dataset:
+        tie_offset, tie_spacing = _track(dataset)
+    return tie_offset + (np.arange(shape[1]) + 0.5 - offset) * spacing / tie_spacing
 
 
 def _track(dataset: ForeignHdf5) -> tuple[float, float]:
@@ -182,92 +355,36 @@ def _track(dataset: ForeignHdf5) -> tuple[float, float]:
     return offset, spacing
 
 
-def _mask(path: Path, labels: str, shape: tuple[int, int]) -> np.ndarray:
-    with _opened(path / FLAGS) as dataset:
-        confidence = _values(dataset, "confidence_in", shape)
-        if labels == "bayes" and "bayes_in" in dataset:
-            bayes = _values(dataset, "bayes_in", shape)
-        else:
-            bayes = np.full(shape, np.nan, np.float32)
-    known = (confidence >= 0) & (confidence <= 0xFFFF)  # False for NaN
-    confidence = np.where(known, confidence, UNFILLED).astype(np.int32)
-    known &= confidence & UNFILLED == 0
-    if labels == "bayes":
-        filled = (bayes >= 0) & (bayes <= BAYES_BITS)
-        if not filled.any():
-            raise SceneError(
-                f"{path / FLAGS}: 'bayes_in' holds no Bayesian mask, only fill; "
-                "use the summary cloud flag instead (--labels summary)"
-            )
-        known &= filled
-        cloud = bayes > 0
-    else:
-        cloud = confidence & SUMMARY_CLOUD > 0
-    return np.where(known, cloud, -1).astype(np.int8)
+def _confidence(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray | None:
+    """Bits of `confidence_in` (H, W) uint16; None if there are no flags."""
+    if FLAGS not in files:
+        return None
+    with files.opened(FLAGS) as dataset:
+        if "confidence_in" not in dataset:
+            return None
+        values = netcdf.values(dataset, "confidence_in", shape)
+    known = (values >= 0) & (values <= 0xFFFF)  # False for NaN
+    return np.where(known, values, UNFILLED).astype(np.uint16)
 
 
-def _visible(path: Path) -> list[str]:
-    return [channel for channel in VISIBLE if _radiance_file(path, channel).exists()]
-
-
-def _radiance_file(path: Path, channel: str) -> Path:
-    return path / f"{channel}_radiance_an.nc"
-
-
-def _opened(file: Path) -> contextlib.AbstractContextManager[ForeignHdf5]:
-    """A netCDF-4 file, which is HDF5, read without the dimension tables: over damaged ones the
-    netCDF libraries hang.
-    """
-    return foreign_hdf5.opened(file, SceneError)
-
-
-def _variable(
-    file: ForeignHdf5, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
-) -> h5py.Dataset:
-    """A variable (not read yet) of numbers, of `shape` or, without one, of sides within bounds."""
-    try:
-        variable = file.dataset(name)
-        if variable is None:
-            raise SceneError(f"{file.source}: no variable '{name}'; found {file.names}")
-        kind = variable.dtype.kind
-    except SceneError:
-        raise
-    except Exception as error:  # On damaged files the library raises anything.
-        raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
-    if kind not in "fiu":
-        raise SceneError(f"{file.source}: '{name}' has type {variable.dtype}; expected numbers")
-    if shape is not None and variable.shape != shape:
-        raise SceneError(f"{file.source}: '{name}' has shape {variable.shape}; expected {shape}")
-    if variable.ndim != ndim or not all(1 <= side <= MAX_SIDE for side in variable.shape):
-        raise SceneError(
-            f"{file.source}: '{name}' has shape {variable.shape}; "
-            f"expected {ndim} sides of 1 to {MAX_SIDE}"
+def _mask(
+    files: ProductFiles, labels: str, confidence: np.ndarray | None
+) -> tuple[np.ndarray | None, str]:
+    """Labels (H, W) int8, or None and why there are none."""
+    flags = files.path / FLAGS
+    if confidence is None:
+        return None, f"{flags}: no flags"
+    known = confidence & UNFILLED == 0
+    if labels == "summary":
+        return np.where(known, confidence & SUMMARY_CLOUD > 0, -1).astype(np.int8), ""
+    bayes = np.full(confidence.shape, np.nan, np.float32)
+    with files.opened(FLAGS) as dataset:
+        if "bayes_in" in dataset:
+            bayes = netcdf.values(dataset, "bayes_in", confidence.shape)
+    filled = (bayes >= 0) & (bayes <= BAYES_BITS)
+    if not filled.any():
+        return None, (
+            f"{flags}: 'bayes_in' holds no Bayesian mask, only fill; "
+            "use the summary cloud flag instead (--labels summary)"
         )
-    return variable
-
-
-def _values(
-    file: ForeignHdf5, name: str, shape: tuple[int, ...] | None = None, ndim: int = 2
-) -> np.ndarray:
-    """The values of a variable as float32 by the CF rules: scaled, shifted, NaN where fill."""
-    variable = _variable(file, name, shape, ndim)
-    try:
-        stored = file.values(variable)
-        scale, shift = (
-            default
-            if (found := file.attribute(attribute, variable)) is None
-            else float(np.ravel(found)[0])
-            for attribute, default in (("scale_factor", 1.0), ("add_offset", 0.0))
-        )
-        values = stored * scale + shift
-        for attribute in ("_FillValue", "missing_value"):
-            if (found := file.attribute(attribute, variable)) is not None:
-                values[stored == np.ravel(found)[0]] = np.nan
-        with np.errstate(over="ignore"):
-            return values.astype(np.float32)
-    except SceneError:
-        raise
-    except Exception as error:  # as in _variable
-        raise SceneError(
-            f"{file.source}: '{name}' cannot be read ({reason(error)}); the file is damaged"
-        ) from None
+    return np.where(known & filled, bayes > 0, -1).astype(np.int8), ""
