@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.evaluate.saved_network import WEIGHTS, load
+from cloudmask.evaluate.saved_network import (
+    FACTS,
+    WEIGHTS,
+    NetworkFacts,
+    fact_text,
+    facts,
+    identity,
+    load,
+    save,
+    weights_identity,
+)
 from cloudmask.model import unet
 
 
@@ -48,10 +58,10 @@ def repacked(saved, tmp_path, change=None, compression=zipfile.ZIP_STORED, **rep
     return path
 
 
-def refused(path, words):
+def refused(path, words, read=load):
     began = time.monotonic()
     with pytest.raises(InputError) as caught:
-        load(path)
+        read(path)
     assert str(caught.value).startswith(f"{path}: ") and words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert time.monotonic() - began < 10
@@ -210,3 +220,131 @@ def test_what_is_no_network_is_named(tmp_path, content):
 def test_a_named_pipe_is_no_network(tmp_path):
     os.mkfifo(tmp_path / "model.keras")
     refused(tmp_path / "model.keras", "is a named pipe; expected a file")
+
+
+KNOWN = NetworkFacts(
+    temperature=1.75,
+    threshold_favor_clear=0.75,
+    threshold_favor_cloud=0.25,
+    labels="bayes",
+    calibration="005",
+    patches="0" * 64,
+    name="paper",
+)
+
+
+def test_a_network_tells_about_itself_and_keras_still_loads_it(network, tmp_path):
+    import keras
+
+    path = tmp_path / "model.keras"
+    save(network, path, KNOWN)
+    assert facts(path) == KNOWN
+    for other in (load(path), keras.models.load_model(path)):
+        for read, weight in zip(other.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_array_equal(read, weight)
+    assert list(tmp_path.iterdir()) == [path]
+    with zipfile.ZipFile(path) as archive:
+        told = json.loads(archive.read(FACTS))
+        assert archive.testzip() is None
+    assert told == {
+        "format": 1,
+        "temperature": 1.75,
+        "threshold_favor_clear": 0.75,
+        "threshold_favor_cloud": 0.25,
+        "labels": "bayes",
+        "calibration": "005",
+        "patches": "0" * 64,
+        "name": "paper",
+    }
+
+
+def test_a_network_that_tells_nothing_has_the_defaults(saved):
+    found = facts(saved)
+    assert found == NetworkFacts()
+    assert (found.temperature, found.labels, found.calibration) == (1, "", "unknown")
+    assert found.threshold_favor_clear is None and found.threshold_favor_cloud is None
+
+
+def test_what_a_newer_program_tells_is_passed_over(saved, tmp_path):
+    assert facts(repacked(saved, tmp_path, cloudmask='{"format": 1, "x": [], "labels": "y"}')) == (
+        NetworkFacts(labels="y")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "'cloudmask.json' in it: Invalid JSON"),
+        ("not JSON", "Invalid JSON"),
+        (b"\xff\xfe", "Invalid JSON"),
+        ("[" * 60_000, "Invalid JSON"),
+        ("[1]", "Input should be an object"),
+        ("{}", "no 'format'; expected 1"),
+        ('{"format": 2}', "'format': Input should be 1"),
+        ('{"format": 1, "temperature": NaN}', "'temperature': "),
+        ('{"format": 1, "temperature": Infinity}', "'temperature': "),
+        ('{"format": 1, "temperature": 0}', "'temperature': Input should be greater than or"),
+        ('{"format": 1, "temperature": -1}', "'temperature': "),
+        ('{"format": 1, "temperature": 1e-300}', "'temperature': "),
+        ('{"format": 1, "temperature": "1"}', "'temperature': Input should be a valid number"),
+        ('{"format": 1, "temperature": null}', "'temperature': "),
+        ('{"format": 1, "threshold_favor_clear": 1}', "'threshold_favor_clear': "),
+        ('{"format": 1, "threshold_favor_cloud": NaN}', "'threshold_favor_cloud': "),
+        ('{"format": 1, "labels": 3}', "'labels': Input should be a valid string"),
+        ('{"format": 1, "labels": "a\\nb"}', "'labels': "),
+        (json.dumps({"format": 1, "name": "x" * 201}), "'name': String should have at most 200"),
+        (json.dumps({"format": 1, "x": "x" * 100_000}), "'cloudmask.json' would be 100,0"),
+    ],
+)
+def test_what_others_tell_is_checked(saved, tmp_path, content, words):
+    refused(repacked(saved, tmp_path, cloudmask=content), words, facts)
+
+
+def test_a_bomb_of_facts_is_not_unpacked(saved, tmp_path):
+    path = repacked(
+        saved, tmp_path, compression=zipfile.ZIP_DEFLATED, cloudmask='{"format": 1}' + " " * 60_000
+    )
+    refused(path, "'cloudmask.json' would be 60,013 bytes of", facts)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", None])
+def test_facts_of_what_is_no_network(tmp_path, content):
+    path = tmp_path / "model.keras"
+    if content is not None:
+        path.write_bytes(content)
+    expected = "no such file" if content is None else "not a network saved as .keras"
+    refused(path, expected, facts)
+    refused(path, expected, identity)
+
+
+def test_any_text_becomes_a_fact():
+    for text in ("bayes", "a\nb\x1b[31m", "x" * 10_000, "\udcff\u202e", ""):
+        assert NetworkFacts(labels=fact_text(text)).labels == fact_text(text)
+    assert fact_text("bayes") == "bayes"
+
+
+def test_the_identity_is_that_of_the_weights(network, saved, tmp_path):
+    """Neither what a file tells nor the date in it changes it; one bit of a weight does."""
+    save(network, tmp_path / "again.keras", KNOWN)
+    assert len(identity(saved)) == 64
+    assert identity(saved) == identity(tmp_path / "again.keras")
+    assert identity(saved) == weights_identity(network.get_weights())
+
+    def change(file):
+        bias = file["layers/conv2d_3/vars/1"]
+        bias[0] = np.nextafter(bias[0], np.float32(1))
+
+    assert identity(repacked(saved, tmp_path, change)) != identity(saved)
+
+
+def test_a_network_appears_with_its_facts_or_not_at_all(network, tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"before")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(network, path, KNOWN)
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]

@@ -110,6 +110,32 @@ class Inference(ClassifierScores):
     baselines: dict[str, ClassifierScores] = Field({}, description="reference classifiers")
 
 
+class Calibration(Section):
+    """How far the kept network's probabilities can be trusted, found on the validation patches."""
+
+    temperature: float = Field(
+        description="logits divided by it give the probabilities that agree best with the labels; "
+        "1 where none could be fitted"
+    )
+    calibration_error_before: Number = Field(
+        None,
+        description="mean distance of probability and frequency of cloud over 20 probability bins, "
+        "of the network as trained",
+    )
+    calibration_error_after: Number = Field(
+        None, description="the same of the probabilities scaled by the temperature"
+    )
+    threshold_favor_clear: float = Field(
+        description="lowest threshold of the scaled probability, 0.5 or more, at which at most 2 % "
+        "of the clear pixels are called cloud; 0.5 where there is none"
+    )
+    threshold_favor_cloud: float = Field(
+        description="highest threshold of the scaled probability, 0.5 or less, at which at least "
+        "98 % of the cloud is found; 0.5 where there is none"
+    )
+    pixels: int = Field(description="valid pixels of the validation patches")
+
+
 class Training(Section):
     """A training: figures of the weights that were kept, times over the epochs that ran."""
 
@@ -128,6 +154,9 @@ class Training(Section):
     data_wait_fraction: Number = Field(None, description="fraction of the time waiting for data")
     staging_seconds: Number = Field(None, description="copying data to the node, seconds")
     attempts: int = Field(1, description="processes that worked at it, interrupted ones included")
+    calibration: Calibration | None = Field(
+        None, description="of the probabilities; null in runs of versions that did not look"
+    )
 
 
 class System(Section):

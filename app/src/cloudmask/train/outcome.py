@@ -5,7 +5,7 @@ from typing import Any
 
 from cloudmask.record import provenance, staging_times
 from cloudmask.record.history import Epoch
-from cloudmask.record.result import Result, System, Training
+from cloudmask.record.result import Calibration, Result, System, Training
 from cloudmask.train.attempt import Attempt
 from cloudmask.train.loop import Trainer
 
@@ -23,19 +23,21 @@ def system_section(attempt: Attempt, facts: Mapping[str, Any]) -> System:
     return System(**provenance.system(facts) | computed_on)
 
 
-def training_result(attempt: Attempt, trainer: Trainer, system: System) -> Result:
+def training_result(
+    attempt: Attempt, trainer: Trainer, system: System, calibration: Calibration
+) -> Result:
     """The result of a run whose training has ended, as yet without inference and energy."""
     config = attempt.config
     identity = {"config_sha256": config.sha256(), "precision": attempt.precision}
     return Result(
         status="success",
         experiment=config.model_dump() | identity,
-        training=_training(attempt, trainer),
+        training=_training(attempt, trainer, calibration),
         system=system,
     )
 
 
-def _training(attempt: Attempt, trainer: Trainer) -> Training:
+def _training(attempt: Attempt, trainer: Trainer, calibration: Calibration) -> Training:
     """Figures of the kept weights, and times over the epochs that ran."""
     state = trainer.state
     kept = state.history[trainer.best_epoch - 1]
@@ -61,6 +63,7 @@ def _training(attempt: Attempt, trainer: Trainer) -> Training:
         data_wait_fraction=waited / seconds,
         staging_seconds=staging_times.total_seconds(attempt.run.log) if chief else 0.0,
         attempts=state.attempts,
+        calibration=calibration,
     )
 
 

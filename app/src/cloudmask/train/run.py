@@ -14,19 +14,21 @@ from cloudmask.config.settings import Config
 from cloudmask.errors import Interrupted
 from cloudmask.evaluate.evaluation import EvaluationOptions, evaluate
 from cloudmask.evaluate.inference import Predictor
+from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
 from cloudmask.patches.verification import verify_sample
 from cloudmask.record import provenance, staging_times
 from cloudmask.record.events import EventLog
-from cloudmask.record.result import Energy, Inference, Result, System
+from cloudmask.record.result import Calibration, Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.attempt import Attempt, TrainingBatches
+from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
 from cloudmask.train.faults import check_batch_size, explained
 from cloudmask.train.log_settings import log_settings, log_staging
@@ -68,6 +70,7 @@ class _Training:
     step: TrainStep
     trainer: Trainer
     system: System
+    validation: BatchLoader
 
 
 def train(request: TrainingRequest) -> Result:
@@ -103,10 +106,12 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
         training = _initialize(attempt, request, patches)
         log_staging(attempt.log)
         _fit(attempt, training.trainer)
-        result = training_result(attempt, training.trainer, training.system)
+        calibration = _calibrate(attempt, training)
+        result = training_result(attempt, training.trainer, training.system, calibration)
         if telemetry is None:
             return result
-        _save_network(attempt, training.step)
+        facts = _facts(attempt.config, patches.store, calibration)
+        save(training.step.published(), attempt.run.model, facts)
         if request.scenes:
             inference = _evaluate(attempt, training.step, request.scenes)
             result = result.model_copy(update={"inference": inference})
@@ -156,7 +161,7 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
     if chief:
         for line in (*_description(attempt, patches), *messages):
             logger.info(line)
-    return _Training(step, trainer, system)
+    return _Training(step, trainer, system, batches.validation)
 
 
 def _batches(attempt: Attempt, patches: _Patches) -> TrainingBatches:
@@ -200,9 +205,25 @@ def _fit(attempt: Attempt, trainer: Trainer) -> None:
         trainer.fit()
 
 
-def _save_network(attempt: Attempt, step: TrainStep) -> None:
-    with files.replacing(attempt.run.model) as path:
-        step.published().save(path)
+def _calibrate(attempt: Attempt, training: _Training) -> Calibration:
+    with attempt.watch.timer("calibration"), _explained(attempt):
+        return calibrate(attempt, training.step, training.validation)
+
+
+def _facts(config: Config, store: PatchStore, calibration: Calibration) -> NetworkFacts:
+    """What the saved network tells about itself; text of the store is cut to what may stand there.
+
+    A store of an older version may hold anything, and a training must not fail in its last second.
+    """
+    return NetworkFacts(
+        temperature=calibration.temperature,
+        threshold_favor_clear=calibration.threshold_favor_clear,
+        threshold_favor_cloud=calibration.threshold_favor_cloud,
+        labels=fact_text(store.label_source),
+        calibration=fact_text(getattr(store, "calibration", "unknown")),
+        patches=fact_text(store.checksum),
+        name=fact_text(config.name),
+    )
 
 
 def _evaluate(attempt: Attempt, step: TrainStep, scenes: Sequence[Path]) -> Inference:

@@ -16,6 +16,7 @@ from cloudmask.hardware.devices import POLICIES, Devices
 from cloudmask.model import unet
 from cloudmask.patches.store import CLOUD, INVALID
 from cloudmask.train.finite import convolutions, count_bad
+from cloudmask.train.logits import count
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
 
@@ -65,6 +66,7 @@ class TrainStep:
         self._train = tf.function(self._train_all)
         self._validate = tf.function(self._validate_all)
         self._probe = tf.function(self._probe_all)
+        self._count = tf.function(self._count_all)
         self._stop = [tf.constant(flag, tf.float64) for flag in (0.0, 1.0)]
 
     def published(self) -> Any:
@@ -113,6 +115,13 @@ class TrainStep:
     def validate(self, batch: Sequence, stop: bool = False) -> Any:
         """The same figures without an update."""
         return self._validate(*batch, self._stop[stop])
+
+    def count_logits(self, batch: Sequence, stop: bool = False) -> tuple[Any, Any]:
+        """Counts of `logits.count` for a batch of `to_device`, and how many requested to stop.
+
+        Both float64 and equal for all workers.
+        """
+        return self._count(*batch, self._stop[stop])
 
     def not_finite(self, batch: Sequence) -> dict[str, int]:
         """How many of the weights, and of the activations for a batch, are not finite numbers.
@@ -176,6 +185,11 @@ class TrainStep:
         figures = strategy.run(self._validate_replica, args=(patches, labels, stop))
         return strategy.reduce("SUM", figures, axis=None)
 
+    def _count_all(self, patches, labels, stop):
+        strategy = self._devices.strategy
+        found = strategy.run(self._count_replica, args=(patches, labels, stop))
+        return strategy.reduce("SUM", found, axis=None)
+
     def _probe_all(self, patches):
         strategy = self._devices.strategy
         return strategy.reduce("SUM", strategy.run(self._probe_replica, args=(patches,)), axis=None)
@@ -210,6 +224,12 @@ class TrainStep:
 
     def _validate_replica(self, patches, labels, stop):
         return _figures(self._forward(patches, labels, training=False)[1], stop, 0)
+
+    def _count_replica(self, patches, labels, stop):
+        import tensorflow as tf
+
+        probability = self.model(tf.cast(patches, tf.float32), training=False)
+        return tf.cast(count(probability, labels), tf.float64), stop
 
     def _differentiate(self, patches, labels, scale):
         import tensorflow as tf
