@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.system import reading
+from cloudmask.overlay.manifest import measure
+from cloudmask.system import files, reading
 
 
 def test_files_and_links_to_files_are_read(tmp_path):
@@ -50,3 +51,16 @@ def test_missing_file_is_an_oserror_that_names_it(tmp_path):
 def test_deep_json_is_a_value_error():
     with pytest.raises(ValueError, match="nested too deeply"):
         reading.parse_json("[" * 100_000)
+
+
+@pytest.mark.parametrize("special", ["/dev/zero", "pipe"])
+def test_what_never_ends_is_not_begun(tmp_path, special):
+    """Checksums and logs are of files; a device would be read for ever."""
+    path = tmp_path / "file"
+    if special == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(special)
+    for read in (files.sha256, files.whole_lines, lambda path: measure(path, "p", 1)):
+        with pytest.raises(InputError, match="expected a file"):
+            read(path)

@@ -13,6 +13,7 @@ from cloudmask.experiments.plan import Plan, parse_ranges, ranges
 from cloudmask.system import files, lock, reading
 
 NAME = "submitted.jsonl"
+LARGEST_FILE = 64 * reading.MIB  # a hand-over takes some 200 bytes
 
 
 class SubmittedRows(Section):
@@ -42,7 +43,7 @@ def last(plan: Plan) -> dict[int, SubmittedRows]:
     path = plan.folder / NAME
     found: dict[int, SubmittedRows] = {}
     if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in reading.read_bytes(path, LARGEST_FILE).decode(errors="replace").splitlines():
             # A line may be half, of an executor that was killed, or damaged.
             with contextlib.suppress(InputError, ValueError):
                 tree = reading.parse_json(line)

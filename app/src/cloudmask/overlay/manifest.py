@@ -207,7 +207,7 @@ def measure(source: Path, path: str, workers: int) -> Content:
     One thread computes the SHA-256 of the whole, the others those of the chunks; together they read
     the file once from the disk and once from the page cache.
     """
-    with source.open("rb") as handle:
+    with reading.opened(source) as handle:
         descriptor = handle.fileno()
         size = os.fstat(descriptor).st_size
 

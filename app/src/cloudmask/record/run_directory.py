@@ -10,7 +10,7 @@ from pathlib import Path
 from cloudmask.errors import InputError, InUse
 from cloudmask.record.history import Epoch, read_history
 from cloudmask.record.result import Result
-from cloudmask.system import files
+from cloudmask.system import files, reading
 from cloudmask.system.lock import exclusive, held
 from cloudmask.system.output import LOCK
 
@@ -171,7 +171,7 @@ class RunDirectory:
                 "(--force moves it aside)"
             )
         if self.config.exists():
-            if self.config.read_text(encoding="utf-8") != config:
+            if reading.read_text(self.config, reading.MIB) != config:
                 raise InputError(
                     f"{self}: was begun with another configuration ({self.config}); "
                     "expected the same one, or a new run directory"

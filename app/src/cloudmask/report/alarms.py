@@ -1,6 +1,5 @@
 """What a reviewer must know before believing a table."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.table import plural
-from cloudmask.system import files, names
+from cloudmask.system import files, names, reading
 
 LEVELS = ("alarm", "warning", "note")
+LARGEST_PLAN = 64 * reading.MIB  # a row takes some 500 bytes
 SHOWN = 6  # names in one message; the tables have all
 
 
@@ -122,7 +122,7 @@ def _one_model(runs: Sequence[RecordedRun]) -> bool:
         return len({path.stat().st_size for path in paths}) == 1 and (
             len({files.sha256(path) for path in paths}) == 1
         )
-    except OSError:  # Nobody can tell.
+    except (OSError, InputError):  # Nobody can tell.
         return False
 
 
@@ -155,8 +155,11 @@ def _missing(found: Collection) -> list[Alarm]:
 def _planned(plan: Path) -> list[Alarm]:
     """Rows of an experiment's frozen plan that have no result."""
     try:
-        entries = json.loads(plan.read_bytes())["rows"]
-        rows = [names.file_name(row["directory"], f"{plan}: directory") for row in entries]
+        content = reading.read_json(plan, LARGEST_PLAN)
+        if not isinstance(content, dict):
+            raise InputError(f"{plan}: no plan")
+        where = f"{plan}: directory"
+        rows = [names.file_name(row["directory"], where) for row in content["rows"]]
     except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return [Alarm("alarm", "Damaged plan", f"{plan}: the missing runs cannot be determined.")]
     absent = [row for row in rows if not RunDirectory(plan.parent / row).finished]

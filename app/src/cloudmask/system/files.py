@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import InputError
-from cloudmask.system import process
+from cloudmask.system import process, reading
 from cloudmask.system.text import csv_cell, from_csv_cell
 
 # Of another node's processes only the age of their files is known.
@@ -188,9 +188,9 @@ def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[s
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content; InputError if it is something else than a file."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as handle:
+    with reading.opened(Path(path)) as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -204,11 +204,11 @@ def whole_lines(path: Path | str) -> list[str]:
     path = Path(path)
     if not path.exists():
         return []
-    content = path.read_bytes()
+    with reading.opened(path) as handle:
+        content = handle.read()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
-        with path.open("r+b") as handle:
-            handle.truncate(len(whole))
+        os.truncate(path, len(whole))
     return whole.decode("utf-8", errors="replace").splitlines()
 
 
