@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
+from cloudmask.commands.options import (
+    add_channels,
+    add_cosmetic,
+    add_inference,
+    add_network,
+    network_source,
+    read_options,
+)
 
 if TYPE_CHECKING:
-    from cloudmask.evaluate.sources import NetworkSource
     from cloudmask.record.result import Inference
 
-RUNS = Path("runs")
 SCENES = Path("data/inference")
 
 EPILOG = """\
@@ -21,6 +27,7 @@ examples:
   cloudmask-eval --model model.keras --scenes S3A_SL_1_RBT_....SEN3 --labels summary
   cloudmask-eval
 
+Scenes without labels get their masks, too, and are counted; metrics are those of the others.
 Without --run or --model the newest finished run under ./runs is evaluated, without --scenes the
 scenes under ./data/inference. The output holds result.json, summary.txt, scenes.csv, masks/ (CF
 netCDF) and pictures/.
@@ -35,22 +42,10 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", type=Path, metavar="DIR", help="finished run")
-    source.add_argument("--model", type=Path, metavar="F.keras", help="saved network")
-    source.add_argument(
-        "--example",
-        action="store_true",
-        help="a small trained network and a synthetic scene that come with the package",
-    )
+    add_network(parser)
     parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="output folder (default: evaluation in the run)"
-    )
-    parser.add_argument(
-        "--tiling",
-        choices=("whole", "published"),
-        help="whole scene at once (default), or the published 63 overlapping tiles",
     )
     parser.add_argument(
         "--baselines",
@@ -70,29 +65,19 @@ def parser() -> argparse.ArgumentParser:
         "--labels",
         "--truth",
         choices=("bayes", "summary"),
-        default="bayes",
-        help="compare with the Bayesian mask (default) or the summary cloud flag",
+        help="compare with the Bayesian mask or the summary cloud flag (default: what the network "
+        "was trained on)",
     )
     parser.add_argument(
         "--nan",
         choices=("ignore", "fill", "error"),
         default="ignore",
-        help="pixels without a measurement: leave out of the metrics (default), count them, or "
-        "refuse the scene",
+        help="pixels without a measurement: leave out of the metrics (default), count them (the "
+        "channels that are there stay), or refuse the scene",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="default: what the device does fast",
-    )
-    parser.add_argument(
-        "--memory-limit",
-        type=float,
-        default=0.0,
-        metavar="GB",
-        help="cut scenes into blocks, with exact results, so that the network stays below this",
-    )
+    add_cosmetic(parser)
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
     parser.add_argument(
         "--force", action="store_true", help="move an evaluation that is in --out aside first"
     )
@@ -111,7 +96,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
     from cloudmask.record.run_directory import RunDirectory
 
-    source = _source(arguments)
+    source = network_source(arguments)
     request = EvaluationRequest(
         source=source,
         scenes=_scenes(arguments),
@@ -120,6 +105,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         labels=arguments.labels,
         nan=arguments.nan,
+        reading=read_options(arguments),
+        calibration=arguments.calibration,
         skip_bad=arguments.skip_bad,
         precision=arguments.precision,
         memory_limit=arguments.memory_limit * 1e9,
@@ -135,21 +122,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(f"results: {done.folder.result}")
     if request.pictures:
         print(f"pictures: {done.folder.pictures}")
-
-
-def _source(arguments: argparse.Namespace) -> "NetworkSource":
-    from cloudmask.evaluate.sources import ExampleNetwork, FileNetwork, RunNetwork, newest_run
-    from cloudmask.record.run_directory import RunDirectory
-
-    if arguments.example:
-        return ExampleNetwork()
-    if arguments.model:
-        return FileNetwork(arguments.model)
-    if arguments.run:
-        return RunNetwork(RunDirectory(arguments.run))
-    run = newest_run(RUNS)
-    print(f"no --run or --model given: taking the newest finished run, {run}")
-    return RunNetwork(run)
 
 
 def _scenes(arguments: argparse.Namespace) -> list[Path]:
@@ -175,6 +147,8 @@ def _print_inference(inference: "Inference") -> None:
         for line in inference.left_out:
             print(f"  {line}")
     print(table(inference))
+    if inference.unlabeled_scenes:
+        print(f"{inference.unlabeled_scenes} scenes without labels: predicted, not judged")
     print(
         f"{inference.scenes} scenes, {inference.seconds_per_scene:.2f} s each in the network,"
         f" {inference.seconds_per_scene_all:.2f} s with reading and writing"

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.options import add_channels, add_cosmetic
 from cloudmask.system import signals
 
 EPILOG = """\
@@ -14,8 +15,8 @@ examples:
   cloudmask-prepare --scenes S3A_SL_1_RBT_....SEN3 --out patches.h5 --labels summary
   cloudmask-prepare --verify patches.h5
 
-Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 product folders
-(*.SEN3). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. After an interruption the
+Scenes are HDF5 files of the published layout (*.hdf) or Sentinel-3 SLSTR Level-1 products (*.SEN3,
+*.SEN3.zip). Each gives 4 x 5 patches of 256 x 256 pixels from its middle. After an interruption the
 same command continues; the file appears under its name only when it is complete.
 """
 
@@ -53,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
         help="pixels without a measurement: leave out of loss and metrics (default), count them "
         "as measured, or refuse the scene",
     )
+    add_cosmetic(parser)
+    add_channels(parser, "that of the scenes, which have to agree")
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out scenes that cannot be used; list them"
     )
@@ -104,7 +107,14 @@ def _prepare(arguments: argparse.Namespace) -> None:
     ):
         scenes = find_scenes(arguments.scenes, part="training")
         print(f"{len(scenes)} scenes found")
-        options = PrepareOptions(arguments.dtype, arguments.labels, arguments.nan)
+        options = PrepareOptions(
+            dtype=arguments.dtype,
+            labels=arguments.labels,
+            nan=arguments.nan,
+            missing_channels=arguments.missing_channels,
+            cosmetic=arguments.cosmetic,
+            calibration=arguments.calibration,
+        )
         summary = prepare(scenes, arguments.out, options, arguments.workers, arguments.skip_bad)
     for note in summary.notes:
         print(note)

@@ -138,6 +138,11 @@ class Evaluation(Section):
         description="published: in overlapping tiles of 256 x 256 pixels, as the paper does",
     )
     threshold: Fraction = Field(0.5, description="a pixel is cloud above this probability")
+    nan: Literal["ignore", "fill"] = Field(
+        "ignore",
+        description="pixels without a measurement: left out of the metrics, or counted as the "
+        "published code does",
+    )
 
 
 class Submission(Section):

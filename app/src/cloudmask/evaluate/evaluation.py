@@ -181,7 +181,7 @@ class _Judge:
     @property
     def columns(self) -> list[str]:
         """Of the table of scenes: those of a scene with labels."""
-        return list(max(self.rows, key=lambda row: len(row)))
+        return list(self.rows[max(range(len(self.rows)), key=lambda k: len(self.rows[k]))])
 
     def require_labels(self) -> None:
         """Raise InputError unless a scene could be judged."""

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudmask.config.settings import Config
@@ -22,11 +22,13 @@ from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.scenes.finding import find_scenes
+from cloudmask.scenes.raw import ReadOptions
 from cloudmask.system import files, output
 
 # Naive Bayes needs no more to fill its histograms: 2000 patches are 131 million pixels.
 BASELINE_PATCHES = 2000
 BASELINE_BATCH = 32
+DEFAULT_LABELS = "bayes"  # of networks that do not tell
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,9 @@ logger = logging.getLogger(__name__)
 class EvaluationRequest:
     """What to evaluate, and how; None where the network's configuration or the default decides.
 
-    scenes: files, product folders, or folders to search. memory_limit: bytes, 0 for none.
+    scenes: files, product folders, or folders to search. labels: label source, by default that of
+    the network's patches. calibration: of S1 to S6, "auto" for that of the network's patches.
+    memory_limit: bytes, 0 for none.
     baselines: judge the reference classifiers as well, fitted on the patch store `data`.
     force: move an evaluation that is in `out` aside first. command: the command line, for the
     record.
@@ -46,8 +50,10 @@ class EvaluationRequest:
     command: Sequence[str] = ()
     tiling: str | None = None
     threshold: float | None = None
-    labels: str = "bayes"
+    labels: str | None = None
     nan: str = "ignore"
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    calibration: str = "auto"
     skip_bad: bool = False
     precision: str = "auto"
     memory_limit: float = 0.0
@@ -113,7 +119,15 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
     limit = request.memory_limit
     if not 0 <= limit < math.inf:
         raise InputError(f"--memory-limit: expected gigabytes, found {limit / 1e9:g}")
-    return EvaluationOptions(threshold, request.labels, request.nan, request.skip_bad)
+    facts = request.source.facts()
+    return EvaluationOptions(
+        threshold=threshold,
+        labels=request.labels or facts.labels or DEFAULT_LABELS,
+        nan=request.nan,
+        skip_bad=request.skip_bad,
+        reading=request.reading,
+        calibration=facts.calibration if request.calibration == "auto" else request.calibration,
+    )
 
 
 @contextlib.contextmanager

@@ -39,12 +39,12 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
     from matplotlib.patches import Patch
 
     panels, valid = _panels(prediction)
-    columns = len(panels) // 2
-    figure = Figure(
-        figsize=(5.5 * columns, 1.6 + 11 * valid.shape[0] / valid.shape[1]), layout="constrained"
-    )
+    rows = 2 if len(panels) > 2 else 1
+    columns = len(panels) // rows
+    height = 1.6 + 5.5 * rows * valid.shape[0] / valid.shape[1]
+    figure = Figure(figsize=(5.5 * columns, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=True):
         shown = np.where(valid[..., None], panel.content, COLORS[NO_MEASUREMENT])
         axis.imshow(shown, interpolation="nearest")

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
-from cloudmask.evaluate import example
-from cloudmask.evaluate.saved_network import load
+from cloudmask.evaluate import example, saved_network
+from cloudmask.evaluate.saved_network import NetworkFacts
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
+from cloudmask.scenes.calibration import OLD
 
 
 class NetworkSource(Protocol):
@@ -31,6 +32,9 @@ class NetworkSource(Protocol):
 
     def patches(self) -> Path | None:
         """The patch store that it was trained on, if known."""
+
+    def facts(self) -> NetworkFacts:
+        """What the network tells about itself."""
 
     def load(self) -> Any:
         """Read the network; raises InputError if that fails."""
@@ -69,8 +73,11 @@ class RunNetwork:
         except (KeyError, TypeError):
             raise InputError(f"{path}: damaged; expected the path of the patches in it") from None
 
+    def facts(self) -> NetworkFacts:
+        return saved_network.facts(self.run.model)
+
     def load(self) -> Any:
-        return load(self.run.model)
+        return saved_network.load(self.run.model)
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,11 @@ class FileNetwork:
     def patches(self) -> Path | None:
         return None
 
+    def facts(self) -> NetworkFacts:
+        return saved_network.facts(self.path)
+
     def load(self) -> Any:
-        return load(self.path)
+        return saved_network.load(self.path)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,9 @@ class ExampleNetwork:
 
     def patches(self) -> Path | None:
         return None
+
+    def facts(self) -> NetworkFacts:
+        return NetworkFacts(labels="bayes", calibration=OLD, name="example")
 
     def load(self) -> Any:
         return example.network()

@@ -27,6 +27,7 @@ from cloudmask.patches.geometry import PATCH
 from cloudmask.scenes import foreign_hdf5
 from cloudmask.scenes.calibration import UNKNOWN
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
+from cloudmask.scenes.raw import ReadOptions
 from cloudmask.system import names
 
 FORMAT = "cloudmask-patches"
@@ -177,6 +178,11 @@ class PatchStore:
         self.statistics = self._table(file, "statistics", np.dtype(np.float64), 2)
         self.checksum = str(file.attribute("checksum"))
         self.label_source = str(file.attribute("truth") or "")
+        self._reading = ReadOptions(
+            labels=self.label_source,
+            missing_channels=str(file.attribute("missing_channels") or "error"),
+            cosmetic=str(file.attribute("cosmetic") or "use"),
+        )
         self.calibration = str(file.attribute("calibration") or UNKNOWN)
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)
@@ -235,6 +241,11 @@ class PatchStore:
         ):
             raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
         return file.values(data)
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How its scenes were read, and those are that it is judged by."""
+        return self._reading
 
     @property
     def missing_channels(self) -> int:

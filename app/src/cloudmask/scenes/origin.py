@@ -9,7 +9,7 @@ class Origin:
 
     product: name of the product without `.SEN3`. platform: such as "Sentinel-3A". start, stop: time
     of the first and the last row, UTC, ISO 8601. baseline: processing baseline or collection, such
-    as "SL__L1_.004.06.00" or "004". processor: such as "IPF-SL-1 06.18". synthetic: it is simulated.
+    as "SL__L1_.004.06.00" or "004". processor: such as "IPF-SL-1 06.18". synthetic: simulated.
     """
 
     product: str = ""

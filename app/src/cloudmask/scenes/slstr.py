@@ -26,7 +26,25 @@ MAX_SIDE = 6000
 # Bits of `confidence_in`, and the bits of `bayes_in` that are in use: single_low, single_moderate,
 # dual_low, dual_moderate. A product without a Bayesian mask holds 255. Source: S3 PDFS 005.1,
 # "Product Data Format Specification - SLSTR Level 1".
-UNFILLED, COSMETIC, DUPLICATE, SUMMARY_CLOUD = 32, 256, 512, 16384
+CONFIDENCE_FLAGS = {
+    "coastline": 1,
+    "ocean": 2,
+    "tidal": 4,
+    "land": 8,
+    "inland_water": 16,
+    "unfilled": 32,
+    "cosmetic": 256,
+    "duplicate": 512,
+    "day": 1024,
+    "twilight": 2048,
+    "sun_glint": 4096,
+    "snow": 8192,
+    "summary_cloud": 16384,
+    "summary_pointing": 32768,
+}
+SURFACE_FLAGS = ("coastline", "ocean", "tidal", "land", "inland_water", "snow")
+UNFILLED, SUMMARY_CLOUD = CONFIDENCE_FLAGS["unfilled"], CONFIDENCE_FLAGS["summary_cloud"]
+COSMETIC, DUPLICATE = CONFIDENCE_FLAGS["cosmetic"], CONFIDENCE_FLAGS["duplicate"]
 BAYES_BITS = 15
 
 # Which flags label a pixel: the Bayesian mask, or the summary cloud flag.

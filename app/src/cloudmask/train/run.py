@@ -113,7 +113,7 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
         facts = _facts(attempt.config, patches.store, calibration)
         save(training.step.published(), attempt.run.model, facts)
         if request.scenes:
-            inference = _evaluate(attempt, training.step, request.scenes)
+            inference = _evaluate(attempt, training.step, request.scenes, patches.store)
             result = result.model_copy(update={"inference": inference})
         attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
@@ -220,14 +220,16 @@ def _facts(config: Config, store: PatchStore, calibration: Calibration) -> Netwo
         threshold_favor_clear=calibration.threshold_favor_clear,
         threshold_favor_cloud=calibration.threshold_favor_cloud,
         labels=fact_text(store.label_source),
-        calibration=fact_text(getattr(store, "calibration", "unknown")),
+        calibration=fact_text(store.calibration),
         patches=fact_text(store.checksum),
         name=fact_text(config.name),
     )
 
 
-def _evaluate(attempt: Attempt, step: TrainStep, scenes: Sequence[Path]) -> Inference:
-    """Evaluate the trained network on whole scenes."""
+def _evaluate(
+    attempt: Attempt, step: TrainStep, scenes: Sequence[Path], store: PatchStore
+) -> Inference:
+    """Evaluate the trained network on whole scenes, read as those of the patch store were."""
     settings = attempt.config.evaluation
     predict = Predictor(step.model, POLICIES[attempt.precision], settings.tiling)
 
@@ -239,7 +241,13 @@ def _evaluate(attempt: Attempt, step: TrainStep, scenes: Sequence[Path]) -> Infe
         return predict(image)
 
     with attempt.watch.timer("inference"):
-        options = EvaluationOptions(threshold=settings.threshold)
+        options = EvaluationOptions(
+            threshold=settings.threshold,
+            labels=store.label_source,
+            nan=settings.nan,
+            reading=store.reading,
+            calibration=store.calibration,
+        )
         inference = evaluate(predict_unless_stopped, scenes, options)
     computed = {"tiling": settings.tiling, "computed_in": attempt.precision}
     return inference.model_copy(update=computed)

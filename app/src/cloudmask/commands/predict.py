@@ -1,0 +1,138 @@
+"""cloudmask-predict: cloud masks of scenes, with or without labels."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloudmask.commands import run
+from cloudmask.commands.options import (
+    add_channels,
+    add_inference,
+    add_network,
+    network_source,
+    read_options,
+)
+
+EPILOG = """\
+examples:
+  cloudmask-predict --run runs/paper-1 S3A_SL_1_RBT_....SEN3 --out masks
+  cloudmask-predict --model model.keras products/ --out masks --favor cloud --dilate 2
+  cloudmask-predict S3A_SL_1_RBT_....SEN3.zip --out masks --format cog
+  cloudmask-predict --example --out masks
+
+Scenes are Level-1 products (folder, manifest or zip archive), HDF5 files of the published layout,
+or folders with some. Labels are not needed. The output holds masks/ (CF netCDF with latitude and
+longitude, GeoTIFF or Zarr), scenes.csv and provenance.json. After an interruption the same command
+continues.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="cloudmask-predict",
+        description="Write cloud masks of Sentinel-3 SLSTR scenes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenes", nargs="*", type=Path, metavar="SCENE", help="products or folders")
+    add_network(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="output folder")
+    parser.add_argument(
+        "--format",
+        choices=("netcdf", "cog", "zarr"),
+        default="netcdf",
+        help="CF netCDF in the swath's own grid (default), cloud-optimized GeoTIFF in degrees, or "
+        "Zarr; the last two need the extra cloudmask[map]",
+    )
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        choices=("valid", "confidence", "surface"),
+        default=(),
+        help="also carry along: where all channels were measured, the product's confidence flags, "
+        "or its surface classes",
+    )
+    _add_decision(parser)
+    parser.add_argument(
+        "--nan",
+        choices=("ignore", "fill"),
+        default="ignore",
+        help="pixels without a measurement: fill in the mask (default), or a probability from the "
+        "channels that are there",
+    )
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
+    parser.add_argument("--pictures", action="store_true", help="draw each scene as well")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
+    return parser
+
+
+def _add_decision(parser: argparse.ArgumentParser) -> None:
+    """When a pixel is cloud."""
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="cloud above this probability (default: 0.5)"
+    )
+    parser.add_argument(
+        "--favor",
+        choices=("clear", "cloud"),
+        help="instead: the threshold at which, on the run's validation patches, 2 %% of the clear "
+        "pixels are lost (clear) or 2 %% of the cloud is missed (cloud)",
+    )
+    parser.add_argument(
+        "--dilate", type=int, default=0, metavar="N", help="grow clouds by N pixels (default: 0)"
+    )
+
+
+def main() -> int:
+    """Entry point."""
+    return run(lambda: _predict(parser().parse_args()))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from cloudmask.evaluate.masking import MaskOptions, MaskRequest, write_masks
+
+    source = network_source(arguments)
+    options = MaskOptions(
+        threshold=arguments.threshold,
+        favor=arguments.favor,
+        dilate=arguments.dilate,
+        calibration=arguments.calibration,
+        nan=arguments.nan,
+        reading=read_options(arguments),
+        tiling=arguments.tiling,
+        precision=arguments.precision,
+        memory_limit=arguments.memory_limit * 1e9,
+    )
+    request = MaskRequest(
+        source=source,
+        scenes=_scenes(arguments),
+        out=arguments.out,
+        options=options,
+        format=arguments.format,
+        layers=arguments.layers,
+        pictures=arguments.pictures,
+        skip_bad=arguments.skip_bad,
+        command=sys.argv,
+    )
+    done = write_masks(request)
+    for line in done.notes:
+        print(line)
+    if done.left_out:
+        print(f"left out {len(done.left_out)} scenes:")
+        for line in done.left_out:
+            print(f"  {line}")
+    if done.earlier:
+        print(f"{done.earlier} masks were there already")
+    print(f"{done.written} masks: {done.folder.masks}")
+
+
+def _scenes(arguments: argparse.Namespace) -> list[Path]:
+    from cloudmask.errors import InputError
+    from cloudmask.evaluate import example
+
+    if arguments.scenes:
+        return arguments.scenes
+    if arguments.example:
+        return [example.scene()]
+    raise InputError("no scenes given; expected products, scenes or folders with some")
