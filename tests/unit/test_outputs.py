@@ -1,9 +1,8 @@
-"""Masks and pictures as a reader finds them."""
+"""Pictures as a reader finds them."""
 
 import numpy as np
 import pytest
 
-from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.pictures import COLORS, write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.scene import Scene
@@ -25,22 +24,6 @@ def probability():
     values = np.zeros((60, 80, 1), np.float32)
     values[:, :40] = 0.9
     return values
-
-
-def test_mask_is_cf_netcdf(tmp_path, scene, probability):
-    xarray = pytest.importorskip("xarray")
-    path = tmp_path / "S3A_x.nc"
-    write_mask(path, Prediction(scene, probability, 0.5))
-    with xarray.open_dataset(path, engine="h5netcdf") as file:
-        assert file.attrs["Conventions"] == "CF-1.8"
-        assert file["cloud_mask"].dims == ("row", "column")
-        cloud = file["cloud_mask"].values
-        np.testing.assert_array_equal(np.isnan(cloud), ~scene.valid[..., 0])
-        np.testing.assert_array_equal(cloud[:, 5:], probability[:, 5:, 0] > 0.5)
-        close = np.abs(file["cloud_probability"].values - probability[..., 0])[:, 5:]
-        assert close.max() <= 0.002
-        assert file["cloud_mask"].attrs["flag_meanings"] == "clear cloud"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_picture_shows_all_outcomes(tmp_path, scene, probability):

@@ -193,7 +193,7 @@ def _surface(prediction: Prediction) -> MaskVariable | None:
     if bits is None:
         return None
     masks = {name: 1 << index for index, name in enumerate(SURFACE_FLAGS)}
-    values = np.zeros(bits.shape, np.uint8)
+    values: np.ndarray = np.zeros(bits.shape, np.uint8)
     for name, mask in masks.items():
         values[bits & CONFIDENCE_FLAGS[name] > 0] |= mask
     return MaskVariable(

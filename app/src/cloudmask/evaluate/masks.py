@@ -3,10 +3,14 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cloudmask.evaluate.mask_content import MaskVariable, attributes, variables
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.system.files import replacing
+
+if TYPE_CHECKING:
+    import h5netcdf
 
 
 def write_mask(
@@ -39,9 +43,9 @@ def _dimensions(content: Mapping[str, MaskVariable]) -> dict[str, int]:
     }
 
 
-def _write(file: "h5netcdf.File", name: str, variable: MaskVariable) -> None:  # noqa: F821
+def _write(file: "h5netcdf.File", name: str, variable: MaskVariable) -> None:
     values = variable.values
-    packed = {}
+    packed: dict[str, Any] = {}
     if len(variable.dimensions) == 2:
         # An image is read as a whole, so it is one chunk.
         packed = {
