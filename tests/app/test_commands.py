@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,14 @@ def test_run_directory_is_complete(finished):
     assert training["seconds"] == pytest.approx(sum(seconds))
     assert training["seconds_per_epoch"] == pytest.approx(sum(seconds) / 3)
     assert training["first_epoch_seconds"] == pytest.approx(seconds[0])
+    calibration = training["calibration"]
+    facts = json.loads(zipfile.ZipFile(run / "model.keras").read("cloudmask.json"))
+    for name in ("temperature", "threshold_favor_clear", "threshold_favor_cloud"):
+        assert facts[name] == calibration[name]
+    assert (facts["labels"], facts["name"]) == ("bayes", result["experiment"]["name"])
+    assert 0 < calibration["pixels"] <= 256 * 256 * 24
+    assert "calibration: temperature" in done.stdout
+    assert "csv,calibration,ok" in (run / "summary.txt").read_text()
     assert inference["scenes"] == len(inference["accuracy_per_scene"]) == 2
     assert inference["accuracy"] == pytest.approx(sum(inference["accuracy_per_scene"].values()) / 2)
     assert "true_field" in inference
@@ -294,6 +303,9 @@ def test_two_workers_reach_the_same_weights_as_one(store_path, tmp_path, command
     assert (two["system"]["nodes"], two["system"]["replicas"]) == (2, 2)
     for figure in ("loss", "val_loss"):
         assert one["training"][figure] == pytest.approx(two["training"][figure], rel=2e-3)
+    one, two = (found["training"]["calibration"] for found in (one, two))
+    assert one["pixels"] == two["pixels"]
+    assert one["temperature"] == pytest.approx(two["temperature"], rel=0.02)
     weights = [
         keras.models.load_model(tmp_path / name / "model.keras").get_weights()
         for name in ("one", "two")

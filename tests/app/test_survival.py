@@ -60,7 +60,7 @@ def assert_equal_runs(one, two):
     figures = [[row.split(",")[:5] for row in lines] for lines in rows]
     assert figures[0] == figures[1]
     results = [json.loads((r / "result.json").read_text()) for r in (one, two)]
-    for name in (*FIGURES, "best_epoch", "epochs_run", "stopped_early"):
+    for name in (*FIGURES, "best_epoch", "epochs_run", "stopped_early", "calibration"):
         assert results[0]["training"][name] == results[1]["training"][name]
     assert results[0]["inference"]["confusion"] == results[1]["inference"]["confusion"]
 

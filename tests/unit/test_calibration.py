@@ -198,7 +198,7 @@ class _Step:
     """Counts one clear and three cloud pixels in each batch."""
 
     def __init__(self, stops=0.0):
-        self._stops = np.float64(stops)
+        self._stops = stops
 
     def to_device(self, *batch):
         return batch
@@ -207,7 +207,7 @@ class _Step:
         counts = np.zeros((2, BINS))
         counts[0, BINS // 2 + 100] = 1
         counts[1, BINS // 2 + 100] = 3
-        return _Tensor(counts.ravel()), _Tensor(self._stops)
+        return _Tensor(np.r_[counts.ravel(), self._stops])
 
 
 class _Tensor:

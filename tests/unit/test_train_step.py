@@ -39,6 +39,12 @@ def run(steps, count=3):
     return [steps.train(batch).numpy() for _ in range(count)]
 
 
+def counted(steps):
+    """Counts of the logits of PATCHES, and how many devices were requested to stop."""
+    found = steps.count_logits(steps.to_device(PATCHES, LABELS), stop=True).numpy()
+    return found[:-1], found[-1]
+
+
 def test_figures_are_of_the_valid_pixels():
     figures = run(make(), 1)[0]
     assert figures[2] == np.count_nonzero(LABELS < INVALID)
@@ -95,23 +101,28 @@ def on_two_devices(settings, connection):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     steps = make(Devices(strategy, 0, 1, 2, ""), **settings)
     steps.warm_up(PATCHES.shape, PATCHES.dtype)
-    connection.send(pickle.dumps((run(steps), steps.kept())))
+    connection.send(pickle.dumps((run(steps), steps.kept(), counted(steps))))
 
 
 @pytest.mark.parametrize("settings", [{}, {"augment": True, "averaging": 0.9}])
 def test_two_devices_compute_what_one_does(settings):
     one = make(**settings)
     figures = run(one)
+    counts, stops = counted(one)
+    assert counts.sum() == np.count_nonzero(LABELS < INVALID) and stops == 1
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=on_two_devices, args=(settings, send))
     process.start()
     send.close()
-    other_figures, other_weights = pickle.loads(receive.recv())
+    other_figures, other_weights, (other_counts, other_stops) = pickle.loads(receive.recv())
     process.join()
     np.testing.assert_allclose(other_figures, figures, rtol=1e-4)
     for a, b in zip(one.kept(), other_weights, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
+    # Weights that differ by rounding move single pixels to the next bin.
+    assert other_counts.sum() == counts.sum() and other_stops == 2
+    assert np.abs(np.cumsum(other_counts) - np.cumsum(counts)).max() < 0.01 * counts.sum()
 
 
 def test_xla_computes_the_same():

@@ -35,9 +35,9 @@ def calibrate(attempt: Attempt, step: TrainStep, validation: BatchLoader) -> Cal
     """
     sums = np.zeros((2, BINS), np.int64)
     for batch in validation.epoch(0, deliver=step.to_device):
-        counts, stops = step.count_logits(batch, attempt.stop.requested)
-        sums += counts.numpy().reshape(2, BINS).astype(np.int64)
-        if stops.numpy():
+        found = step.count_logits(batch, attempt.stop.requested).numpy()
+        sums += found[:-1].reshape(2, BINS).astype(np.int64)
+        if found[-1]:
             raise Interrupted(
                 f"{attempt.run}: trained, calibration not finished; the same command continues"
             )

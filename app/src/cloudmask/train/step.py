@@ -116,10 +116,10 @@ class TrainStep:
         """The same figures without an update."""
         return self._validate(*batch, self._stop[stop])
 
-    def count_logits(self, batch: Sequence, stop: bool = False) -> tuple[Any, Any]:
-        """Counts of `logits.count` for a batch of `to_device`, and how many requested to stop.
+    def count_logits(self, batch: Sequence, stop: bool = False) -> Any:
+        """Counts of `logits.count` for a batch of `to_device`, then how many requested to stop.
 
-        Both float64 and equal for all workers.
+        float64 (2 * BINS + 1,), equal for all workers.
         """
         return self._count(*batch, self._stop[stop])
 
@@ -229,7 +229,7 @@ class TrainStep:
         import tensorflow as tf
 
         probability = self.model(tf.cast(patches, tf.float32), training=False)
-        return tf.cast(count(probability, labels), tf.float64), stop
+        return tf.concat([tf.cast(count(probability, labels), tf.float64), [stop]], 0)
 
     def _differentiate(self, patches, labels, scale):
         import tensorflow as tf
