@@ -1,6 +1,9 @@
 """Temperature, calibration error and thresholds from histograms of logits."""
 
+import json
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -236,3 +239,31 @@ def test_a_request_to_stop_ends_the_pass():
 
     with pytest.raises(Interrupted, match="calibration not finished; the same command continues"):
         calibrate(_Attempt, _Step(stops=1), _Batches())
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_while_calibrating_continues(store_path, tmp_path, monkeypatch):
+    from cloudmask.config.settings import load_config
+    from cloudmask.record.run_directory import RunDirectory
+    from cloudmask.train import run as module
+    from cloudmask.train.calibration import calibrate
+
+    settings = ("model.filters=2", "training.epochs=2", "training.batch_size=8")
+    config = load_config(None, (*settings, "training.deterministic=true"))
+    cut, whole = RunDirectory(tmp_path / "cut"), RunDirectory(tmp_path / "whole")
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return calibrate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "calibrate", stopped)
+        with pytest.raises(Interrupted, match="cut: trained, calibration not finished"):
+            module.train(module.TrainingRequest(config, store_path, cut))
+    assert not cut.result.exists() and not cut.model.exists()
+    found = [module.train(module.TrainingRequest(config, store_path, run)) for run in (cut, whole)]
+    assert [result.training.attempts for result in found] == [2, 1]
+    assert found[0].training.calibration == found[1].training.calibration
+    written = json.loads(cut.result.read_text())["training"]["calibration"]
+    assert written == found[0].training.calibration.model_dump()
+    assert 0 < written["pixels"] <= 8 * 256 * 256
