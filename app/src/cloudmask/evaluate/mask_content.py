@@ -100,21 +100,17 @@ def attributes(prediction: Prediction, created: str = "") -> dict[str, Any]:
         **_coverage_in_space(scene.geolocation),
     }
     # Text of products and names of files may hold what no attribute can.
-    lines = {
-        name: one_line(value) if isinstance(value, str) else value for name, value in found.items()
-    }
     return {
-        name: value for name, value in lines.items() if not (isinstance(value, str) and not value)
+        name: one_line(value) if isinstance(value, str) else value
+        for name, value in found.items()
+        if not (isinstance(value, str) and not value)
     }
 
 
 def _summary(prediction: Prediction) -> str:
     widened = f", widened by {prediction.dilate} pixels" if prediction.dilate else ""
-    learned = (
-        f" The network learned from the label source {prediction.labels}."
-        if prediction.labels
-        else ""
-    )
+    labels = prediction.labels
+    learned = f" The network learned from the label source {labels}." if labels else ""
     return (
         "Probability of cloud for each pixel of the 1 km grid (nadir view) by a U-Net, and a mask "
         f"of the pixels in which it is above {prediction.threshold:g}{widened}.{learned}"
@@ -234,7 +230,7 @@ def _layers(prediction: Prediction, layers: Sequence[str]) -> dict[str, MaskVari
 
 def _flags(meanings: Mapping[str, int], dtype: type, kind: str) -> dict[str, Any]:
     """Attributes of flags; `kind` is "flag_values" or, for bits, "flag_masks"."""
-    values = np.array(list(meanings.values()), dtype)
+    values: np.ndarray = np.array(list(meanings.values()), dtype)
     return {kind: values, "flag_meanings": " ".join(meanings)}
 
 
