@@ -16,7 +16,7 @@ def scene():
     image = np.where(valid, rng.normal(size=(60, 80, 9)), 0).astype(np.float32)
     mask = np.zeros((60, 80, 1), np.uint8)
     mask[:30] = 1
-    return Scene("S3A_x", image, mask, valid, np.ones(9, bool))
+    return Scene("S3A_x", image, mask, valid, valid, np.ones(9, bool))
 
 
 @pytest.fixture

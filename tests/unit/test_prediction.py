@@ -17,7 +17,7 @@ MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
 
 def scene(valid):
     image = np.zeros((*valid.shape[:2], 9), np.float32)
-    return Scene("S3A_x", image, valid.astype(np.uint8), valid, np.ones(9, bool))
+    return Scene("S3A_x", image, valid.astype(np.uint8), valid, valid, np.ones(9, bool))
 
 
 def test_a_pixel_is_cloud_above_the_threshold():

@@ -1,9 +1,11 @@
 """Predicted masks as CF netCDF, which GIS tools and xarray read as they are."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import h5py
+from h5py import h5f, h5p
 
 from cloudmask.evaluate.mask_content import MaskVariable, attributes, variables
 from cloudmask.evaluate.prediction import Prediction
@@ -11,6 +13,8 @@ from cloudmask.system.files import replacing
 
 if TYPE_CHECKING:
     import h5netcdf
+
+INCREMENT = 1 << 20  # bytes by which a file in memory grows
 
 
 def write_mask(
@@ -24,15 +28,32 @@ def write_mask(
     import h5netcdf
 
     content = variables(prediction, layers)
-    # Built in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
-    file_bytes = io.BytesIO()
-    with h5netcdf.File(file_bytes, "w") as file:
-        file.attrs.update(attributes(prediction, created))
-        file.dimensions = _dimensions(content)
-        for name, variable in content.items():
-            _write(file, name, variable)
+    with _file_in_memory() as memory:
+        with h5netcdf.File(memory, "w") as file:
+            file.attrs.update(attributes(prediction, created))
+            file.dimensions = _dimensions(content)
+            for name, variable in content.items():
+                _write(file, name, variable)
+        memory.flush()
+        image = memory.id.get_file_image()
     with replacing(path) as temporary:
-        temporary.write_bytes(file_bytes.getbuffer())
+        temporary.write_bytes(image)
+
+
+def _file_in_memory() -> h5py.File:
+    """An empty HDF5 file in memory: on a full disk HDF5 crashes, while writing bytes fails cleanly.
+
+    Its root group has no time of creation, which h5py alone cannot leave out, and remembers the
+    order in which things were made, as netCDF-4 wants it.
+    """
+    creation = h5p.create(h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    order = h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED
+    creation.set_link_creation_order(order)
+    creation.set_attr_creation_order(order)
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fapl_core(INCREMENT, False)
+    return h5py.File(h5f.create(b"mask.nc", h5f.ACC_TRUNC, creation, access))
 
 
 def _dimensions(content: Mapping[str, MaskVariable]) -> dict[str, int]:

@@ -26,7 +26,7 @@ class Prediction:
     def cloud(self) -> np.ndarray:
         """The mask, (H, W, 1) bool. Cloud grows from pixels alone that hold a measurement."""
         cloud = self.probability > self.threshold
-        return grown(cloud & self.scene.valid, self.dilate) | cloud if self.dilate else cloud
+        return grown(cloud & self.scene.measured, self.dilate) | cloud if self.dilate else cloud
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
