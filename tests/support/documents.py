@@ -235,15 +235,19 @@ def aliases() -> Iterator[str]:
                 yield from (f"{section}.{name}" for name in inner.validation_alias.choices)
 
 
-def result_keys(model: type, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of result.json, of its sections as well."""
+def result_keys(model: type) -> Iterator[str]:
+    """Dotted keys of result.json, of its sections and of those in them."""
     schema = model.model_json_schema()
-    for section, field in schema["properties"].items():
-        yield section
-        for choice in field.get("anyOf", ()):
-            if "$ref" in choice:
-                definition = schema["$defs"][choice["$ref"].rsplit("/", 1)[-1]]
-                yield from (f"{section}.{key}" for key in definition["properties"])
+
+    def keys(properties: dict, prefix: str) -> Iterator[str]:
+        for name, field in properties.items():
+            yield prefix + name
+            for choice in field.get("anyOf", ()):
+                if "$ref" in choice:
+                    definition = schema["$defs"][choice["$ref"].rsplit("/", 1)[-1]]
+                    yield from keys(definition["properties"], f"{prefix}{name}.")
+
+    yield from keys(schema["properties"], "")
 
 
 def wrong_yaml(document: Document, folder: Path) -> list[str]:
