@@ -8,6 +8,7 @@ library has a name.
 """
 
 import argparse
+import io
 import json
 import math
 import multiprocessing
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,9 +65,13 @@ def originals(folder: Path) -> dict[str, Path]:
     arrays = [np.arange(60.0).reshape(3, 20), np.float32(1)]
     content = Checkpoint({"epoch": 1, "step": 0}, arrays, arrays)
     checkpoint = Checkpoints(run).save(content)
+    product = _product(folder / "S3A_product.SEN3")
+    shutil.make_archive(str(product), "zip", folder, product.name)
     return {
         "scene": scene,
-        "product": _product(folder / "S3A_product.SEN3"),
+        "product": product,
+        "archive": folder / f"{product.name}.zip",
+        "network": _network(folder / "model.keras"),
         "store": folder / "store.h5",
         "config": folder / "config.yaml",
         "result": folder / "result.json",
@@ -104,6 +110,24 @@ def _described(folder: Path) -> dict[str, Path]:
         "plan": frozen.folder / plan.NAME,
         "listing": folder / "listing.json",
     }
+
+
+def _network(path: Path) -> Path:
+    """A saved network as Keras and this program write it: the weights, and what it tells."""
+    from cloudmask.evaluate.saved_network import FACTS, WEIGHTS, NetworkFacts
+    from cloudmask.model import weight_shapes
+
+    content = io.BytesIO()
+    shapes = iter(weight_shapes(2))
+    with h5py.File(content, "w") as file:
+        for number in range(len(weight_shapes(2)) // 2):
+            name = f"conv2d_{number}" if number else "conv2d"
+            for index in "01":
+                file[f"layers/{name}/vars/{index}"] = np.ones(next(shapes), np.float32)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(WEIGHTS, content.getvalue())
+        archive.writestr(FACTS, NetworkFacts(name="n").model_dump_json(by_alias=True))
+    return path
 
 
 def _product(folder: Path) -> Path:
@@ -146,6 +170,8 @@ def read(kind: str, path: Path) -> None:
     readers: dict[str, Callable[[Path], object]] = {
         "scene": _read_scene,
         "product": _read_scene,
+        "archive": _read_scene,
+        "network": _read_network,
         "store": _read_store,
         "config": load_config,
         "result": Result.read,
@@ -163,6 +189,13 @@ def _read_scene(path: Path) -> None:
 
     check_scene(path)
     assert np.isfinite(read_scene(path).image).all()
+
+
+def _read_network(path: Path) -> None:
+    from cloudmask.evaluate import saved_network
+
+    saved_network.facts(path)
+    saved_network.identity(path)
 
 
 def _read_store(path: Path) -> None:

@@ -165,3 +165,11 @@ def test_day_twilight_and_night_of_one_scene(scene, tmp_path, zenith, lit):
     else:
         assert np.array_equal(holed.measured, whole.measured)
         assert (holed.image[measured[:, :50].nonzero()][:, 1] == -0.5).all()
+
+
+def test_test_scenes_are_opened_before_the_training(synthetic, scene, tmp_path):
+    store = tmp_path / "p.h5"
+    assert prepare("--scenes", synthetic / "training", "--out", store).returncode == 0
+    printed = shell("test_scenes_checked_after_training", store, scene)
+    assert "exit 2" in printed and "S3A_b.hdf: not a readable HDF5 file" in printed
+    assert "epoch" not in printed

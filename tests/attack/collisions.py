@@ -33,6 +33,11 @@ def _model(*options: str) -> Arguments:
 WRITERS = (
     Writer("evaluate", "cloudmask-eval", _model()),
     Writer("evaluate with 0.9", "cloudmask-eval", _model("--threshold", "0.9")),
+    Writer(
+        "predict",
+        "cloudmask-predict",
+        lambda g, out: ["--model", g.run / "model.keras", g.inference, "--out", out],
+    ),
     Writer("report", "cloudmask-report", lambda g, out: [g.runs, "--out", out]),
     Writer("submission", "cloudmask-submission", lambda g, out: [g.runs / "e", "--out", out]),
     Writer(

@@ -141,6 +141,12 @@ ALL = (
         result="run/evaluation/result.json",
     ),
     Workload(
+        "predict",
+        "cloudmask-predict",
+        lambda g, work: ["--model", g.run / "model.keras", g.inference, "--out", work / "masks"],
+        tensorflow=True,
+    ),
+    Workload(
         "extract",
         "cloudmask-stage",
         lambda g, work: ["extract", g.overlay, "--out", work / "p.h5"],

@@ -1,7 +1,9 @@
 """Masks of scenes with and without labels: `cloudmask-predict` and `cloudmask.predict`."""
 
+import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -155,6 +157,22 @@ def test_predict_in_python(network, paths):
     assert np.isnan(found["cloud_mask"].values[~measured]).all()
     with pytest.raises(InputError, match="only one of them"):
         cloudmask.predict(paths[1], run="a", model="b")
+
+
+def test_the_notebook_runs(network, paths, tmp_path, monkeypatch):
+    pytest.importorskip("xarray")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    shutil.copy(paths[1], tmp_path / "scene.hdf")
+    shutil.copy(network.path, tmp_path / "model.keras")
+    notebook = Path(__file__).resolve().parents[2] / "docs" / "predict.ipynb"
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec(cell["source"], names)
+    assert names["mask"]["cloud_mask"].shape == (256, 320)
 
 
 def test_scenes_with_and_without_labels_are_evaluated_together(paths, tmp_path):

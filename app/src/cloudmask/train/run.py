@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cloudmask.config.settings import Config
-from cloudmask.errors import Interrupted
+from cloudmask.errors import Interrupted, NotAScene
 from cloudmask.evaluate.evaluation import EvaluationOptions, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
@@ -25,6 +25,7 @@ from cloudmask.record.result import Calibration, Energy, Inference, Result, Syst
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
+from cloudmask.scenes.formats import format_of
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.attempt import Attempt, TrainingBatches
@@ -88,6 +89,7 @@ def train(request: TrainingRequest) -> Result:
         store = PatchStore(request.data)
         verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
+        _check_scenes(request.scenes, store)
         worker, _ = rank()
         if worker:
             # The chief alone holds and prepares the run directory.
@@ -96,6 +98,13 @@ def train(request: TrainingRequest) -> Result:
             logger.info("%s: finished; moved to %s", run, aside)
         with run.claimed(config.to_yaml()):
             return _train(request, patches, stop)
+
+
+def _check_scenes(scenes: Sequence[Path], store: PatchStore) -> None:
+    """Raise SceneError for a scene that cannot be judged, which would else show in the end."""
+    for path in scenes:
+        with contextlib.suppress(NotAScene):  # The evaluation passes over it.
+            format_of(path).reader.check(path, store.reading)
 
 
 def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Result:
