@@ -11,14 +11,19 @@ import pytest
 
 from cloudmask import scenes
 from cloudmask.errors import SceneError
+from cloudmask.evaluate.masking import MaskOptions, MaskRequest, write_masks
+from cloudmask.evaluate.sources import ExampleNetwork
 from cloudmask.patches.geometry import crop_patches
 from cloudmask.scenes import slstr
+from cloudmask.scenes.calibration import calibration_of
 from cloudmask.scenes.formats import safe
+from cloudmask.scenes.raw import ReadOptions
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NINE_CHANNELS = DATA / "slstr_nine_channels"
 SHAPE = (1200, 1500)
 FLAGS = ("bayes", "confidence")
+WITHOUT_REFLECTANCES = ReadOptions(missing_channels="zero")
 IRRADIANCE = (1802.05, 1491.13, 938.56, 358.76, 240.62, 75.95)  # README of the data, S1 to S6
 REFLECTANCE = (0.217, 0.293, 0.344, 0.001, 0.353, 0.296)  # medians, likewise
 
@@ -36,12 +41,12 @@ def product() -> Path:
 
 @pytest.fixture(scope="module")
 def raw(product):
-    return safe.read(product)
+    return safe.read(product, WITHOUT_REFLECTANCES)
 
 
 @pytest.fixture(scope="module")
 def scene(product):
-    return scenes.read_scene(product)
+    return scenes.read_scene(product, options=WITHOUT_REFLECTANCES)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def test_brightness_temperature_is_satpys(raw, oracle, index):
 
 @pytest.mark.parametrize("truth, fraction", [("bayes", 0.0645), ("summary", 0.1635)])
 def test_mask_is_that_of_satpys_flags(product, oracle, truth, fraction):
-    ours = safe.read(product, truth).mask
+    ours = safe.read(product, ReadOptions(truth, "zero")).mask
     confidence = oracle["confidence"].values.astype(int)
     cloud = oracle["bayes"].values > 0 if truth == "bayes" else confidence & 16384 > 0
     unfilled = confidence & 32 > 0
@@ -118,7 +123,9 @@ def test_sun_is_where_satpy_interpolates_it(product, oracle):
 def test_scene(scene, product):
     assert scene.name == product.stem
     assert scene.image.shape == (*SHAPE, 9)
-    assert scenes.check_scene(product) == SHAPE
+    assert safe.check(product, WITHOUT_REFLECTANCES) == SHAPE
+    with pytest.raises(SceneError, match=r"S1_radiance_an\.nc: no such file, but its manifest"):
+        scenes.check_scene(product)
     assert scene.invalid_pixels / scene.valid.size == pytest.approx(0.0368, abs=1e-4)
     assert scene.channels.tolist() == [False] * 6 + [True] * 3
     assert all(channel in scene.notes[0] for channel in slstr.VISIBLE)
@@ -171,6 +178,45 @@ def test_product_that_never_had_a_bayesian_mask(product, tmp_path):
     (copy / "flags_in.nc").write_bytes((product / "flags_in.nc").read_bytes())
     with h5py.File(copy / "flags_in.nc", "r+") as file:
         file["bayes_in"][...] = 255
-    with pytest.raises(SceneError, match=r"flags_in\.nc: 'bayes_in' .*--labels summary"):
-        safe.read(copy)
-    assert np.mean(safe.read(copy, "summary").mask > 0) == pytest.approx(0.1635, abs=1e-4)
+    found = safe.read(copy, WITHOUT_REFLECTANCES)
+    assert found.mask is None and "flags_in.nc: 'bayes_in' holds no" in found.unlabeled
+    summary = safe.read(copy, ReadOptions("summary", "zero"))
+    assert np.mean(summary.mask > 0) == pytest.approx(0.1635, abs=1e-4)
+
+
+def test_where_it_comes_from(scene, product):
+    origin = scene.origin
+    assert origin.product == product.stem and origin.platform == "Sentinel-3A"
+    assert (origin.baseline, origin.processor) == ("004", "IPF-SL-1 06.18")
+    assert origin.start.startswith("2021-08-27T07:43:36")
+    assert calibration_of(origin) == "003"
+
+
+def test_a_mask_without_flags_lies_where_the_lakes_are(product, tmp_path):
+    """The product without its flags is masked; its lakes, by the flags, are in the mask's map."""
+    xarray = pytest.importorskip("xarray")
+    copy = tmp_path / product.name
+    copy.mkdir()
+    for file in product.iterdir():
+        if file.name != "flags_in.nc":
+            (copy / file.name).symlink_to(file)
+    options = MaskOptions(reading=ReadOptions(None, "zero"))
+    done = write_masks(MaskRequest(ExampleNetwork(), [copy], tmp_path / "out", options))
+    (path,) = done.folder.masks.iterdir()
+    with h5py.File(product / "flags_in.nc") as file:
+        water = file["confidence_in"][...] & 16 > 0
+    with xarray.open_dataset(path, engine="h5netcdf") as mask:
+        latitude, longitude = mask["latitude"].values, mask["longitude"].values
+        cloud = mask["cloud_mask"].values
+    assert np.isnan(cloud).mean() == pytest.approx(0.0368, abs=1e-4)
+    for name, (west, south, east, north) in LAKES.items():
+        box = (longitude > west) & (longitude < east) & (latitude > south) & (latitude < north)
+        assert water[box].mean() > 0.9, name
+
+
+# Boxes of open water, degrees (west, south, east, north), off any shore by more than 2 km.
+LAKES = {
+    "Tanganyika": (29.35, -5.6, 29.55, -5.2),
+    "Rukwa": (32.15, -8.05, 32.3, -7.9),
+    "Malawi": (34.3, -11.2, 34.55, -10.7),
+}
