@@ -11,7 +11,8 @@ import pytest
 
 from cloudmask import scenes
 from cloudmask.errors import SceneError
-from cloudmask.evaluate.masking import MaskOptions, MaskRequest, write_masks
+from cloudmask.evaluate.mask_job import MaskRequest, write_masks
+from cloudmask.evaluate.masking import MaskOptions
 from cloudmask.evaluate.sources import ExampleNetwork
 from cloudmask.patches.geometry import crop_patches
 from cloudmask.scenes import slstr

@@ -36,7 +36,7 @@ processes.context.set_forkserver_preload(
         "PIL.Image",
         "rocrate.rocrate",
         "cloudmask.evaluate.job",
-        "cloudmask.evaluate.masking",
+        "cloudmask.evaluate.mask_job",
         "cloudmask.train.run",
         "cloudmask.patches.prepare",
         "cloudmask.overlay.build",

@@ -13,7 +13,8 @@ import cloudmask
 from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate import example, saved_network
 from cloudmask.evaluate.evaluation import EvaluationOptions, EvaluationOutput, evaluate
-from cloudmask.evaluate.masking import CloudMasker, MaskOptions, MaskRequest, write_masks
+from cloudmask.evaluate.mask_job import MaskRequest, write_masks
+from cloudmask.evaluate.masking import CloudMasker, MaskOptions
 from cloudmask.evaluate.saved_network import NetworkFacts
 from cloudmask.evaluate.scaling import scaled
 from cloudmask.evaluate.sources import ExampleNetwork, FileNetwork

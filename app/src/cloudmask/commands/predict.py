@@ -46,12 +46,22 @@ def parser() -> argparse.ArgumentParser:
         "Zarr; the last two need the extra cloudmask[map]",
     )
     parser.add_argument(
-        "--layers",
-        nargs="+",
+        "--crs", default="EPSG:4326", metavar="CRS", help="grid of a GeoTIFF (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=float,
+        default=0.01,
+        metavar="N",
+        help="size of its pixels in units of the grid (default: %(default)s degrees)",
+    )
+    parser.add_argument(
+        "--layer",
+        action="append",
         choices=("valid", "confidence", "surface"),
-        default=(),
+        default=[],
         help="also carry along: where all channels were measured, the product's confidence flags, "
-        "or its surface classes",
+        "or its surface classes; can be repeated",
     )
     _add_decision(parser)
     parser.add_argument(
@@ -90,7 +100,9 @@ def main() -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from cloudmask.evaluate.masking import MaskOptions, MaskRequest, write_masks
+    from cloudmask.evaluate.map_formats import Grid
+    from cloudmask.evaluate.mask_job import MaskRequest, write_masks
+    from cloudmask.evaluate.masking import MaskOptions
 
     source = network_source(arguments)
     options = MaskOptions(
@@ -110,7 +122,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         out=arguments.out,
         options=options,
         format=arguments.format,
-        layers=arguments.layers,
+        layers=arguments.layer,
+        grid=Grid(arguments.crs, arguments.resolution),
         pictures=arguments.pictures,
         skip_bad=arguments.skip_bad,
         command=sys.argv,

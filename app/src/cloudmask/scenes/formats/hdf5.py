@@ -72,9 +72,8 @@ def cloud_truth(path: Path) -> np.ndarray | None:
 
 
 def origin(path: Path) -> Origin:
-    """Where the scene comes from: what the name of its product tells."""
-    with _opened(path) as file:
-        return _origin(file)
+    """Where the scene comes from: what the name of its product tells; the file is not opened."""
+    return _origin(path)
 
 
 def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
@@ -99,10 +98,9 @@ def _position(file: ForeignHdf5, name: str, shape: tuple[int, int]) -> np.ndarra
         raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
 
 
-def _origin(file: ForeignHdf5) -> Origin:
-    name = scene_name(file.source)
+def _origin(path: Path, synthetic: bool = False) -> Origin:
+    name = scene_name(path)
     parts = product_name.parse(name)
-    synthetic = CLOUD_TRUTH in file
     if parts is None:
         return Origin(product=name, synthetic=synthetic)
     return Origin(
@@ -185,7 +183,7 @@ def _read_scene(file: ForeignHdf5, options: ReadOptions, content: np.ndarray | N
         channels=channels,
         mask=mask,
         unlabeled=unlabeled,
-        origin=_origin(file),
+        origin=_origin(file.source, CLOUD_TRUTH in file),
         notes=tuple(notes),
     )
 

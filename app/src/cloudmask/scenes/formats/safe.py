@@ -217,7 +217,7 @@ def _require_channels(files: ProductFiles, shape: tuple[int, int], options: Read
         return
     thermal = [c for c in THERMAL if c not in _present(files, THERMAL)]
     visible = [c for c in VISIBLE if c not in _present(files, VISIBLE)]
-    names = listed(files)
+    names = listed(files) if visible else frozenset()
     lost = [c for c in visible if f"{_radiance(files, c)[0]}.nc" in names]
     if lost and GEOMETRY in files and not (_cosine(files, shape) > TWILIGHT_COSINE).any():
         lost = []
