@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -191,7 +192,16 @@ def _environment(inputs: Path | None) -> Iterator[None]:
             server.wait()
         os.environ.clear()
         os.environ.update(before)
+        _end_processes_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_processes_of(folder: Path) -> None:
+    """Commands have sessions of their own, and outlive an attack that is cut off."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if int(path.parent.name) != os.getpid() and os.fsencode(folder) in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _serve() -> subprocess.Popen | None:
