@@ -260,7 +260,7 @@ def test_without_arguments_the_newest_run_and_the_usual_scenes(finished, scenes,
     [
         (["cloudmask-eval"], "no finished run under"),
         (["cloudmask-eval", "--run", "nowhere"], "nowhere: not a finished run"),
-        (["cloudmask-eval", "--model", "no.keras", "--scenes", "."], "no scene in it"),
+        (["cloudmask-eval", "--model", "no.keras", "--scenes", "."], "no.keras: no such file"),
         (["cloudmask-prepare", "--scenes", "nowhere", "--out", "p.h5"], "nowhere: no such file"),
         (["cloudmask-train", "--data", "no.h5", "--run", "r"], "no.h5: no such file"),
         (["cloudmask-train", "--data", "no.h5", "--run", "r", "--set", "seed=x"], "seed: Input"),

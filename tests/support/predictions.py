@@ -1,11 +1,11 @@
 """Predictions made by hand, as what writes masks takes them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
+from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.geolocation import Geolocation
 from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.scene import Scene
 
 ORIGIN = Origin(
     product="S3A_SL_1_RBT____20210827T074336_20210827T074636",
@@ -36,20 +36,15 @@ def prediction(geolocation=None, *, origin=UNKNOWN, confidence=None, size=SIZE, 
     measured[:, :5] = False
     labelled = measured.copy()
     labelled[:20] = False
-    scene = SimpleNamespace(
+    scene = Scene(
         name=name,
+        image=np.zeros((*size, 9), np.float32),
+        mask=None,
         measured=measured,
         valid=labelled,
+        channels=np.ones(9, bool),
         origin=origin,
         geolocation=geolocation,
         confidence=confidence,
     )
-    return SimpleNamespace(
-        scene=scene,
-        probability=probability,
-        threshold=0.5,
-        cloud=probability > 0.5,
-        dilate=0,
-        labels="bayes",
-        model="",
-    )
+    return Prediction(scene, probability, threshold=0.5, labels="bayes")

@@ -63,7 +63,7 @@ def test_links_to_folders_are_followed_and_what_is_passed_over_is_named(tmp_path
     (tmp_path / "archive" / "june" / "b.hdf").touch()
     top = tmp_path / "training"
     top.mkdir()
-    for name in ("a.hdf", "._a.hdf", "C.HDF", "d.sen3", ".a.1.tmp.hdf", "notes.txt"):
+    for name in ("a.hdf", "._a.hdf", "C.HDF", "d.sen3", "X.SEN3.ZIP", ".a.1.tmp.hdf", "notes.txt"):
         (top / name).touch()
     (top / "june").symlink_to(tmp_path / "archive" / "june")
     (top / "loop").symlink_to(top)
@@ -79,8 +79,10 @@ def test_links_to_folders_are_followed_and_what_is_passed_over_is_named(tmp_path
         "passed over 1 (a companion file of macOS): ._a.hdf",
         "passed over 1 (a folder, expected a file): folder.hdf",
         "passed over 1 (a link that leads nowhere): lost.hdf",
-        "passed over 1 (an empty folder or a file, expected a product folder): empty.SEN3",
-        "passed over 2 (unusual upper or lower case, expected .hdf, .h5, .SEN3): C.HDF, d.sen3",
+        "passed over 1 (a link to a folder that was searched already): loop",
+        "passed over 1 (a product folder without netCDF files): empty.SEN3",
+        "passed over 3 (unusual ending, expected .hdf, .h5, .SEN3 or .SEN3.zip): C.HDF, "
+        "X.SEN3.ZIP, d.sen3",
     ]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "training").symlink_to(top)

@@ -13,6 +13,7 @@ import cloudmask
 from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate import example, saved_network
 from cloudmask.evaluate.evaluation import EvaluationOptions, EvaluationOutput, evaluate
+from cloudmask.evaluate.map_formats import Grid, grid_of
 from cloudmask.evaluate.mask_job import MaskRequest, write_masks
 from cloudmask.evaluate.masking import CloudMasker, MaskOptions
 from cloudmask.evaluate.saved_network import NetworkFacts
@@ -77,6 +78,7 @@ def test_probabilities_are_scaled_and_thresholds_are_by_use(network, masker, pat
     raw = CloudMasker(ExampleNetwork(), MaskOptions())(paths[0])
     found = masker(paths[0])
     assert found.probability == pytest.approx(scaled(raw.probability, 1.5), abs=1e-6)
+    assert found.calibration == "003"
     assert np.array_equal(found.cloud, raw.cloud)
     fractions = {}
     for favor, threshold in (("cloud", 0.2), ("clear", 0.8)):
@@ -91,11 +93,15 @@ def test_probabilities_are_scaled_and_thresholds_are_by_use(network, masker, pat
 @pytest.mark.parametrize(
     "options, words",
     [
-        (MaskOptions(favor="cloud"), "--favor cloud: .* tells no such threshold"),
+        (MaskOptions(favor="cloud"), "--favor cloud: .* has no such threshold"),
         (MaskOptions(favor="cloud", threshold=0.5), "expected only one of them"),
         (MaskOptions(threshold=1.5), "expected a probability between 0 and 1"),
-        (MaskOptions(dilate=-1), "--dilate -1: expected 0 or more"),
+        (MaskOptions(dilate=-1), "--dilate -1: expected 0 to 6000"),
+        (MaskOptions(dilate=3_000_000_000), "--dilate 3000000000: expected 0 to 6000"),
         (MaskOptions(memory_limit=float("nan")), "--memory-limit"),
+        (MaskOptions(favor="clouds"), "--favor 'clouds': expected one of clear, cloud"),
+        (MaskOptions(nan="fil"), "--nan 'fil': expected one of ignore, fill"),
+        (MaskOptions(calibration="004"), "--calibration '004'"),
     ],
 )
 def test_options_that_cannot_be(options, words):
@@ -126,6 +132,15 @@ def test_masks_are_written_once_and_a_cut_off_call_is_taken_up(network, folder, 
     assert (again.written, again.earlier) == (1, 2)
     assert [mask.read_bytes() for mask in masks] == contents
     assert len(first.folder.scenes_table.read_text().splitlines()) == 4
+    shutil.rmtree(first.folder.pictures)
+    assert write_masks(replace(request, pictures=False)).earlier == 3
+    assert write_masks(request).written == 3  # for their pictures
+    for options, key in (
+        (MaskOptions(tiling="published"), "tiling"),
+        (MaskOptions(nan="fill"), "nan"),
+    ):
+        with pytest.raises(InputError, match=f"holds masks with {key}"):
+            write_masks(replace(request, options=options))
     other = replace(request, options=MaskOptions(threshold=0.7))
     with pytest.raises(InputError, match=r"holds masks with threshold 0\.5, not 0\.7"):
         write_masks(other)
@@ -133,6 +148,33 @@ def test_masks_are_written_once_and_a_cut_off_call_is_taken_up(network, folder, 
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(InputError, match="holds files but no set of cloud masks"):
         write_masks(replace(request, out=tmp_path / "full"))
+
+
+def test_another_scene_of_the_same_name_is_not_taken_for_done(network, paths, tmp_path):
+    for folder, path in (("a", paths[0]), ("b", paths[1])):
+        (tmp_path / folder).mkdir()
+        shutil.copy(path, tmp_path / folder / "x.hdf")
+    request = MaskRequest(network, [tmp_path / "a"], tmp_path / "out")
+    write_masks(request)
+    with pytest.raises(InputError, match=r"x\.nc: is of another scene named x"):
+        write_masks(replace(request, scenes=[tmp_path / "b"]))
+
+
+def test_a_grid_that_cannot_be_is_refused_before_anything_is_made(network, paths, tmp_path):
+    pytest.importorskip("pyresample")
+    request = MaskRequest(network, paths[:1], tmp_path / "out", format="cog")
+    for changed, words in (
+        ({"grid": Grid("EPSG:nowhere")}, "--crs EPSG:nowhere: unknown"),
+        ({"grid": Grid(resolution=1e300)}, "resolution 1e\\+300"),
+        ({"layers": ["valid"]}, "--layer: expected with"),
+    ):
+        with pytest.raises(InputError, match=words):
+            write_masks(replace(request, **changed))
+        assert not (tmp_path / "out").exists()
+    # A scene without positions is one that cannot be used.
+    with pytest.raises(SceneError, match="no position of its pixels is known"):
+        write_masks(request)
+    assert grid_of("EPSG:3995", None).resolution == 1000
 
 
 def test_bad_scenes_can_be_left_out(network, paths, tmp_path):

@@ -3,7 +3,6 @@
 import re
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ def confidence():
 def full(confidence):
     """A prediction of which everything is known."""
     made = prediction(swath(), origin=ORIGIN, confidence=confidence)
-    return SimpleNamespace(**vars(made) | {"model": "ab" * 32, "dilate": 2})
+    return replace(made, model="ab" * 32, dilate=2)
 
 
 def opened(path, **options):

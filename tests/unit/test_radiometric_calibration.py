@@ -1,5 +1,6 @@
 """The change of S1 to S6 with collection 005, and data of both calibrations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -9,7 +10,7 @@ from support.products import write_product, write_radiance, write_sun
 
 from cloudmask import scenes
 from cloudmask.errors import InputError
-from cloudmask.patches.prepare import PrepareOptions, prepare
+from cloudmask.patches.prepare import PrepareOptions, _Plan, prepare
 from cloudmask.patches.store import PatchStore
 from cloudmask.scenes.calibration import FACTORS, calibration_of, common_calibration
 from cloudmask.scenes.origin import Origin
@@ -97,13 +98,31 @@ def test_a_store_of_mixed_calibrations_can_be_adapted(mixed, tmp_path):
     assert len({store.checksum for store in stores.values()}) == 3
 
 
-def test_what_is_not_known_cannot_be_adapted(tmp_path):
+def test_what_is_not_known_is_used_as_it_is_and_told(tmp_path):
     scene = tmp_path / "S3A_scene.hdf"
     known = [(scene, Origin(baseline="004")), (scene, Origin())]
     assert common_calibration(known, "auto") == "003"
     assert common_calibration(known[1:], "auto") == "unknown"
-    with pytest.raises(InputError, match="tells no baseline collection"):
-        common_calibration(known, "005")
+    assert common_calibration(known, "005") == "005"
+    write_scene(scene, make_scene("training", 0, (256, 256), seed=1))
+    stored = scenes.read_scene(scene)
+    found = scenes.read_scene(scene, calibration="005")
+    assert np.array_equal(found.image, stored.image)
+    assert "an unknown collection used as stored" in found.notes[-1]
+    for target in ("auto", "004", "as_stored"):
+        with pytest.raises(InputError, match=r"calibration '.*': expected 003, 005"):
+            scenes.read_scene(scene, calibration=target)
+
+
+def test_renamed_products_of_one_granule_are_one_scene():
+    origin = Origin(
+        platform="Sentinel-3A", start="2021-08-27T07:43:36.1Z", stop="2021-08-27T07:46Z"
+    )
+    plan = _Plan(origins=[(Path("nr.SEN3"), origin)])
+    same = replace(origin, start="2021-08-27T07:43:36Z")
+    assert plan.same_granule(Path("nt.SEN3"), same) == Path("nr.SEN3")
+    assert plan.same_granule(Path("b.SEN3"), replace(origin, platform="Sentinel-3B")) is None
+    assert plan.same_granule(Path("x.hdf"), Origin()) is None
 
 
 def test_the_same_bytes_under_two_names_are_one_scene(mixed, tmp_path):

@@ -266,9 +266,9 @@ def test_a_network_that_tells_nothing_has_the_defaults(saved):
 
 
 def test_what_a_newer_program_tells_is_passed_over(saved, tmp_path):
-    assert facts(repacked(saved, tmp_path, cloudmask='{"format": 1, "x": [], "labels": "y"}')) == (
-        NetworkFacts(labels="y")
-    )
+    assert facts(
+        repacked(saved, tmp_path, cloudmask='{"format": 1, "x": [], "labels": "summary"}')
+    ) == (NetworkFacts(labels="summary"))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,9 @@ def test_what_a_newer_program_tells_is_passed_over(saved, tmp_path):
         ('{"format": 1, "temperature": null}', "'temperature': "),
         ('{"format": 1, "threshold_favor_clear": 1}', "'threshold_favor_clear': "),
         ('{"format": 1, "threshold_favor_cloud": NaN}', "'threshold_favor_cloud': "),
-        ('{"format": 1, "labels": 3}', "'labels': Input should be a valid string"),
+        ('{"format": 1, "name": 3}', "'name': Input should be a valid string"),
+        ('{"format": 1, "labels": "truth"}', "'labels': Input should be '', 'bayes' or 'summary'"),
+        ('{"format": 1, "calibration": "004"}', "'calibration': Input should be '003', '005'"),
         ('{"format": 1, "labels": "a\\nb"}', "'labels': "),
         (json.dumps({"format": 1, "name": "x" * 201}), "'name': String should have at most 200"),
         (json.dumps({"format": 1, "x": "x" * 100_000}), "'cloudmask.json' would be 100,0"),
@@ -319,7 +321,7 @@ def test_facts_of_what_is_no_network(tmp_path, content):
 
 def test_any_text_becomes_a_fact():
     for text in ("bayes", "a\nb\x1b[31m", "x" * 10_000, "\udcff\u202e", ""):
-        assert NetworkFacts(labels=fact_text(text)).labels == fact_text(text)
+        assert NetworkFacts(name=fact_text(text)).name == fact_text(text)
     assert fact_text("bayes") == "bayes"
 
 

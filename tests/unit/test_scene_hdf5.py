@@ -95,17 +95,36 @@ def test_a_missing_channel_is_zero_if_that_is_wanted(tmp_path):
     scene = scenes.read_scene(path, options=ReadOptions(missing_channels="zero"))
     assert np.flatnonzero(~scene.channels).tolist() == [1, 8]
     assert scene.measured.all() and scene.notes == (
-        "no value in S2, S9: reflectance 0, or 270 K, there",
+        "no measurement in S2, S9: reflectance 0, or 270 K, there",
     )
     assert (scene.image[..., 1] == -0.5).all() and (scene.image[..., 8] == 0).all()
+
+
+def test_a_channel_of_fill_is_missing_if_that_is_wanted(tmp_path):
+    bts = hdf5_arrays()["bts"] * [1, 0, 1] + [0, -32768, 0]
+    path = write_hdf5(tmp_path / "s.hdf", bts=bts)
+    assert "channel S8 holds no measurement" in message(scenes.read_scene, path)
+    scene = scenes.read_scene(path, options=ReadOptions(missing_channels="zero"))
+    assert scene.measured.all() and not scene.channels[7]
+
+
+def test_filling_gaps_invents_no_labels(tmp_path):
+    refs, bayes = hdf5_arrays()["refs"], hdf5_arrays()["bayes"]
+    refs[0, 0, 5], bayes[1, 1] = np.nan, 255
+    scene = scenes.read_scene(write_hdf5(tmp_path / "s.hdf", refs=refs, bayes=bayes), nan="fill")
+    assert scene.measured.all()
+    assert np.argwhere(~scene.valid[..., 0]).tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"refs": hdf5_arrays()["refs"] * 60}, "S1 to S6 look like percent (99 % are below 45)"),
+        ({"refs": hdf5_arrays()["refs"] * 60}, "S1 to S6 look like percent or radiance (99 % are"),
+        ({"refs": hdf5_arrays()["refs"] * 8}, "S1 to S6 look like percent"),
         ({"refs": hdf5_arrays()["refs"] * 10_000}, "look like reflectance times 10,000"),
-        ({"bts": hdf5_arrays()["bts"] - 273.15}, "look like degrees Celsius (median 7.85)"),
+        ({"bts": hdf5_arrays()["bts"] - 273.15}, "S7 looks like degrees Celsius (median 7.85)"),
+        ({"bts": hdf5_arrays()["bts"] - [0, 0, 273.15]}, "S9 looks like degrees Celsius"),
+        ({"bts": hdf5_arrays()["bts"] * 100}, "S7 looks like kelvin times 100"),
     ],
 )
 def test_other_units_are_named(tmp_path, changes, words):
@@ -113,7 +132,7 @@ def test_other_units_are_named(tmp_path, changes, words):
     said = message(scenes.read_scene, path)
     assert said.startswith(f"{path}: ") and words in said and "; expected" in said
     big = write_scene_of_256(tmp_path / "big.hdf", **changes)
-    with pytest.raises(SceneError, match="look like"):
+    with pytest.raises(SceneError, match=r"looks? like"):
         prepare([big], tmp_path / "p.h5", PrepareOptions(), workers=1)
 
 

@@ -27,6 +27,7 @@ from cloudmask.scenes import slstr
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.formats import SAFE, safe
 from cloudmask.scenes.raw import ReadOptions
+from cloudmask.scenes.scene import locate
 
 BAYES, SUMMARY = ReadOptions(), ReadOptions("summary")
 
@@ -345,3 +346,59 @@ def test_positions_between_tie_points_and_of_the_product_itself(product):
     write_netcdf(product / "geodetic_in.nc", latitude_in=own, longitude_in=own + 1)
     found = safe.geolocation(product, (ROWS, COLUMNS))
     assert (found.latitude == 12).all() and (found.longitude == 13).all()
+
+
+def test_a_dead_channel_by_day_is_noticed_beside_the_night(product):
+    zenith = np.full((ROWS, TIES), 60.0)
+    zenith[: ROWS // 2] = 110.0
+    write_netcdf(product / "geometry_tn.nc", TIE_GRID, solar_zenith_tn=zenith)
+    write_radiance(product, "S2", 4.0)
+    write_radiance(product, "S3", np.nan)
+    assert "channel S3 holds no measurement" in message(scenes.read_scene, product)
+    scene = scenes.read_scene(product, options=ReadOptions(missing_channels="zero"))
+    assert scene.measured.all() and "no measurement in S3" in scene.notes[-1]
+
+
+def test_unusable_flags_and_positions_block_no_prediction(product, tmp_path):
+    (product / "flags_in.nc").write_bytes(b"no netCDF")
+    (product / "geodetic_tx.nc").write_bytes(b"no netCDF")
+    assert "not a readable netCDF file" in message(scenes.read_scene, product)
+    scene = locate(scenes.read_scene(product, labels=None), product)
+    assert scene.measured.all() and scene.geolocation is None and scene.confidence is None
+    assert [note.split(":")[0] for note in scene.notes[-2:]] == ["no flags", "no positions"]
+
+
+def test_tie_points_of_two_shapes(product):
+    write_netcdf(
+        product / "geodetic_tx.nc",
+        TIE_GRID,
+        latitude_tx=np.zeros((ROWS, TIES)),
+    )
+    with h5py.File(product / "geodetic_tx.nc", "r+") as file:
+        file["longitude_tx"] = np.zeros((ROWS, TIES - 1))
+    said = message(safe.geolocation, product, (ROWS, COLUMNS))
+    assert "'longitude_tx' has shape (4, 4); expected (4, 5)" in said
+
+
+def test_fill_of_unsigned_numbers_has_the_stored_sign(product):
+    raw = np.zeros((ROWS, COLUMNS), np.int16)
+    raw[1, 1] = -1
+    attributes = {**PACKED, "_FillValue": np.int16(-1), "_Unsigned": "true"}
+    write_netcdf(product / "S8_BT_in.nc", S8_BT_in=(raw, attributes))
+    assert np.argwhere(~scenes.read_scene(product).measured[..., 0]).tolist() == [[1, 1]]
+
+
+def test_an_archive_of_macos(named, tmp_path):
+    path = tmp_path / "mac.SEN3.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in named.iterdir():
+            archive.write(file, f"{named.name}/{file.name}")
+            archive.writestr(f"__MACOSX/{named.name}/._{file.name}", b"companion")
+    assert np.array_equal(scenes.read_scene(path).image, scenes.read_scene(named).image)
+
+
+def test_an_archive_beside_what_was_unpacked_from_it(named, tmp_path, caplog):
+    caplog.set_level("INFO", "cloudmask")
+    shutil.make_archive(str(tmp_path / named.name), "zip", tmp_path, named.name)
+    assert find_scenes([tmp_path]) == [named]
+    assert "another copy of the same product is there" in caplog.text

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
 from cloudmask.commands.options import (
@@ -12,6 +13,9 @@ from cloudmask.commands.options import (
     network_source,
     read_options,
 )
+
+if TYPE_CHECKING:
+    from cloudmask.evaluate.map_formats import Grid
 
 EPILOG = """\
 examples:
@@ -51,9 +55,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resolution",
         type=float,
-        default=0.01,
         metavar="N",
-        help="size of its pixels in units of the grid (default: %(default)s degrees)",
+        help="size of its pixels in units of the grid (default: 0.01 degrees, or 1000 meters)",
     )
     parser.add_argument(
         "--layer",
@@ -100,9 +103,9 @@ def main() -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from cloudmask.evaluate.map_formats import Grid
     from cloudmask.evaluate.mask_job import MaskRequest, write_masks
     from cloudmask.evaluate.masking import MaskOptions
+    from cloudmask.report.table import plural
 
     source = network_source(arguments)
     options = MaskOptions(
@@ -123,21 +126,27 @@ def _predict(arguments: argparse.Namespace) -> None:
         options=options,
         format=arguments.format,
         layers=arguments.layer,
-        grid=Grid(arguments.crs, arguments.resolution),
+        grid=_grid(arguments),
         pictures=arguments.pictures,
         skip_bad=arguments.skip_bad,
         command=sys.argv,
     )
     done = write_masks(request)
-    for line in done.notes:
-        print(line)
     if done.left_out:
-        print(f"left out {len(done.left_out)} scenes:")
+        print(f"left out {plural(len(done.left_out), 'scene')}:")
         for line in done.left_out:
             print(f"  {line}")
     if done.earlier:
-        print(f"{done.earlier} masks were there already")
-    print(f"{done.written} masks: {done.folder.masks}")
+        print(f"{plural(done.earlier, 'mask')} of an earlier call kept")
+    print(f"{plural(done.written, 'mask')} written: {done.folder.masks}")
+
+
+def _grid(arguments: argparse.Namespace) -> "Grid":
+    from cloudmask.evaluate.map_formats import DEFAULT_GRID, grid_of
+
+    if arguments.format != "cog":
+        return DEFAULT_GRID
+    return grid_of(arguments.crs, arguments.resolution)
 
 
 def _scenes(arguments: argparse.Namespace) -> list[Path]:

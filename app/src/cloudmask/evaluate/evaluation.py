@@ -13,6 +13,7 @@ from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.evaluate.prediction import Prediction
+from cloudmask.evaluate.scaling import scaled
 from cloudmask.record.result import ClassifierScores, Inference, Scores
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes.calibration import AS_STORED
@@ -34,7 +35,8 @@ class EvaluationOptions:
     """How to judge: threshold of the probability, label source, policy for fill pixels.
 
     reading: how scenes are read. calibration: that of the network's patches, to which S1 to S6 are
-    adapted; see `scenes.calibration`.
+    adapted; see `scenes.calibration`. temperature: of the network's probabilities, to which the
+    threshold applies when they are scaled by it.
     """
 
     threshold: float = 0.5
@@ -43,15 +45,21 @@ class EvaluationOptions:
     skip_bad: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
     calibration: str = AS_STORED
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
 class EvaluationOutput:
-    """What to write into `folder`; without one, nothing."""
+    """What to write into `folder`; without one, nothing.
+
+    labels, model: the label source that the network learned, and its identity, for the masks.
+    """
 
     folder: RunDirectory | None = None
     masks: bool = True
     pictures: bool = True
+    labels: str = ""
+    model: str = ""
 
 
 def evaluate(
@@ -82,7 +90,15 @@ def evaluate(
             judge.left_out.append(str(error))
             continue
         probability = judge.judge(scene)
-        _write(output, Prediction(scene, probability, options.threshold), judge.rows[-1])
+        prediction = Prediction(
+            scene,
+            probability,
+            options.threshold,
+            labels=output.labels,
+            model=output.model,
+            calibration=options.calibration,
+        )
+        _write(output, prediction, judge.rows[-1])
     judge.require_labels()
     elapsed = time.perf_counter() - began - judge.warm_up
     if output.folder:
@@ -122,6 +138,10 @@ class _Tables:
         if self.cloud_truth:
             means["true_field"] = mean_scores([counts.scores() for counts in self.cloud_truth])
         return means
+
+
+class NothingToJudge(InputError):
+    """Scenes were classified, but none has labels."""
 
 
 class _Judge:
@@ -188,7 +208,7 @@ class _Judge:
         if any("accuracy" in row for row in self.rows):
             return
         if self._unlabeled:
-            raise InputError(
+            raise NothingToJudge(
                 f"no scene has labels to judge by; the first: {self._unlabeled[0]} "
                 "(cloudmask-predict writes masks without them)"
             )
@@ -233,7 +253,8 @@ class _Judge:
 
     def _timed(self, image: np.ndarray) -> tuple[np.ndarray, float]:
         began = time.perf_counter()
-        return self._predict(image), time.perf_counter() - began
+        probability = scaled(self._predict(image), self._options.temperature)
+        return probability, time.perf_counter() - began
 
 
 def _write(output: EvaluationOutput, prediction: Prediction, row: Mapping[str, Any]) -> None:
@@ -265,7 +286,7 @@ def table(inference: Inference) -> str:
     everywhere = inference.accuracy_all_pixels
     if inference.invalid_pixels and everywhere is not None:
         lines.append(
-            f"over all pixels, fill and unlabeled ones as clear (the published fashion): "
+            f"over all pixels, unmeasured ones included and unlabeled ones as clear: "
             f"accuracy {everywhere:.2%}"
         )
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from cloudmask.errors import InputError
 from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
 from cloudmask.evaluate.evaluation import Classifier, EvaluationOptions, EvaluationOutput, evaluate
 from cloudmask.evaluate.inference import Predictor
+from cloudmask.evaluate.saved_network import weights_identity
 from cloudmask.evaluate.sources import NetworkSource
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices
 from cloudmask.patches.batches import BatchLoader
@@ -93,8 +94,15 @@ def _evaluate(request: EvaluationRequest, folder: RunDirectory) -> Inference:
     devices = open_devices()
     precision = choose_precision(request.precision)
     limit = int(request.memory_limit)
-    predict = Predictor(request.source.load(), POLICIES[precision], tiling, limit)
-    to = EvaluationOutput(folder, request.masks, request.pictures)
+    network = request.source.load()
+    predict = Predictor(network, POLICIES[precision], tiling, limit)
+    to = EvaluationOutput(
+        folder,
+        request.masks,
+        request.pictures,
+        labels=request.source.facts().labels,
+        model=weights_identity(network.get_weights()),
+    )
     watch = Stopwatch(config.name)
     with Telemetry(folder.telemetry) as telemetry, watch.timer("inference"):
         inference = evaluate(predict, scenes, options, to, baselines)
@@ -118,7 +126,7 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
         raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
     limit = request.memory_limit
     if not 0 <= limit < math.inf:
-        raise InputError(f"--memory-limit: expected gigabytes, found {limit / 1e9:g}")
+        raise InputError(f"--memory-limit {limit / 1e9:g}: expected gigabytes, 0 for no limit")
     facts = request.source.facts()
     return EvaluationOptions(
         threshold=threshold,
@@ -126,6 +134,7 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
         nan=request.nan,
         skip_bad=request.skip_bad,
         reading=request.reading,
+        temperature=facts.temperature,
         calibration=facts.calibration if request.calibration == "auto" else request.calibration,
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudmask.errors import InputError
+from cloudmask.errors import InputError, SceneError
 from cloudmask.evaluate.mask_content import FILL, MaskVariable, attributes, variables
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.geolocation import Geolocation
@@ -45,6 +45,30 @@ class Grid:
 
 
 DEFAULT_GRID = Grid()
+METERS = 1000.0  # resolution on a grid in meters, if none is given
+RESOLUTIONS = (1e-6, 1e6)  # others are slips of the pen
+
+
+def grid_of(crs: str, resolution: float | None) -> Grid:
+    """The grid of a reference system, by default as fine as a scene.
+
+    Raises InputError if the system is unknown or a package is missing.
+    """
+    _require("pyproj")
+    fine = DEFAULT_GRID.resolution if _projection(crs).is_geographic else METERS
+    return Grid(crs, fine if resolution is None else resolution)
+
+
+def check_grid(grid: Grid) -> None:
+    """Raise InputError for an impossible grid, or for a missing package."""
+    _require("pyproj", "pyresample", "rasterio")
+    _projection(grid.crs)
+    low, high = RESOLUTIONS
+    if not (low <= grid.resolution <= high and 0 < grid.radius < math.inf):
+        raise InputError(
+            f"grid: resolution {grid.resolution:g}, radius {grid.radius:g}; expected {low:g} to "
+            f"{high:g}, and a radius above 0"
+        )
 
 
 def dataset(
@@ -96,10 +120,9 @@ def write_cog(
     255 where the nearest pixel is not measured or further away than the grid's radius. Raises
     InputError if the scene has no positions, for an impossible grid, and for a missing package.
     """
-    _require("pyproj", "pyresample", "rasterio")
     geolocation = prediction.scene.geolocation
     if geolocation is None or not geolocation.known.any():
-        raise InputError(
+        raise SceneError(
             f"{prediction.scene.name}: no position of its pixels is known, so it cannot be put on "
             "a map; expected a product with its geodetic files (or --format netcdf)"
         )
@@ -143,11 +166,8 @@ def _target(geolocation: Geolocation, grid: Grid) -> _Target:
 
     Given bounds are kept as they are.
     """
+    check_grid(grid)
     step = grid.resolution
-    if not (0 < step < math.inf and 0 < grid.radius < math.inf):
-        raise InputError(
-            f"grid: resolution {step}, radius {grid.radius}; expected numbers above zero"
-        )
     if grid.bounds is None:
         west, south, east, north = _bounds(geolocation, grid.crs)
         west, south = math.floor(west / step) * step, math.floor(south / step) * step
@@ -188,7 +208,7 @@ def _projection(crs: str) -> "pyproj.CRS":
         return pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError:
         raise InputError(
-            f"grid: reference system '{crs}' is unknown; expected one such as EPSG:4326"
+            f"--crs {crs}: unknown reference system; expected one such as EPSG:4326"
         ) from None
 
 

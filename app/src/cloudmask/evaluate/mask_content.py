@@ -95,6 +95,7 @@ def attributes(prediction: Prediction, created: str = "") -> dict[str, Any]:
         "model_sha256": prediction.model,
         "probability_threshold": float(prediction.threshold),
         "dilation_pixels": np.int32(prediction.dilate),
+        "reflectance_calibration": prediction.calibration,
         "date_created": created,
         **_coverage_in_time(origin),
         **_coverage_in_space(scene.geolocation),
@@ -319,12 +320,12 @@ def _start_and_stop(origin: Origin) -> tuple[datetime, datetime] | None:
             datetime.fromisoformat(text.replace("Z", "+00:00"))
             for text in (origin.start, origin.stop)
         )
-    except ValueError:
+        start, stop = (
+            time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
+            for time in (start, stop)
+        )
+    except (ValueError, OverflowError):
         return None
-    start, stop = (
-        time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
-        for time in (start, stop)
-    )
     return start, max(start, stop)
 
 

@@ -1,7 +1,10 @@
 """The job of `cloudmask-predict`: masks of many scenes in a folder, one complete mask at a time."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cloudmask.errors import InputError, NotAScene, SceneError
-from cloudmask.evaluate.map_formats import DEFAULT_GRID, Grid, write_cog, write_zarr
+from cloudmask.evaluate.map_formats import DEFAULT_GRID, Grid, check_grid, write_cog, write_zarr
 from cloudmask.evaluate.masking import CloudMasker, MaskOptions
 from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.pictures import write_picture
@@ -25,8 +28,10 @@ from cloudmask.system.progress import track
 
 SUFFIXES = {"netcdf": ".nc", "cog": ".tif", "zarr": ".zarr"}
 KIND = "set of cloud masks"
-COLUMNS = ("name", "start", "measured_fraction", "cloud_fraction")
-LARGEST_TABLE = 64 * reading.MIB  # a scene takes some 140 bytes
+COLUMNS = ("name", "start", "measured_fraction", "cloud_fraction", "fingerprint")
+LARGEST_TABLE = 64 * reading.MIB  # a scene takes some 170 bytes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,12 @@ class MaskRequest:
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """What `write_masks` did; `left_out` and `notes` are lines for the user."""
+    """What `write_masks` did; `left_out` has a line for each scene without a mask."""
 
     folder: RunDirectory
     written: int
     earlier: int
     left_out: list[str]
-    notes: list[str]
 
 
 def write_masks(request: MaskRequest) -> MaskSummary:
@@ -76,6 +80,10 @@ def write_masks(request: MaskRequest) -> MaskSummary:
     something else, or masks of another network or of other options; SceneError for a bad scene
     unless `skip_bad`.
     """
+    if request.format == "cog":
+        if request.layers:
+            raise InputError("--layer: expected with --format netcdf or zarr; a GeoTIFF has none")
+        check_grid(request.grid)
     scenes = find_scenes(request.scenes)
     masker = CloudMasker(request.source, request.options)
     folder = RunDirectory(request.out)
@@ -110,7 +118,6 @@ class _Writer:
     masker: CloudMasker
     folder: RunDirectory
     rows: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def write(self, scenes: Sequence[Path]) -> MaskSummary:
@@ -118,24 +125,41 @@ class _Writer:
         if self.request.pictures:
             self.folder.pictures.mkdir(exist_ok=True)
         self.rows = self._earlier_rows()
-        earlier = {row["name"] for row in self.rows}
-        left = [path for path in scenes if scene_name(path) not in earlier]
-        for prediction in self._predictions(left):
-            self._write(prediction)
-            self.rows.append(_row(prediction))
-            # Row after row: a mask without one is made again by the next call.
-            write_csv(self.folder.scenes_table, COLUMNS, self.rows)
-            self.notes += [f"{prediction.scene.name}: {note}" for note in prediction.scene.notes]
+        left = [path for path in scenes if not self._is_done(path)]
+        written = 0
+        for path in track(left, len(left), "predict"):
+            written += self._try(path)
         if not self.rows:
-            raise InputError(f"no scene can be used; the first: {(self.left_out + self.notes)[0]}")
-        written = len(self.rows) - len(earlier)
-        return MaskSummary(self.folder, written, len(earlier), self.left_out, self.notes)
+            raise InputError(f"no scene can be used; the first: {self.left_out[0]}")
+        return MaskSummary(self.folder, written, len(scenes) - len(left), self.left_out)
+
+    def _try(self, path: Path) -> bool:
+        """Whether a scene got its mask."""
+        try:
+            prediction = self.masker(path)
+            self._write(prediction)
+        except NotAScene as error:
+            logger.info("passed over: %s", error)
+            self.left_out.append(str(error))
+            return False
+        except SceneError as error:
+            if not self.request.skip_bad:
+                raise
+            self.left_out.append(str(error))
+            return False
+        for note in prediction.scene.notes:
+            logger.info("%s: %s", prediction.scene.name, note)
+        self.rows = [row for row in self.rows if row["name"] != prediction.scene.name]
+        self.rows.append(_row(prediction) | {"fingerprint": _fingerprint(path)})
+        # Row after row: a mask without one is made again by the next call.
+        write_csv(self.folder.scenes_table, COLUMNS, self.rows)
+        return True
 
     def _earlier_rows(self) -> list[dict[str, Any]]:
-        """Those that an earlier call wrote, whose masks are there."""
-        if not self.folder.scenes_table.exists():
-            return []
+        """Those that an earlier call wrote."""
         table = self.folder.scenes_table
+        if not table.exists():
+            return []
         try:
             text = reading.read_text(table, LARGEST_TABLE)
             rows = [dict(row) for row in read_csv(text.splitlines())]
@@ -143,33 +167,49 @@ class _Writer:
             raise InputError(f"{table}: damaged ({error})") from None
         if any(set(row) != set(COLUMNS) or not row["name"] for row in rows):
             raise InputError(f"{table}: damaged; expected {', '.join(COLUMNS)}")
-        return [row for row in rows if self._mask(Path(str(row["name"]))).exists()]
+        return rows
 
-    def _predictions(self, scenes: Sequence[Path]) -> Iterator[Prediction]:
-        for path in track(scenes, len(scenes), "predict"):
-            try:
-                yield self.masker(path)
-            except NotAScene as error:
-                self.notes.append(f"passed over: {error}")
-            except SceneError as error:
-                if not self.request.skip_bad:
-                    raise
-                self.left_out.append(str(error))
+    def _is_done(self, path: Path) -> bool:
+        """Whether an earlier call made all that this one wants of a scene.
+
+        Raises InputError if it was another scene of that name.
+        """
+        name = scene_name(path)
+        row = next((row for row in self.rows if row["name"] == name), None)
+        if row is None or not self._mask(path).exists():
+            return False
+        if row["fingerprint"] != _fingerprint(path):
+            raise InputError(
+                f"{self._mask(path)}: is of another scene named {name}, or of {path} before it "
+                "changed; expected a new folder"
+            )
+        return not self.request.pictures or self._picture(name).exists()
 
     def _mask(self, path: Path) -> Path:
         return self.folder.masks / f"{scene_name(path)}{SUFFIXES[self.request.format]}"
+
+    def _picture(self, name: str) -> Path:
+        return self.folder.pictures / f"{name}.png"
 
     def _write(self, prediction: Prediction) -> None:
         request, name = self.request, prediction.scene.name
         path = self.folder.masks / f"{name}{SUFFIXES[request.format]}"
         if request.pictures:
-            write_picture(self.folder.pictures / f"{name}.png", prediction, None)
+            write_picture(self._picture(name), prediction, None)
         if request.format == "cog":
             write_cog(path, prediction, request.grid)
         elif request.format == "zarr":
             write_zarr(path, prediction, request.layers)
         else:
             write_mask(path, prediction, request.layers)
+
+
+def _fingerprint(path: Path) -> str:
+    """What tells a scene from another of its name: sizes and times of its files."""
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [file.stat() for file in inside]
+    facts = [[status.st_size, status.st_mtime_ns] for status in found]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _row(prediction: Prediction) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ from cloudmask.evaluate.scaling import scaled
 from cloudmask.evaluate.sources import FileNetwork, NetworkSource, RunNetwork, newest_run
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.scenes.calibration import TARGETS
 from cloudmask.scenes.raw import ReadOptions
 from cloudmask.scenes.scene import locate, read_scene
+from cloudmask.scenes.slstr import MAX_SIDE
 
 if TYPE_CHECKING:
     import xarray
@@ -50,31 +52,30 @@ class CloudMasker:
     """A network, ready to mask scenes of any size."""
 
     def __init__(self, source: NetworkSource, options: MaskOptions):
+        _check(options)
         source.check()
         self._facts = source.facts()
         self._options = options
         self._threshold = _threshold(options, self._facts, source)
-        if not 0 <= options.memory_limit < math.inf:
-            raise InputError(f"--memory-limit: expected gigabytes, found {options.memory_limit}")
-        if options.dilate < 0:
-            raise InputError(f"--dilate {options.dilate}: expected 0 or more pixels")
+        self._calibration = (
+            self._facts.calibration if options.calibration == "auto" else options.calibration
+        )
+        self._tiling = options.tiling or source.config().evaluation.tiling
         open_devices()
+        self._precision = choose_precision(options.precision)
         network = source.load()
         self.identity = weights_identity(network.get_weights())
         self._predict = Predictor(
             network,
-            POLICIES[choose_precision(options.precision)],
-            options.tiling or source.config().evaluation.tiling,
+            POLICIES[self._precision],
+            self._tiling,
             int(options.memory_limit),
         )
 
     def __call__(self, path: Path | str) -> Prediction:
         """The prediction for the scene at `path`; raises SceneError if it cannot be used."""
         path, options = Path(path), self._options
-        calibration = options.calibration
-        if calibration == "auto":
-            calibration = self._facts.calibration
-        scene = read_scene(path, None, options.nan, options.reading, calibration)
+        scene = read_scene(path, None, options.nan, options.reading, self._calibration)
         if not scene.measured.any():
             raise SceneError(f"{path}: no pixel holds a measurement in all channels")
         return Prediction(
@@ -84,18 +85,21 @@ class CloudMasker:
             dilate=options.dilate,
             labels=self._facts.labels,
             model=self.identity,
+            calibration=self._calibration,
         )
 
     def described(self) -> dict[str, Any]:
         """What decides the content of the masks, for the record."""
-        options = replace(self._options, threshold=self._threshold)
         return {
             "network": self.identity,
-            "threshold": options.threshold,
-            "dilate": options.dilate,
-            "nan": options.nan,
-            "calibration": options.calibration,
-            "missing_channels": options.reading.missing_channels,
+            "temperature": self._facts.temperature,
+            "threshold": self._threshold,
+            "dilate": self._options.dilate,
+            "nan": self._options.nan,
+            "calibration": self._calibration,
+            "missing_channels": self._options.reading.missing_channels,
+            "tiling": self._tiling,
+            "precision": self._precision,
         }
 
 
@@ -123,6 +127,26 @@ def _run(run: Path | str | None) -> RunDirectory:
     return RunDirectory(run) if run else newest_run(RUNS)
 
 
+def _check(options: MaskOptions) -> None:
+    """Raise InputError for options that cannot be, named as on the command line."""
+    choices = {
+        "favor": (None, "clear", "cloud"),
+        "nan": ("ignore", "fill"),
+        "calibration": ("auto", *TARGETS),
+        "tiling": (None, "whole", "published"),
+    }
+    for name, known in choices.items():
+        value = getattr(options, name)
+        if value not in known:
+            expected = ", ".join(str(choice) for choice in known if choice)
+            raise InputError(f"--{name} {value!r}: expected one of {expected}")
+    if not isinstance(options.dilate, int) or not 0 <= options.dilate <= MAX_SIDE:
+        raise InputError(f"--dilate {options.dilate}: expected 0 to {MAX_SIDE} pixels")
+    if not 0 <= options.memory_limit < math.inf:
+        limit = options.memory_limit / 1e9
+        raise InputError(f"--memory-limit {limit:g}: expected gigabytes, 0 for no limit")
+
+
 def _threshold(options: MaskOptions, facts: NetworkFacts, source: NetworkSource) -> float:
     if options.threshold is not None and options.favor:
         raise InputError("--threshold and --favor: expected only one of them")
@@ -131,8 +155,8 @@ def _threshold(options: MaskOptions, facts: NetworkFacts, source: NetworkSource)
         found = known[options.favor]
         if found is None:
             raise InputError(
-                f"--favor {options.favor}: {source} tells no such threshold; networks of this "
-                "version do, for others expected --threshold"
+                f"--favor {options.favor}: the network '{source}' has no such threshold; give "
+                "--threshold instead"
             )
         return found
     threshold = source.config().evaluation.threshold

@@ -8,6 +8,7 @@ import numpy as np
 
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.slstr import (
+    CONFIDENCE_FLAGS,
     REFLECTANCE_OFFSET,
     REFLECTANCES,
     TEMPERATURE_OFFSET,
@@ -19,6 +20,7 @@ LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.
 DARK = 0.02
 
+COAST = (0.95, 0.55, 0.1)  # red, green, blue
 NO_MEASUREMENT = "no measurement"
 COLORS = {  # of the panel "disagreement", as red, green, blue
     "agree: clear": (0.13, 0.26, 0.42),
@@ -39,7 +41,7 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
     from matplotlib.patches import Patch
 
     panels, valid = _panels(prediction)
-    rows = 2 if len(panels) > 2 else 1
+    rows = 1 if prediction.scene.mask is None else 2
     columns = len(panels) // rows
     height = 1.6 + 5.5 * rows * valid.shape[0] / valid.shape[1]
     figure = Figure(figsize=(5.5 * columns, height), layout="constrained")
@@ -86,7 +88,7 @@ def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
     false_color = _false_color(scene.image[::step, ::step], valid)
     shown = _Panel(_gray(probability), "predicted probability of cloud")
     if scene.mask is None:
-        return [false_color, shown], valid
+        return [false_color, shown, _mask_panel(prediction, step)], valid
     cloud, mask = probability > prediction.threshold, thinned(scene.mask) > 0
     panels = [
         false_color,
@@ -99,6 +101,17 @@ def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
         panels.insert(2, _Panel(_gray(truth), "cloud truth"))
         panels.append(_Panel(_agreement(cloud, truth), "prediction against cloud truth"))
     return panels, valid
+
+
+def _mask_panel(prediction: Prediction, step: int) -> _Panel:
+    """The mask, with the coast lines of the product's flags if there are any."""
+    content = _gray(prediction.cloud[::step, ::step, 0])
+    title = f"cloud mask, above {prediction.threshold:.3g}"
+    flags = prediction.scene.confidence
+    if flags is not None:
+        content[flags[::step, ::step] & CONFIDENCE_FLAGS["coastline"] > 0] = COAST
+        title += ", with coast lines"
+    return _Panel(content, title)
 
 
 def _agreement(cloud: np.ndarray, reference: np.ndarray) -> np.ndarray:

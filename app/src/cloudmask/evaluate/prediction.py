@@ -12,7 +12,8 @@ class Prediction:
     """Cloud probability of a scene, (H, W, 1); a pixel is cloud above the threshold.
 
     dilate: pixels by which the cloud of the mask grows to all sides. labels: the label source of
-    the patches that the network was trained on; model: its identity. Both are empty if not known.
+    the patches that the network was trained on; model: its identity; calibration: what S1 to S6
+    were adapted to. They are empty if not known.
     """
 
     scene: Scene
@@ -21,6 +22,7 @@ class Prediction:
     dilate: int = 0
     labels: str = ""
     model: str = ""
+    calibration: str = ""
 
     @property
     def cloud(self) -> np.ndarray:

@@ -69,8 +69,8 @@ class NetworkFacts(BaseModel):
     )
     threshold_favor_clear: Threshold = None
     threshold_favor_cloud: Threshold = None
-    labels: FactText = ""
-    calibration: FactText = "unknown"
+    labels: Literal["", "bayes", "summary"] = ""
+    calibration: Literal["003", "005", "as-stored", "unknown"] = "unknown"
     patches: FactText = ""
     name: FactText = ""
 

@@ -11,7 +11,6 @@ from cloudmask.evaluate.saved_network import NetworkFacts
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
-from cloudmask.scenes.calibration import OLD
 
 
 class NetworkSource(Protocol):
@@ -136,7 +135,7 @@ class ExampleNetwork:
         return None
 
     def facts(self) -> NetworkFacts:
-        return NetworkFacts(labels="bayes", calibration=OLD, name="example")
+        return NetworkFacts(labels="bayes", calibration="003", name="example")
 
     def load(self) -> Any:
         return example.network()

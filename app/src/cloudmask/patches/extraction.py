@@ -50,7 +50,7 @@ def convert(raw: RawScene, dtype: str, fill: bool) -> Converted:
             rows = slice(first, first + PART)
             area = slice(top + first, top + first + PART), columns
             measured = normalize(raw, area, part, found, fill)
-            good[rows] = fill or measured & (raw.mask[area] >= 0)
+            good[rows] = (measured | fill) & (raw.mask[area] >= 0)
             cast(patch[rows], part)
             # NumPy is fast over long rows: those of whole patches are, until the last step.
             wide = part.reshape(PART, -1)

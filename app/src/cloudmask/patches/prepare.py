@@ -27,10 +27,10 @@ from cloudmask.patches.store_writer import (
     StoreWriter,
     store_bytes,
 )
-from cloudmask.scenes.calibration import adapt, common_calibration
+from cloudmask.scenes.calibration import common_calibration
 from cloudmask.scenes.formats import format_of, scene_name
 from cloudmask.scenes.origin import Origin
-from cloudmask.scenes.scene import normalize_scene
+from cloudmask.scenes.scene import accept, normalize_scene
 from cloudmask.system.disk import require_space
 from cloudmask.system.lock import exclusive
 from cloudmask.system.pool import open_pool
@@ -68,6 +68,11 @@ class _Plan:
     @property
     def rows(self) -> int:
         return sum(task.count for task in self.tasks)
+
+    def same_granule(self, path: Path, origin: Origin) -> Path | None:
+        """The scene of the plan that is the same piece of the swath, whatever its name is."""
+        granule = _granule(origin)
+        return next((p for p, o in self.origins if granule and _granule(o) == granule), None)
 
 
 def prepare(
@@ -112,6 +117,13 @@ def prepare(
     return replace(summary, notes=plan.others + copies + summary.notes)
 
 
+def _granule(origin: Origin) -> tuple[str, str, str] | None:
+    """Platform, start and stop to the second, None if they are not known."""
+    seconds = len("2021-08-27T07:43:36")
+    start, stop = origin.start[:seconds], origin.stop[:seconds]
+    return (origin.platform, start, stop) if origin.platform and start and stop else None
+
+
 def _check_arguments(out: Path, workers: int) -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"{out}: expected the name of a file in an existing folder")
@@ -138,6 +150,9 @@ def _plan(scenes: Sequence[Path], options: PrepareOptions, skip_bad: bool) -> _P
             if not skip_bad:
                 raise
             plan.bad.append(str(error))
+            continue
+        if known := plan.same_granule(path, origin):
+            plan.others.append(f"passed over: {path}: the same granule as {known}")
             continue
         plan.origins.append((path, origin))
         plan.tasks.append(SceneTask(path, height, width, plan.rows, rows * columns))
@@ -231,7 +246,8 @@ def _write_scene(
             _read_ahead(path)
     reader = format_of(task.path).reader
     content, checksum = reader.load(task.path)
-    raw = adapt(reader.read(task.path, options.reading, content), options.calibration)
+    raw = reader.read(task.path, options.reading, content)
+    raw = accept(raw, options.reading, options.calibration)
     if raw.mask is None:
         raise SceneError(raw.unlabeled)
     if raw.shape != (task.height, task.width):

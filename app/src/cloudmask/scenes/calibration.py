@@ -20,7 +20,7 @@ FACTORS = np.array([0.97, 0.98, 0.98, 1.0, 1.11, 1.13], np.float32)
 
 OLD, NEW = "003", "005"  # collections 003 and 004, and from 005 on
 UNKNOWN, AS_STORED = "unknown", "as-stored"
-CHOICES = ("auto", AS_STORED, OLD, NEW)
+TARGETS = (OLD, NEW, AS_STORED, UNKNOWN)
 ADJUSTED_SINCE = 5  # the first collection with the adjustment applied
 
 
@@ -35,11 +35,19 @@ def calibration_of(origin: Origin) -> str:
 def adapt(raw: RawScene, target: str) -> RawScene:
     """The scene with the reflectances that a product of the calibration `target` would have.
 
-    Nothing is changed for "as-stored", and where one of both calibrations is not known.
+    Nothing is changed for "as-stored", and where one of both calibrations is not known, which is
+    noted. Raises InputError for any other target.
     """
     stored = calibration_of(raw.origin)
-    if target in (stored, AS_STORED) or UNKNOWN in (stored, target):
+    if target not in TARGETS:
+        raise InputError(f"calibration {target!r}: expected {', '.join(TARGETS)}")
+    if target in (stored, AS_STORED):
         return raw
+    if UNKNOWN in (stored, target):
+        known = f"that of collection {target}" if stored == UNKNOWN else "an unknown one"
+        product = raw.origin.baseline or "an unknown collection"
+        note = f"reflectances of {product} used as stored, with a network or patches of {known}"
+        return replace(raw, notes=(*raw.notes, note))
     factors = FACTORS if target == NEW else 1 / FACTORS
     note = f"reflectances of collection {raw.origin.baseline} adapted to those of {target}"
     return replace(raw, reflectance=raw.reflectance * factors, notes=(*raw.notes, note))
@@ -48,8 +56,8 @@ def adapt(raw: RawScene, target: str) -> RawScene:
 def common_calibration(scenes: Sequence[tuple[Path, Origin]], choice: str) -> str:
     """The calibration that scenes have after `choice` (--calibration) is applied to each.
 
-    Raises InputError if it is "auto" and both calibrations are there, or if a scene shall be
-    adapted whose calibration is not known.
+    Raises InputError if it is "auto" and both calibrations are there. A scene whose calibration is
+    not known goes with any.
     """
     found: dict[str, Path] = {}
     for path, origin in scenes:
@@ -64,9 +72,4 @@ def common_calibration(scenes: Sequence[tuple[Path, Origin]], choice: str) -> st
                 "--calibration 003 or 005, which adapts the others (or as-stored)"
             )
         return next((known for known in (OLD, NEW) if known in found), UNKNOWN)
-    if UNKNOWN in found:
-        raise InputError(
-            f"{found[UNKNOWN]}: tells no baseline collection, so that it cannot be adapted to "
-            f"{choice}; expected --calibration as-stored or auto"
-        )
     return choice

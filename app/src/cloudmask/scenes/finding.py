@@ -24,7 +24,7 @@ from cloudmask.scenes.formats import (
 from cloudmask.system import names
 
 SHOWN = 3  # names in a message
-_SUFFIXES = (".hdf", ".h5", FOLDER_SUFFIX.lower())
+_SUFFIXES = (".hdf", ".h5", ".hdf5", ".he5", FOLDER_SUFFIX.lower())
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,13 @@ def find_scenes(paths: Sequence[Path | str], part: str | None = None) -> list[Pa
         for path in search.scenes_below(top):
             name = names.file_name(scene_name(path), "a scene")
             if name in found and found[name].resolve() != path.resolve():
-                raise InputError(
-                    f"{path}: a scene named {name} is also at {found[name]}; names must differ"
-                )
+                if product_name.parse(name) is None:
+                    raise InputError(
+                        f"{path}: a scene named {name} is also at {found[name]}; names must differ"
+                    )
+                # An archive beside what was unpacked from it, or a copy: one product.
+                path, other = sorted((found[name], path), key=_preference)
+                search.pass_over("another copy of the same product is there", other.name)
             found[name] = path
     best = search.best_of_each_granule(found)
     for line in search.passed_over():
@@ -64,7 +68,9 @@ class _Search:
     def scenes_below(self, top: Path) -> list[Path]:
         """The scene `top`, or those in that folder."""
         if not top.exists():
-            raise InputError(f"{top}: no such file or folder; expected scenes (*.hdf, *.SEN3)")
+            raise InputError(
+                f"{top}: no such file or folder; expected scenes (*.hdf, *.SEN3, *.SEN3.zip)"
+            )
         if is_scene(top) and not self._is_plain_folder(top):
             return [product_folder(top)]
         found = list(self._walk(top))
@@ -99,7 +105,7 @@ class _Search:
             assert other is not None  # Only such names have the key of a granule.
             better, worse = (name, chosen) if parts.rank > other.rank else (chosen, name)
             best[key] = better
-            self._pass_over("another version of the same granule is there", worse)
+            self.pass_over("another version of the same granule is there", worse)
         return {name: found[name] for name in best.values()}
 
     def passed_over(self) -> Iterator[str]:
@@ -108,7 +114,7 @@ class _Search:
             more = ", ..." if len(found) > SHOWN else ""
             yield f"passed over {len(found)} ({reason}): {', '.join(found[:SHOWN])}{more}"
 
-    def _pass_over(self, reason: str, name: str) -> None:
+    def pass_over(self, reason: str, name: str) -> None:
         shown = name if name.isprintable() else ascii(name)
         self.others.setdefault(reason, []).append(shown)
 
@@ -116,12 +122,10 @@ class _Search:
         """Scenes below the folder `top`, links to folders followed; a loop of links is noticed."""
         seen: set[tuple[int, int]] = set()
         for folder, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
+            here = Path(folder)
+            if not self._is_new(here, seen):
                 folders.clear()
                 continue
-            seen.add((status.st_dev, status.st_ino))
-            here = Path(folder)
             for name in sorted(folders + files):
                 path = here / name
                 if any(known.finds(path) for known in FORMATS):
@@ -132,37 +136,60 @@ class _Search:
                 else:
                     self._judge(path)
 
+    def _is_new(self, folder: Path, seen: set[tuple[int, int]]) -> bool:
+        """Whether a folder was not looked at before, under any name."""
+        try:
+            status = folder.stat()
+        except OSError as error:
+            self._unreadable(error)
+            return False
+        identity = status.st_dev, status.st_ino
+        known = identity in seen
+        seen.add(identity)
+        if known:
+            self.pass_over("a link to a folder that was searched already", folder.name)
+        return not known
+
     def _unreadable(self, error: OSError) -> None:
-        self._pass_over(f"cannot be read: {error.strerror}", str(error.filename))
+        self.pass_over(f"cannot be read: {error.strerror}", str(error.filename))
 
     def _refused(self, path: Path) -> bool:
         """Whether a product is one of another instrument or level."""
         other = product_name.other_product(scene_name(path))
         if other:
-            self._pass_over(other, path.name)
+            self.pass_over(other, path.name)
         return bool(other)
 
     def _judge(self, path: Path) -> None:
         """Note why something that looks like a scene is none."""
-        suffix = path.suffix.lower()
-        if suffix not in _SUFFIXES:
+        if not _looks_like_a_scene(path):
             return
+        try:
+            reason = self._reason(path)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+        if reason:
+            self.pass_over(reason, path.name)
+
+    def _reason(self, path: Path) -> str:
+        """Why it is none; "" for what is looked into, and for unfinished files of this program."""
+        suffix = path.suffix.lower()
         if path.name.startswith("._"):
-            self._pass_over("a companion file of macOS", path.name)
-        elif path.name.startswith("."):
-            return  # unfinished files of this program
-        elif path.is_symlink() and not path.exists():
-            self._pass_over("a link that leads nowhere", path.name)
-        elif suffix != FOLDER_SUFFIX.lower() and path.is_dir():
-            self._pass_over("a folder, expected a file", path.name)
-        elif path.suffix == FOLDER_SUFFIX:
-            if path.is_dir() and any(path.iterdir()):
-                return  # What lies in it is looked at.
-            self._pass_over("an empty folder or a file, expected a product folder", path.name)
-        elif path.suffix in (".hdf", ".h5"):
-            self._pass_over("not a file", path.name)
-        else:
-            self._pass_over("unusual upper or lower case, expected .hdf, .h5, .SEN3", path.name)
+            return "a companion file of macOS"
+        if path.name.startswith("."):
+            return ""
+        if path.is_symlink() and not path.exists():
+            return "a link that leads nowhere"
+        if path.is_dir():
+            if suffix != FOLDER_SUFFIX.lower():
+                return "a folder, expected a file"
+            inside = any(child.is_dir() for child in path.iterdir())
+            return "" if inside else "a product folder without netCDF files"
+        if path.suffix == FOLDER_SUFFIX:
+            return "a file, expected a product folder"
+        if path.suffix in (".hdf", ".h5", ".zip"):
+            return "not a regular file"
+        return "unusual ending, expected .hdf, .h5, .SEN3 or .SEN3.zip"
 
     @staticmethod
     def _is_plain_folder(path: Path) -> bool:
@@ -170,3 +197,16 @@ class _Search:
         if not path.is_dir():
             return False
         return not holds_product(product_folder(path)) and not (path / MANIFEST).exists()
+
+
+def _looks_like_a_scene(path: Path) -> bool:
+    """By its name, whatever it is."""
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return Path(path.stem).suffix.lower() == FOLDER_SUFFIX.lower()
+    return suffix in _SUFFIXES
+
+
+def _preference(path: Path) -> tuple[bool, str]:
+    """A folder comes before an archive of it."""
+    return not path.is_dir(), str(path)

@@ -54,7 +54,8 @@ class ProductName:
     def rank(self) -> tuple[str, int, str]:
         """Of one granule, the product with the highest rank is the best."""
         order = TIMELINESS.index(self.timeliness) if self.timeliness in TIMELINESS else -1
-        return self.collection, order, self.created
+        collection = self.collection if self.collection.isdigit() else ""
+        return collection, order, self.created
 
     @property
     def platform(self) -> str:

@@ -31,6 +31,7 @@ PIXEL = np.dtype([("reflectance", "V24"), ("temperature", "V12")])
 BLOCK_ROWS = 16  # of a scene at a time: their intermediate values stay in the processor's cache
 
 NAN_POLICIES = ("ignore", "fill", "error")
+BRIGHT = 2.0  # reflectance; more is seen in sun glint alone
 STRANGEST = 20_000  # reflectance; what is larger is fill
 
 
@@ -73,13 +74,14 @@ class Found:
 
     seen: (9,) bool, channels with a measurement by day, thermal ones at any time. day: whether any
     pixel was lit. dark: pixels whose missing reflectance counts as 0. strange: reflectances that
-    are far too large. pixels: looked at.
+    are far too large; bright: more than the brightest cloud has. pixels: looked at.
     """
 
     seen: np.ndarray
     day: bool = False
     dark: int = 0
     strange: int = 0
+    bright: int = 0
     pixels: int = 0
 
     @classmethod
@@ -97,7 +99,9 @@ class Found:
     @property
     def plausible(self) -> bool:
         """Whether the values can be what they should be: 1 % may be anything."""
-        return self.unseen is None and self.strange <= 0.01 * self.pixels * REFLECTANCES
+        values = self.pixels * REFLECTANCES
+        odd = self.strange > 0.01 * values or self.bright > 0.2 * values
+        return self.unseen is None and not odd
 
     def notes(self) -> tuple[str, ...]:
         """What the log should say."""
@@ -132,14 +136,40 @@ def read_scene(
     path = Path(path)
     reader = format_of(path).reader
     raw = reader.read(path, replace(options or ReadOptions(), labels=labels))
-    scene = normalize_scene(path, adapt(raw, calibration), nan)
+    options = options or ReadOptions()
+    scene = normalize_scene(path, accept(raw, options, calibration), nan)
     return replace(scene, cloud_truth=reader.cloud_truth(path))
 
 
 def locate(scene: Scene, path: Path) -> Scene:
     """The scene, read from `path`, with latitude and longitude if its files tell them."""
     shape = (scene.image.shape[0], scene.image.shape[1])
-    return replace(scene, geolocation=format_of(path).reader.geolocation(path, shape))
+    try:
+        return replace(scene, geolocation=format_of(path).reader.geolocation(path, shape))
+    except SceneError as error:  # A mask without positions is better than none.
+        return replace(scene, notes=(*scene.notes, f"no positions: {error}"))
+
+
+def accept(raw: RawScene, options: ReadOptions, calibration: str) -> RawScene:
+    """The scene as `options` and `calibration` want it: adapted, channels without values missing.
+
+    Raises InputError for an impossible calibration.
+    """
+    raw = adapt(raw, calibration)
+    if options.missing_channels != "zero":
+        return raw
+    low, high = REFLECTANCE_RANGE
+    visible = (raw.reflectance >= low) & (raw.reflectance <= high)
+    lit = np.logical_or.reduce(visible, axis=2) if raw.dark is None else np.logical_not(raw.dark)
+    low, high = TEMPERATURE_RANGE
+    thermal = ((raw.temperature >= low) & (raw.temperature <= high)).any(axis=(0, 1))
+    seen = np.concatenate([(visible & lit[..., None]).any(axis=(0, 1)) | ~lit.any(), thermal])
+    dead = raw.channels & ~seen
+    if not dead.any():
+        return raw
+    names = ", ".join(np.array(CHANNELS)[dead])
+    note = f"no measurement in {names}: reflectance 0, or 270 K, there"
+    return replace(raw, channels=raw.channels & seen, notes=(*raw.notes, note))
 
 
 def normalize_scene(path: Path, raw: RawScene, nan: str) -> Scene:
@@ -165,7 +195,8 @@ def normalize_scene(path: Path, raw: RawScene, nan: str) -> Scene:
             "expected a value in all of them"
         )
     if nan == "fill":
-        measured = valid = np.ones((height, width), bool)
+        measured = np.ones((height, width), bool)
+        valid = measured if raw.mask is None else raw.mask >= 0
     return Scene(
         name=scene_name(path),
         image=image,
@@ -209,6 +240,8 @@ def normalize(
     """
     reflectance, temperature = raw.reflectance[part], raw.temperature[part]
     found.pixels += temperature[..., 0].size
+    if not reflectance.max() <= BRIGHT:  # NaN, too
+        found.bright += np.count_nonzero((reflectance > BRIGHT) & (reflectance < STRANGEST))
     warm = temperature - np.float32(TEMPERATURE_OFFSET)
     warm /= np.float32(TEMPERATURE_SCALE)
     # NumPy copies six or three numbers at a time far faster when it takes them for one item.
@@ -221,7 +254,10 @@ def normalize(
     bands = (reflectance, *REFLECTANCE_RANGE), (temperature, *TEMPERATURE_RANGE)
     # Mostly all are in range, which is quickly seen; False for NaN.
     if all(low <= band.min() and band.max() <= high for band, low, high in bands):
-        found.seen[...] = found.day = True
+        found.seen[REFLECTANCES:] = True
+        # Readers put 0 where they know that it is night.
+        if raw.dark is None or not raw.dark[part].all():
+            found.seen[...] = found.day = True
         return np.ones(reflectance.shape[:2], bool)
     return _without_gaps(raw, part, image, found, fill)
 
@@ -248,10 +284,9 @@ def _without_gaps(
     found.day |= bool((~dark & warm).any())
     found.seen[:REFLECTANCES] |= (visible & ~dark[..., None]).any(axis=(0, 1))
     found.seen[REFLECTANCES:] |= thermal.any(axis=(0, 1))
-    with np.errstate(invalid="ignore"):
-        found.strange += np.count_nonzero(
-            (reflectance > REFLECTANCE_RANGE[1]) & (reflectance < STRANGEST)
-        )
+    found.strange += np.count_nonzero(
+        (reflectance > REFLECTANCE_RANGE[1]) & (reflectance < STRANGEST)
+    )
     zero = ~good & ~raw.channels
     zero[..., :REFLECTANCES] |= ~visible & dark[..., None]
     image[..., :REFLECTANCES][zero[..., :REFLECTANCES]] = -REFLECTANCE_OFFSET

@@ -23,6 +23,7 @@ COST_PERCENT = 2
 
 CENTERS = (EDGES[:-1] + EDGES[1:]) / 2
 HALF = BINS // 2  # the edge that stands for probability 0.5
+THRESHOLDS = (1e-6, 1 - 1e-6)  # A threshold lies between 0 and 1.
 HALVINGS = 50  # of the interval that holds the temperature
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def fit(counts: LogitCounts) -> tuple[Calibration, list[str]]:
             if edge is None
         ]
     favor_cloud, favor_clear = (
-        0.5 if edge is None else float(_sigmoid(EDGES[edge] / temperature))
+        0.5 if edge is None else float(np.clip(_sigmoid(EDGES[edge] / temperature), *THRESHOLDS))
         for edge in thresholds.values()
     )
     calibration = Calibration(

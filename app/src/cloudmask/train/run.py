@@ -12,7 +12,7 @@ import numpy as np
 
 from cloudmask.config.settings import Config
 from cloudmask.errors import Interrupted, NotAScene
-from cloudmask.evaluate.evaluation import EvaluationOptions, evaluate
+from cloudmask.evaluate.evaluation import EvaluationOptions, NothingToJudge, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
@@ -25,7 +25,9 @@ from cloudmask.record.result import Calibration, Energy, Inference, Result, Syst
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
+from cloudmask.scenes.calibration import TARGETS, UNKNOWN
 from cloudmask.scenes.formats import format_of
+from cloudmask.scenes.slstr import LABEL_SOURCES
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.attempt import Attempt, TrainingBatches
@@ -122,7 +124,10 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
         facts = _facts(attempt.config, patches.store, calibration)
         save(training.step.published(), attempt.run.model, facts)
         if request.scenes:
-            inference = _evaluate(attempt, training.step, request.scenes, patches.store)
+            temperature = calibration.temperature
+            inference = _evaluate(
+                attempt, training.step, request.scenes, patches.store, temperature
+            )
             result = result.model_copy(update={"inference": inference})
         attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
@@ -224,21 +229,32 @@ def _facts(config: Config, store: PatchStore, calibration: Calibration) -> Netwo
 
     A store of an older version may hold anything, and a training must not fail in its last second.
     """
+
+    def known(text: str, choices: Sequence[str], otherwise: str) -> Any:
+        return text if text in choices else otherwise
+
     return NetworkFacts(
         temperature=calibration.temperature,
         threshold_favor_clear=calibration.threshold_favor_clear,
         threshold_favor_cloud=calibration.threshold_favor_cloud,
-        labels=fact_text(store.label_source),
-        calibration=fact_text(store.calibration),
+        labels=known(store.label_source, LABEL_SOURCES, ""),
+        calibration=known(store.calibration, TARGETS, UNKNOWN),
         patches=fact_text(store.checksum),
         name=fact_text(config.name),
     )
 
 
 def _evaluate(
-    attempt: Attempt, step: TrainStep, scenes: Sequence[Path], store: PatchStore
-) -> Inference:
-    """Evaluate the trained network on whole scenes, read as those of the patch store were."""
+    attempt: Attempt,
+    step: TrainStep,
+    scenes: Sequence[Path],
+    store: PatchStore,
+    temperature: float,
+) -> Inference | None:
+    """Evaluate the trained network on whole scenes, read as those of the patch store were.
+
+    None, with a warning, if none of them has a label: the training is not lost by that.
+    """
     settings = attempt.config.evaluation
     predict = Predictor(step.model, POLICIES[attempt.precision], settings.tiling)
 
@@ -256,8 +272,13 @@ def _evaluate(
             nan=settings.nan,
             reading=store.reading,
             calibration=store.calibration,
+            temperature=temperature,
         )
-        inference = evaluate(predict_unless_stopped, scenes, options)
+        try:
+            inference = evaluate(predict_unless_stopped, scenes, options)
+        except NothingToJudge as error:
+            logger.warning("no evaluation: %s", error)
+            return None
     computed = {"tiling": settings.tiling, "computed_in": attempt.precision}
     return inference.model_copy(update=computed)
 

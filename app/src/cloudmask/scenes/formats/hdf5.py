@@ -25,7 +25,7 @@ from cloudmask.scenes.formats import scene_name
 from cloudmask.scenes.geolocation import Geolocation, from_pixels
 from cloudmask.scenes.origin import Origin
 from cloudmask.scenes.raw import DAMAGE, RawScene, ReadOptions, halve, reason
-from cloudmask.scenes.slstr import CHANNELS, MAX_SIDE, REFLECTANCES
+from cloudmask.scenes.slstr import CHANNELS, MAX_SIDE
 
 BLOCK = 1 << 20  # bytes of a scene read at once
 CLOUD_TRUTH = "truth"  # data set with the simulated clouds
@@ -168,19 +168,13 @@ def _read_scene(file: ForeignHdf5, options: ReadOptions, content: np.ndarray | N
     if reflectance.shape[:2] != shape:
         reflectance = halve(reflectance)
         notes.append("reflectances of 500 m averaged 2 x 2 to the 1 km grid")
-    channels = np.ones(len(CHANNELS), bool)
-    if options.missing_channels == "zero":
-        channels = _with_values(reflectance, temperature)
-        if not channels.all():
-            names = ", ".join(np.array(CHANNELS)[~channels])
-            notes.append(f"no value in {names}: reflectance 0, or 270 K, there")
     mask, unlabeled = None, "no labels wanted"
     if options.labels:
         mask, unlabeled = _mask(file, options.labels, content)
     return RawScene(
         reflectance=reflectance,
         temperature=temperature,
-        channels=channels,
+        channels=np.ones(len(CHANNELS), bool),
         mask=mask,
         unlabeled=unlabeled,
         origin=_origin(file.source, CLOUD_TRUTH in file),
@@ -193,7 +187,7 @@ def _mask(
 ) -> tuple[np.ndarray | None, str]:
     """Labels (H, W) int8, -1 where there is none; or None and why there are none at all."""
     if labels not in file:
-        return None, f"{file.source}: no data set '{labels}'"
+        return None, f"{file.source}: no data set '{labels}'; expected flags (H, W, 1)"
     if _dataset(file, labels, 1).dtype == np.uint8:
         flags = _read(file, labels, content, np.uint8)[..., 0]
         known = flags != NO_FLAG
@@ -205,13 +199,6 @@ def _mask(
     mask = (flags > 0).view(np.int8)
     mask[~known] = -1
     return mask, ""
-
-
-def _with_values(reflectance: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """(9,) bool, the channels with any value; at night the reflectances have none."""
-    found = [np.isfinite(band).any(axis=(0, 1)) for band in (reflectance, temperature)]
-    visible, thermal = found
-    return np.concatenate([visible if visible.any() else np.ones(REFLECTANCES, bool), thermal])
 
 
 def _read(

@@ -48,6 +48,7 @@ def values(
     found = variable(file, name, shape, ndim)
     try:
         stored = file.values(found)
+        kind_of_fill = stored.dtype
         if _is_unsigned(file, found, name):
             stored = stored.view(stored.dtype.str.replace("i", "u"))
         scale, shift = (
@@ -59,6 +60,9 @@ def values(
         result = stored * scale + shift
         for attribute in ("_FillValue", "missing_value"):
             if (fill := file.attribute(attribute, found)) is not None:
+                # A fill value has the type of what is stored, its sign included.
+                if stored.dtype != kind_of_fill:
+                    fill = np.ravel(fill).astype(kind_of_fill).view(stored.dtype)
                 result[stored == np.ravel(fill)[0]] = np.nan
         with np.errstate(over="ignore"):
             return result.astype(kind)

@@ -23,6 +23,7 @@ from cloudmask.system.files import sha256
 
 LARGEST_MEMBER = 1 << 30  # bytes; the largest file of a real product has 30 MB
 LARGEST_MANIFEST = 8 * reading.MIB  # a real one has 0.2
+ENCRYPTED = 1  # bit of a zip entry's flags
 MOST_MEMBERS = 1000  # a whole product has 111 files
 
 _HREF = re.compile(rb'href="(?:\./)?([\w.-]{1,200})"')
@@ -96,9 +97,10 @@ class _Archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(entries) > MOST_MEMBERS:
             raise SceneError(f"{path}: {len(entries)} files; expected the some 100 of a product")
-        tops = {
-            str(PurePosixPath(e.filename).parent) for e in entries if e.filename.endswith(".nc")
-        }
+        # Archives of macOS hold a companion for each file.
+        entries = [e for e in entries if not PurePosixPath(e.filename).name.startswith("._")]
+        data = [PurePosixPath(e.filename) for e in entries if e.filename.endswith(".nc")]
+        tops = {str(name.parent) for name in data}
         if len(tops) != 1:
             raise SceneError(f"{path}: {len(tops)} folders with netCDF files; expected one product")
         self._members = {
@@ -106,6 +108,7 @@ class _Archive:
             for entry in entries
             if str(PurePosixPath(entry.filename).parent) in tops
         }
+        self._inflated: dict[str, bytes] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -122,16 +125,24 @@ class _Archive:
     def checksum(self) -> str:
         return _list_checksum(
             {
-                name: hashlib.sha256(self._content(name, LARGEST_MEMBER)).hexdigest()
+                name: hashlib.sha256(self._inflate(name, LARGEST_MEMBER)).hexdigest()
                 for name in self._members
             }
         )
 
     def _content(self, name: str, limit: int) -> bytes:
+        """The bytes of a file, kept: headers are looked at before values are read."""
+        if name not in self._inflated:
+            self._inflated[name] = self._inflate(name, limit)
+        return self._inflated[name]
+
+    def _inflate(self, name: str, limit: int) -> bytes:
         if name not in self:
             raise SceneError(f"{self.path / name}: no such file in the archive")
         with self._archive() as archive:
             entry = archive.getinfo(self._members[name])
+            if entry.flag_bits & ENCRYPTED:
+                raise SceneError(f"{self.path / name}: is encrypted; expected an open archive")
             largest = min(limit, foreign_hdf5.LARGEST_RATIO * max(entry.compress_size, 1))
             if entry.file_size > largest:
                 raise SceneError(

@@ -23,7 +23,7 @@ import numpy as np
 from cloudmask.errors import SceneError
 from cloudmask.scenes import product_name
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
-from cloudmask.scenes.formats import netcdf, scene_name
+from cloudmask.scenes.formats import FOLDER_SUFFIX, netcdf, scene_name
 from cloudmask.scenes.formats.product_files import ProductFiles, listed, product_files
 from cloudmask.scenes.geolocation import Geolocation, from_pixels, from_tie_points
 from cloudmask.scenes.origin import Origin
@@ -62,7 +62,10 @@ def check(path: Path, options: ReadOptions) -> tuple[int, int]:
     Raises SceneError, naming the file, if a channel is missing that should be there, if the flags
     are missing though labels are wanted, or if a file cannot be opened or does not fit.
     """
-    files = product_files(path)
+    return _check(product_files(path), options)
+
+
+def _check(files: ProductFiles, options: ReadOptions) -> tuple[int, int]:
     _require_rbt(files)
     shape = _shape(files)
     for channel in _present(files, THERMAL):
@@ -88,8 +91,8 @@ def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) ->
 
     Raises SceneError, naming the file, if something is damaged or does not fit.
     """
-    shape = check(path, ReadOptions(None, options.missing_channels))
     files = product_files(path)
+    shape = _check(files, ReadOptions(None, options.missing_channels))
     missing = [c for c in CHANNELS if c not in _present(files, CHANNELS)]
     reflectances, dark, notes = _reflectances(files, shape)
     visible = ", ".join(c for c in missing if c in VISIBLE)
@@ -98,7 +101,13 @@ def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) ->
         notes.append(f"no radiance file of {visible}: reflectance 0 there")
     if thermal:
         notes.append(f"no file of {thermal}: 270 K there")
-    confidence = _confidence(files, shape)
+    confidence = None
+    try:
+        confidence = _confidence(files, shape)
+    except SceneError as error:
+        if options.labels:
+            raise
+        notes.append(f"no flags: {error}")
     mask, unlabeled = None, "no labels wanted"
     if options.labels:
         mask, unlabeled = _mask(files, options.labels, confidence)
@@ -112,7 +121,7 @@ def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) ->
         unlabeled=unlabeled,
         dark=dark,
         confidence=confidence,
-        origin=origin(path),
+        origin=_origin(files),
         notes=tuple(notes),
     )
 
@@ -124,9 +133,11 @@ def load(path: Path) -> tuple[None, str]:
 
 def origin(path: Path) -> Origin:
     """Where the product comes from: attributes of its files, its manifest, and its name."""
-    files = product_files(path)
+    return _origin(product_files(path))
+
+
+def _origin(files: ProductFiles) -> Origin:
     name = scene_name(files.path)
-    parts = product_name.parse(name)
     thermal = _present(files, THERMAL)
     if not thermal:
         raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
@@ -135,6 +146,9 @@ def origin(path: Path) -> Origin:
             netcdf.text(dataset, key)
             for key in ("start_time", "stop_time", "source", "processing_baseline")
         )
+        # The folder may have been renamed.
+        own = netcdf.text(dataset, "product_name").removesuffix(FOLDER_SUFFIX)
+    parts = product_name.parse(name) or product_name.parse(own)
     radiances = _present(files, VISIBLE)
     if radiances:
         # The reflectances are what the baselines differ in.
@@ -165,7 +179,7 @@ def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
         return None
     with files.opened(TIE_POINTS) as dataset:
         latitude = _ties(dataset, "latitude_tx", shape)
-        longitude = _ties(dataset, "longitude_tx", shape)
+        longitude = netcdf.values(dataset, "longitude_tx", latitude.shape, kind=np.float64)
     return from_tie_points(latitude, longitude, _tie_positions(files, TIE_POINTS, shape))
 
 
@@ -347,7 +361,7 @@ def _track(dataset: ForeignHdf5) -> tuple[float, float]:
         raise
     except Exception:  # On damaged files the library raises anything.
         offset = spacing = 0.0
-    if spacing <= 0 or not np.isfinite(offset):
+    if not 0 < spacing < np.inf or not np.isfinite(offset):
         raise SceneError(
             f"{dataset.source}: attributes 'track_offset' and 'resolution' do not "
             "place the grid; expected e.g. 998 and '[ 1000 1000 ]'"
@@ -373,7 +387,7 @@ def _mask(
     """Labels (H, W) int8, or None and why there are none."""
     flags = files.path / FLAGS
     if confidence is None:
-        return None, f"{flags}: no flags"
+        return None, f"{flags}: no flags; expected 'confidence_in' in it"
     known = confidence & UNFILLED == 0
     if labels == "summary":
         return np.where(known, confidence & SUMMARY_CLOUD > 0, -1).astype(np.int8), ""
