@@ -22,9 +22,9 @@ import numpy as np
 
 from cloudmask.errors import SceneError
 from cloudmask.scenes import product_name
-from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
 from cloudmask.scenes.formats import FOLDER_SUFFIX, netcdf, scene_name
 from cloudmask.scenes.formats.product_files import ProductFiles, listed, product_files
+from cloudmask.scenes.formats.tie_points import tie_positions, tie_values
 from cloudmask.scenes.geolocation import Geolocation, from_pixels, from_tie_points
 from cloudmask.scenes.origin import Origin
 from cloudmask.scenes.raw import RawScene, ReadOptions, halve
@@ -178,9 +178,10 @@ def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
     if TIE_POINTS not in files:
         return None
     with files.opened(TIE_POINTS) as dataset:
-        latitude = _ties(dataset, "latitude_tx", shape)
+        latitude = tie_values(dataset, "latitude_tx", shape)
         longitude = netcdf.values(dataset, "longitude_tx", latitude.shape, kind=np.float64)
-    return from_tie_points(latitude, longitude, _tie_positions(files, TIE_POINTS, shape))
+    position = tie_positions(files, _image_file(files), TIE_POINTS, shape[1])
+    return from_tie_points(latitude, longitude, position)
 
 
 def cloud_truth(path: Path) -> None:
@@ -201,6 +202,11 @@ def _file_of(files: ProductFiles, channel: str) -> str:
     if channel in THERMAL:
         return f"{channel}_BT_in.nc"
     return f"{_radiance(files, channel)[0]}.nc"
+
+
+def _image_file(files: ProductFiles) -> str:
+    """A file of the 1 km grid."""
+    return f"{_present(files, THERMAL)[0]}_BT_in.nc"
 
 
 def _radiance(files: ProductFiles, channel: str) -> tuple[str, int]:
@@ -318,55 +324,13 @@ def sun_cosine(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
 
 def _cosine(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray:
     with files.opened(GEOMETRY) as dataset:
-        zenith = _ties(dataset, "solar_zenith_tn", shape)
+        zenith = tie_values(dataset, "solar_zenith_tn", shape)
     ties = np.cos(np.radians(zenith))
-    position = _tie_positions(files, GEOMETRY, shape)
+    position = tie_positions(files, _image_file(files), GEOMETRY, shape[1])
     left = np.clip(np.floor(position), 0, zenith.shape[1] - 2).astype(int)
     weight = position - left
     weight[(weight < 0) | (weight > 1)] = np.nan  # the tie points do not reach there
     return (ties[:, left] * (1 - weight) + ties[:, left + 1] * weight).astype(np.float32)
-
-
-def _ties(dataset: ForeignHdf5, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """Values (H, tie points) float64 of a variable on tie points."""
-    values = netcdf.values(dataset, name, kind=np.float64)
-    if values.shape[0] != shape[0] or values.shape[1] < 2:
-        raise SceneError(
-            f"{dataset.source}: '{name}' has shape {values.shape}; expected "
-            f"({shape[0]}, columns of tie points)"
-        )
-    return values
-
-
-def _tie_positions(files: ProductFiles, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """The column of tie points (W,), in fractions, at the center of each column of the image.
-
-    Tie points have the rows of the image and their own columns. `track_offset` is the column of
-    either grid at the ground track; the track is at tie point 64, and at the edge between pixels
-    997 and 998. So the center of pixel c lies at tie point 64 + (c + 0.5 - 998) / 16.
-    """
-    with files.opened(f"{_present(files, THERMAL)[0]}_BT_in.nc") as dataset:
-        offset, spacing = _track(dataset)
-    with files.opened(name) as dataset:
-        tie_offset, tie_spacing = _track(dataset)
-    return tie_offset + (np.arange(shape[1]) + 0.5 - offset) * spacing / tie_spacing
-
-
-def _track(dataset: ForeignHdf5) -> tuple[float, float]:
-    """Column at the ground track, and metres from column to column (the first of two numbers)."""
-    try:
-        spacing = re.findall(r"\d+", str(dataset.attribute("resolution")))[0]
-        offset, spacing = float(np.ravel(dataset.attribute("track_offset"))[0]), float(spacing)
-    except SceneError:
-        raise
-    except Exception:  # On damaged files the library raises anything.
-        offset = spacing = 0.0
-    if not 0 < spacing < np.inf or not np.isfinite(offset):
-        raise SceneError(
-            f"{dataset.source}: attributes 'track_offset' and 'resolution' do not "
-            "place the grid; expected e.g. 998 and '[ 1000 1000 ]'"
-        )
-    return offset, spacing
 
 
 def _confidence(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray | None:
