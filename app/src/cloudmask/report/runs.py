@@ -36,7 +36,8 @@ NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "che
 class RecordedEvaluation:
     """Whole scenes classified once.
 
-    accuracy, scores: fractions between 0 and 1; per_scene: accuracy of each scene by its name, or
+    accuracy, scores: fractions between 0 and 1; accuracy_all_pixels: with the pixels that were not
+    measured or have no label, as clear; per_scene: accuracy of each scene by its name, or
     by its rank where the log gives no names; constant: every pixel got the same class; seconds: all
     of it, seconds_per_scene: the network alone.
     """
@@ -46,6 +47,7 @@ class RecordedEvaluation:
     precision: str | None = None
     options: dict = field(default_factory=dict)
     accuracy: float | None = None
+    accuracy_all_pixels: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     per_scene: dict[str, float] = field(default_factory=dict)
@@ -269,6 +271,7 @@ def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> Recor
         precision=inference.computed_in or None,
         options={key: getattr(inference, key) for key in ("truth", "nan", "threshold")},
         accuracy=inference.accuracy,
+        accuracy_all_pixels=inference.accuracy_all_pixels,
         scores=_known(inference, SCORES),
         baselines={
             name: _known(scores, ("accuracy", *SCORES))

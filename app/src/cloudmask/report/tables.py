@@ -210,6 +210,7 @@ def evaluations_table(found: Collection) -> Table:
                 row |= {"tiling": evaluation.tiling, "scenes": len(evaluation.per_scene) or None}
                 row |= {key: values.get(key) for key in ("accuracy", *scores)}
                 if name == "network":
+                    row["accuracy_all_pixels"] = evaluation.accuracy_all_pixels
                     row["seconds_per_scene"] = evaluation.seconds_per_scene
                 rows.append(row)
     columns = (
@@ -219,6 +220,15 @@ def evaluations_table(found: Collection) -> Table:
         Column("tiling", "tiling"),
         Column("scenes", "scenes", 0),
         Column("accuracy", "accuracy", 4),
+        # Where all pixels were measured and have a label it is the same.
+        Column(
+            "accuracy_all_pixels",
+            "accuracy, all pixels",
+            4,
+            shown=any(
+                row.get("accuracy_all_pixels") not in (None, row["accuracy"]) for row in rows
+            ),
+        ),
         *(Column(name, name.replace("_", " "), 4) for name in scores),
         Column("seconds_per_scene", "s/scene", 3),
     )

@@ -240,7 +240,8 @@ def normalize(
     """
     reflectance, temperature = raw.reflectance[part], raw.temperature[part]
     found.pixels += temperature[..., 0].size
-    if not reflectance.max() <= BRIGHT:  # NaN, too
+    brightest = reflectance.max()
+    if not brightest <= BRIGHT:  # NaN, too
         found.bright += np.count_nonzero((reflectance > BRIGHT) & (reflectance < STRANGEST))
     warm = temperature - np.float32(TEMPERATURE_OFFSET)
     warm /= np.float32(TEMPERATURE_SCALE)
@@ -251,9 +252,15 @@ def normalize(
         ("temperature", warm),
     ):
         pixels[name] = values.reshape(len(values), -1).view(PIXEL[name])
-    bands = (reflectance, *REFLECTANCE_RANGE), (temperature, *TEMPERATURE_RANGE)
+    low, high = REFLECTANCE_RANGE
+    coldest, warmest = TEMPERATURE_RANGE
     # Mostly all are in range, which is quickly seen; False for NaN.
-    if all(low <= band.min() and band.max() <= high for band, low, high in bands):
+    if (
+        low <= reflectance.min()
+        and brightest <= high
+        and coldest <= temperature.min()
+        and temperature.max() <= warmest
+    ):
         found.seen[REFLECTANCES:] = True
         # Readers put 0 where they know that it is night.
         if raw.dark is None or not raw.dark[part].all():
