@@ -50,14 +50,18 @@ def test_time_limit_twice_then_finished_with_the_same_result(cluster, uninterrup
 
 
 def test_slurm_warns_before_the_limit(cluster):
-    """The shortest limit that Slurm has: a minute; the warning comes 25 s before its end."""
+    """The shortest limit that Slurm has: a minute; the warning comes 25 s before its end.
+
+    Slurm may send it half a minute earlier, when a slow machine has no epoch to save yet.
+    """
     name = cluster.experiment("minute", **ENDLESS)
     job = cluster.submit(name, "--time=1", CLOUDMASK_ATTEMPTS="2")
     cluster.wait(job, state="FAILED")
     log = cluster.log(f"{job}_1")
     assert log.count("got SIGUSR1") == 2
     first, second = log.split("interrupted in attempt 1 of 2: queued again")
-    assert "continues after epoch" not in first and "continues after epoch" in second
+    assert "continues after epoch" not in first
+    assert ("continues after epoch" in second) == ("saved after epoch" in first)
     assert "interrupted in attempt 2 of 2 (CLOUDMASK_ATTEMPTS): not queued again" in second
     assert not cluster.result("minute")
 
