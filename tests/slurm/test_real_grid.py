@@ -58,7 +58,7 @@ def test_grid_of_twelve_cancelled_in_the_middle(folder):
     assert done.returncode == 0, done.stderr
     assert "--array=1-12" in done.stdout
     job = re.search(r"Submitted batch job (\d+)", done.stdout)[1]
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while len(states(folder).get("finished", ())) < 3:
         assert time.monotonic() < until, states(folder)
         time.sleep(0.5)
@@ -77,7 +77,7 @@ def test_grid_of_twelve_cancelled_in_the_middle(folder):
     )
     assert done.returncode == 0, done.stderr
     assert f"--array={missing}" in done.stdout
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while states(folder) != {"finished": set(range(1, 13))}:
         assert time.monotonic() < until, states(folder)
         time.sleep(0.5)
