@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloudmask.evaluate.pictures import COLORS, write_picture
+from cloudmask.evaluate.pictures import COLORS, _shores, write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.scene import Scene
 
@@ -35,3 +35,13 @@ def test_picture_shows_all_outcomes(tmp_path, scene, probability):
         fraction = np.isclose(pixels, color, atol=0.01).all(axis=2).mean()
         assert fraction > 0.002, label
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_shores_lie_between_water_and_land():
+    flags = np.full((4, 6), 8, np.uint16)  # land
+    flags[1:3, 2:4] = 16  # a lake
+    shore = _shores(flags)
+    assert np.argwhere(shore).tolist() == [
+        [1, 2], [1, 3], [1, 4], [2, 2], [2, 4], [3, 2], [3, 3]
+    ]  # fmt: skip
+    assert not _shores(flags * 0).any()

@@ -20,6 +20,7 @@ LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.
 DARK = 0.02
 
+WATER = ("ocean", "tidal", "inland_water")
 COAST = (0.95, 0.55, 0.1)  # red, green, blue
 NO_MEASUREMENT = "no measurement"
 COLORS = {  # of the panel "disagreement", as red, green, blue
@@ -109,9 +110,18 @@ def _mask_panel(prediction: Prediction, step: int) -> _Panel:
     title = f"cloud mask, above {prediction.threshold:.3g}"
     flags = prediction.scene.confidence
     if flags is not None:
-        content[flags[::step, ::step] & CONFIDENCE_FLAGS["coastline"] > 0] = COAST
+        content[_shores(flags[::step, ::step])] = COAST
         title += ", with coast lines"
     return _Panel(content, title)
+
+
+def _shores(flags: np.ndarray) -> np.ndarray:
+    """Where water borders land, (H, W) bool; the flag for coasts is not set at lakes."""
+    water = flags & sum(CONFIDENCE_FLAGS[name] for name in WATER) > 0
+    shore = np.zeros(water.shape, bool)
+    shore[1:] |= water[1:] != water[:-1]
+    shore[:, 1:] |= water[:, 1:] != water[:, :-1]
+    return shore
 
 
 def _agreement(cloud: np.ndarray, reference: np.ndarray) -> np.ndarray:
