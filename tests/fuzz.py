@@ -195,7 +195,7 @@ def _read_network(path: Path) -> None:
     from cloudmask.evaluate import saved_network
 
     saved_network.facts(path)
-    saved_network.identity(path)
+    saved_network._weights(path)
 
 
 def _read_store(path: Path) -> None:

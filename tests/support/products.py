@@ -58,3 +58,9 @@ def write_flags(folder: Path, **flags) -> None:
     flags = {"bayes_in": clear.astype(np.uint8), "confidence_in": clear.astype(np.uint16), **flags}
     present = {name: value for name, value in flags.items() if value is not None}
     write_netcdf(folder / "flags_in.nc", **present)
+
+
+def write_manifest(product: Path, *names: str, collection: str = "004") -> None:
+    listed = "".join(f'<fileLocation href="./{name}"/>' for name in names)
+    baseline = f"<sentinel3:baselineCollection>{collection}</sentinel3:baselineCollection>"
+    (product / "xfdumanifest.xml").write_text(f"<XFDU>{listed}{baseline}</XFDU>")

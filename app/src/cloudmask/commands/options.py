@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from cloudmask.evaluate.sources import NetworkSource
     from cloudmask.scenes.raw import ReadOptions
 
-RUNS = Path("runs")
 CALIBRATIONS = ("auto", "as-stored", "003", "005")
 
 
@@ -88,7 +87,7 @@ def network_source(arguments: argparse.Namespace) -> "NetworkSource":
         return FileNetwork(arguments.model)
     if arguments.run:
         return RunNetwork(RunDirectory(arguments.run))
-    run = newest_run(RUNS)
+    run = newest_run()
     print(f"no --run or --model given: taking the newest finished run, {run}")
     return RunNetwork(run)
 

@@ -176,24 +176,24 @@ class _Writer:
         """
         name = scene_name(path)
         row = next((row for row in self.rows if row["name"] == name), None)
-        if row is None or not self._mask(path).exists():
+        if row is None or not self._mask(name).exists():
             return False
         if row["fingerprint"] != _fingerprint(path):
             raise InputError(
-                f"{self._mask(path)}: is of another scene named {name}, or of {path} before it "
+                f"{self._mask(name)}: is of another scene named {name}, or of {path} before it "
                 "changed; expected a new folder"
             )
         return not self.request.pictures or self._picture(name).exists()
 
-    def _mask(self, path: Path) -> Path:
-        return self.folder.masks / f"{scene_name(path)}{SUFFIXES[self.request.format]}"
+    def _mask(self, name: str) -> Path:
+        return self.folder.masks / f"{name}{SUFFIXES[self.request.format]}"
 
     def _picture(self, name: str) -> Path:
         return self.folder.pictures / f"{name}.png"
 
     def _write(self, prediction: Prediction) -> None:
         request, name = self.request, prediction.scene.name
-        path = self.folder.masks / f"{name}{SUFFIXES[request.format]}"
+        path = self._mask(name)
         if request.pictures:
             write_picture(self._picture(name), prediction, None)
         if request.format == "cog":

@@ -23,8 +23,6 @@ from cloudmask.scenes.slstr import MAX_SIDE
 if TYPE_CHECKING:
     import xarray
 
-RUNS = Path("runs")
-
 
 @dataclass(frozen=True)
 class MaskOptions:
@@ -119,12 +117,9 @@ def predict(
     """
     if run and model:
         raise InputError("run and model: expected only one of them")
-    source: NetworkSource = FileNetwork(Path(model)) if model else RunNetwork(_run(run))
+    named = RunDirectory(run) if run else None
+    source: NetworkSource = FileNetwork(Path(model)) if model else RunNetwork(named or newest_run())
     return dataset(CloudMasker(source, options or MaskOptions())(scene), layers)
-
-
-def _run(run: Path | str | None) -> RunDirectory:
-    return RunDirectory(run) if run else newest_run(RUNS)
 
 
 def _check(options: MaskOptions) -> None:

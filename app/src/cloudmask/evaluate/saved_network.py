@@ -110,17 +110,11 @@ def facts(path: Path | str) -> NetworkFacts:
     return found
 
 
-def identity(path: Path | str) -> str:
-    """SHA-256 of the weights of a `.keras` file, hexadecimal.
+def weights_identity(weights: Sequence[np.ndarray]) -> str:
+    """SHA-256 of float32 weights in the order of the layers, as `get_weights` gives them.
 
     Networks with equal weights have one identity, whenever and by whichever Keras they were saved.
-    Raises InputError like `load`.
     """
-    return weights_identity(_weights(_existing(path)))
-
-
-def weights_identity(weights: Sequence[np.ndarray]) -> str:
-    """The same of float32 weights in the order of the layers, as `get_weights` gives them."""
     digest = hashlib.sha256()
     for weight in weights:
         digest.update(f"{weight.shape}\n".encode())

@@ -12,6 +12,8 @@ from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
 
+RUNS = Path("runs")  # where runs are looked for if none is named
+
 
 class NetworkSource(Protocol):
     """Where a network comes from; its text names it."""
@@ -141,7 +143,7 @@ class ExampleNetwork:
         return example.network()
 
 
-def newest_run(runs: Path) -> RunDirectory:
+def newest_run(runs: Path = RUNS) -> RunDirectory:
     """The run under `runs` that finished last; raises InputError if there is none."""
     # An evaluation has a result, too, but no network.
     finished = [run for run in finished_runs(runs) if run.model.exists()]

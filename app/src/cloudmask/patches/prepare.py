@@ -57,12 +57,14 @@ class PrepareSummary:
 class _Plan:
     """The scenes that can be used, with their rows, and a line for each that cannot.
 
-    origins: of the tasks. others: lines for files that are no scenes.
+    origins: of the tasks. granules: the scene of each piece of the swath. others: lines for files
+    that are passed over.
     """
 
     tasks: list[SceneTask] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     origins: list[tuple[Path, Origin]] = field(default_factory=list)
+    granules: dict[tuple[str, str, str], Path] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
 
     @property
@@ -70,9 +72,10 @@ class _Plan:
         return sum(task.count for task in self.tasks)
 
     def same_granule(self, path: Path, origin: Origin) -> Path | None:
-        """The scene of the plan that is the same piece of the swath, whatever its name is."""
+        """The scene before it that is the same piece of the swath, whatever its name is."""
         granule = _granule(origin)
-        return next((p for p, o in self.origins if granule and _granule(o) == granule), None)
+        known = self.granules.setdefault(granule, path) if granule else path
+        return None if known is path else known
 
 
 def prepare(

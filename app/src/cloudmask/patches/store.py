@@ -115,7 +115,8 @@ class PatchStore:
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
-    label_source: "bayes" or "summary". calibration: of S1 to S6, see `scenes.calibration`.
+    label_source: "bayes" or "summary". reading: how its scenes were read. calibration: of S1 to S6,
+    see `scenes.calibration`.
     checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
     in stores of version 1.
     """
@@ -178,7 +179,7 @@ class PatchStore:
         self.statistics = self._table(file, "statistics", np.dtype(np.float64), 2)
         self.checksum = str(file.attribute("checksum"))
         self.label_source = str(file.attribute("truth") or "")
-        self._reading = ReadOptions(
+        self.reading = ReadOptions(
             labels=self.label_source,
             missing_channels=str(file.attribute("missing_channels") or "error"),
             cosmetic=str(file.attribute("cosmetic") or "use"),
@@ -241,11 +242,6 @@ class PatchStore:
         ):
             raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
         return file.values(data)
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How its scenes were read, and those are that it is judged by."""
-        return self._reading
 
     @property
     def missing_channels(self) -> int:

@@ -31,7 +31,7 @@ _NAME = re.compile(
 _KIND = re.compile(r"S3[A-D_]_([A-Z]{2})_(\d)_([A-Z0-9]{3})")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Granule:
     """A piece of the swath of one satellite, however often it was processed."""
 

@@ -30,7 +30,6 @@ from cloudmask.scenes.units import likely_unit
 PIXEL = np.dtype([("reflectance", "V24"), ("temperature", "V12")])
 BLOCK_ROWS = 16  # of a scene at a time: their intermediate values stay in the processor's cache
 
-NAN_POLICIES = ("ignore", "fill", "error")
 BRIGHT = 2.0  # reflectance; more is seen in sun glint alone
 STRANGEST = 20_000  # reflectance; what is larger is fill
 
@@ -133,10 +132,9 @@ def read_scene(
     policies; its labels do not count. `calibration`: that of the collection ("003", "005") to which
     S1 to S6 are adapted. Raises SceneError, naming the file, if the scene cannot be used.
     """
-    path = Path(path)
+    path, options = Path(path), options or ReadOptions()
     reader = format_of(path).reader
-    raw = reader.read(path, replace(options or ReadOptions(), labels=labels))
-    options = options or ReadOptions()
+    raw = reader.read(path, replace(options, labels=labels))
     scene = normalize_scene(path, accept(raw, options, calibration), nan)
     return replace(scene, cloud_truth=reader.cloud_truth(path))
 

@@ -11,8 +11,7 @@ adjustments of S1 to S6 are applied depends on the baseline collection: see `sce
 The mean of 2 x 2 pixels of 500 m stands for a pixel of the 1 km grid. By the products' own
 `start_offset` (rows of 500 m and 1 km from the ascending node: 40873 and 20437 in one) the grid of
 500 m begins 500 m before that of 1 km, so that the mean lies half a pixel of 1 km too early along
-the track; across it, `track_offset` is twice the other and both agree. The published data set was
-halved in the same way, as far as its card tells; nothing is corrected.
+the track; across it, `track_offset` is twice the other and both agree. Nothing is corrected.
 """
 
 import re
@@ -22,29 +21,22 @@ import numpy as np
 
 from cloudmask.errors import SceneError
 from cloudmask.scenes import product_name
-from cloudmask.scenes.formats import FOLDER_SUFFIX, netcdf, scene_name
+from cloudmask.scenes.formats import FOLDER_SUFFIX, flags, netcdf, scene_name
+from cloudmask.scenes.formats.flags import FLAGS
 from cloudmask.scenes.formats.product_files import ProductFiles, listed, product_files
 from cloudmask.scenes.formats.tie_points import tie_positions, tie_values
 from cloudmask.scenes.geolocation import Geolocation, from_pixels, from_tie_points
 from cloudmask.scenes.origin import Origin
 from cloudmask.scenes.raw import RawScene, ReadOptions, halve
 from cloudmask.scenes.slstr import (
-    BAYES_BITS,
     CHANNELS,
     COSMETIC,
     DUPLICATE,
-    SUMMARY_CLOUD,
     THERMAL,
-    UNFILLED,
     VISIBLE,
 )
 
-FLAGS, GEOMETRY, TIE_POINTS, POSITIONS = (
-    "flags_in.nc",
-    "geometry_tn.nc",
-    "geodetic_tx.nc",
-    "geodetic_in.nc",
-)
+GEOMETRY, TIE_POINTS, POSITIONS = "geometry_tn.nc", "geodetic_tx.nc", "geodetic_in.nc"
 
 # From a solar zenith angle of 87 degrees it is night: dividing by a cosine that goes to zero would
 # turn noise into reflectance.
@@ -103,14 +95,14 @@ def read(path: Path, options: ReadOptions, content: np.ndarray | None = None) ->
         notes.append(f"no file of {thermal}: 270 K there")
     confidence = None
     try:
-        confidence = _confidence(files, shape)
+        confidence = flags.confidence(files, shape)
     except SceneError as error:
         if options.labels:
             raise
         notes.append(f"no flags: {error}")
     mask, unlabeled = None, "no labels wanted"
     if options.labels:
-        mask, unlabeled = _mask(files, options.labels, confidence)
+        mask, unlabeled = flags.mask(files, options.labels, confidence)
     if mask is not None and confidence is not None and options.cosmetic == "ignore":
         mask[confidence & (COSMETIC | DUPLICATE) > 0] = -1
     return RawScene(
@@ -138,10 +130,7 @@ def origin(path: Path) -> Origin:
 
 def _origin(files: ProductFiles) -> Origin:
     name = scene_name(files.path)
-    thermal = _present(files, THERMAL)
-    if not thermal:
-        raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
-    with files.opened(f"{thermal[0]}_BT_in.nc") as dataset:
+    with files.opened(_image_file(files)) as dataset:
         start, stop, processor, baseline = (
             netcdf.text(dataset, key)
             for key in ("start_time", "stop_time", "source", "processing_baseline")
@@ -205,8 +194,11 @@ def _file_of(files: ProductFiles, channel: str) -> str:
 
 
 def _image_file(files: ProductFiles) -> str:
-    """A file of the 1 km grid."""
-    return f"{_present(files, THERMAL)[0]}_BT_in.nc"
+    """A file of the 1 km grid; raises SceneError if there is none."""
+    thermal = _present(files, THERMAL)
+    if not thermal:
+        raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
+    return f"{thermal[0]}_BT_in.nc"
 
 
 def _radiance(files: ProductFiles, channel: str) -> tuple[str, int]:
@@ -220,12 +212,9 @@ def _radiance(files: ProductFiles, channel: str) -> tuple[str, int]:
 
 
 def _shape(files: ProductFiles) -> tuple[int, int]:
-    thermal = _present(files, THERMAL)
-    if not thermal:
-        raise SceneError(f"{files.path}: no file of S7 to S9; expected S7_BT_in.nc")
-    name = f"{thermal[0]}_BT_in"
-    with files.opened(f"{name}.nc") as dataset:
-        return netcdf.variable(dataset, name).shape
+    file = _image_file(files)
+    with files.opened(file) as dataset:
+        return netcdf.variable(dataset, file.removesuffix(".nc")).shape
 
 
 def _require_channels(files: ProductFiles, shape: tuple[int, int], options: ReadOptions) -> None:
@@ -331,38 +320,3 @@ def _cosine(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray:
     weight = position - left
     weight[(weight < 0) | (weight > 1)] = np.nan  # the tie points do not reach there
     return (ties[:, left] * (1 - weight) + ties[:, left + 1] * weight).astype(np.float32)
-
-
-def _confidence(files: ProductFiles, shape: tuple[int, int]) -> np.ndarray | None:
-    """Bits of `confidence_in` (H, W) uint16; None if there are no flags."""
-    if FLAGS not in files:
-        return None
-    with files.opened(FLAGS) as dataset:
-        if "confidence_in" not in dataset:
-            return None
-        values = netcdf.values(dataset, "confidence_in", shape)
-    known = (values >= 0) & (values <= 0xFFFF)  # False for NaN
-    return np.where(known, values, UNFILLED).astype(np.uint16)
-
-
-def _mask(
-    files: ProductFiles, labels: str, confidence: np.ndarray | None
-) -> tuple[np.ndarray | None, str]:
-    """Labels (H, W) int8, or None and why there are none."""
-    flags = files.path / FLAGS
-    if confidence is None:
-        return None, f"{flags}: no flags; expected 'confidence_in' in it"
-    known = confidence & UNFILLED == 0
-    if labels == "summary":
-        return np.where(known, confidence & SUMMARY_CLOUD > 0, -1).astype(np.int8), ""
-    bayes = np.full(confidence.shape, np.nan, np.float32)
-    with files.opened(FLAGS) as dataset:
-        if "bayes_in" in dataset:
-            bayes = netcdf.values(dataset, "bayes_in", confidence.shape)
-    filled = (bayes >= 0) & (bayes <= BAYES_BITS)
-    if not filled.any():
-        return None, (
-            f"{flags}: 'bayes_in' holds no Bayesian mask, only fill; "
-            "use the summary cloud flag instead (--labels summary)"
-        )
-    return np.where(known & filled, bayes > 0, -1).astype(np.int8), ""
