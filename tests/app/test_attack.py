@@ -2,11 +2,12 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
-from attack import runner, shim
+from attack import launch, runner, shim
 from attack.contents import contents, differences
 from attack.protocol import LEFT, LOST, WRONG, Verdict
 
@@ -18,6 +19,25 @@ def test_a_share_of_every_attack_finds_nothing():
     assert campaign.failures == []
     for name, tally in campaign.tallies.items():
         assert tally.skipped or tally.fired, f"{name} did nothing"
+
+
+@pytest.mark.parametrize(
+    ("where", "faults"),
+    [
+        ("import re\n  File '/python3.11/re/__init__.py', line 141, in <module>", 0),
+        ("from cloudmask.commands.report import main", 0),
+        ("sys.exit(main())\n  File '/cloudmask/commands/report.py', line 9, in main", 1),
+    ],
+)
+def test_python_may_tell_where_it_stopped_before_main_alone(where, faults):
+    text = f"""Traceback (most recent call last):
+  File "/a/bin/cloudmask-report", line 3, in <module>
+    {where}
+KeyboardInterrupt
+"""
+    ended = launch.Ended("cloudmask-report", -signal.SIGINT, text, 0.03, [])
+    assert len(ended.judged(signal.SIGINT)) == faults
+    assert len(ended.judged(signal.SIGTERM)) == 1
 
 
 @pytest.fixture

@@ -49,10 +49,13 @@ processes.context.set_forkserver_preload(
         "cloudmask.publication.crate",
     ]
 )
-# Ctrl-C while Python still loads modules: it ends at once, and Python itself says where it was.
+# Ctrl-C while Python still loads modules: it ends at once, and Python itself says where it was: in
+# its own importing, or in a line of the command's script that comes before the call of `main`,
+# among which pip's scripts import more than others.
 STARTING = re.compile(
-    r"(<frozen importlib|^ +from cloudmask\.commands\.\w+ import main$).*^KeyboardInterrupt\s*\Z",
-    re.MULTILINE | re.DOTALL,
+    r"(<frozen importlib|\ATraceback .*\n  File .*/cloudmask-\S+\", line \d+, in <module>\n"
+    r"(?! +sys\.exit\(main))[\s\S]*^KeyboardInterrupt\s*\Z",
+    re.MULTILINE,
 )
 LINE = re.compile(r"^(error|interrupted|usage|cloudmask-\S+: error)\b", re.MULTILINE)
 # What a batch system or a user sends; without a handler they end a process at once.
