@@ -276,6 +276,14 @@ def test_too_little_space(image, tmp_path, monkeypatch):
     assert "needs 0.01 GB, 0.00 GB are free there" in refused(image, tmp_path / "out")
 
 
+def test_a_file_of_another_content_is_not_replaced(image, tmp_path):
+    out = tmp_path / "out"
+    out.write_text("a day's work")
+    with pytest.raises(InputError, match="exists"):
+        extract.extract(image, manifest.read(image).content(PATCHES), out, 2)
+    assert out.read_text() == "a day's work"
+
+
 def test_space_that_runs_out_on_the_way(image, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -295,6 +303,8 @@ def test_the_command_says_what_it_did(image, content, tmp_path, monkeypatch, cap
     assert (code, (tmp_path / "out").read_bytes()) == (0, content)
     assert "0.01 GB in" in said.out
     assert "checksum verified" in said.out
+    code, said = run(image, "--out", tmp_path / "out")
+    assert (code, "there already" in said.out) == (0, True)
     code, said = run(tmp_path / "none.ext3", "--out", tmp_path / "x")
     assert code == 2
     assert said.err.startswith("error: ")

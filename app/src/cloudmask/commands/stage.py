@@ -104,6 +104,9 @@ def _extract(arguments: argparse.Namespace) -> None:
     from cloudmask.overlay import extract, manifest
 
     expected = manifest.read(arguments.image).content(arguments.path)
+    if manifest.is_copy(arguments.out, expected, arguments.workers):
+        print(f"{arguments.out}: there already, {expected.size / 1e9:.2f} GB, checksum verified")
+        return
     done = extract.extract(arguments.image, expected, arguments.out, arguments.workers)
     print(
         f"{arguments.out}: {done.bytes / 1e9:.2f} GB in {done.seconds:.2f} s, "

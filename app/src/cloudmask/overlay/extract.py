@@ -21,7 +21,7 @@ from cloudmask.overlay.ext3 import Ext3, Extent, Inode
 from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import PIECE, Content
 from cloudmask.system.disk import require_space
-from cloudmask.system.files import replacing
+from cloudmask.system.files import creating
 from cloudmask.system.progress import track
 
 
@@ -42,9 +42,9 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Extracti
     """Copy the file `expected.path` of the overlay `image` to `out`, checked while it is copied.
 
     Chunks of `expected.chunk` bytes are copied and hashed by `workers` threads. `out` appears under
-    its name only when it is complete, right and on the disk. Raises InputError if the image is
-    missing, truncated or not what its manifest says; NoRoom if there is too little space; Fault if
-    it runs out on the way.
+    its name only when it is complete, right and on the disk. Raises InputError if `out` exists, or
+    if the image is missing, truncated or not what its manifest says; NoRoom if there is too little
+    space; Fault if it runs out on the way.
     """
     started = time.perf_counter()
     if out.is_dir() or not out.parent.is_dir():
@@ -56,8 +56,10 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Extracti
                 f"{image}: {expected.path} has {inode.size} bytes, its manifest says "
                 f"{expected.size}; image and manifest do not belong together"
             )
-        require_space(out.parent, expected.size, out)
-        with _full_disk(out), replacing(out) as temporary:
+        # What is there already is told before the room that it takes is missed.
+        if not os.path.lexists(out):
+            require_space(out.parent, expected.size, out)
+        with _full_disk(out), creating(out) as temporary:
             _copy(source, inode, expected, temporary, max(1, workers))
             temporary.chmod(0o444)
     return Extraction(expected.size, time.perf_counter() - started)

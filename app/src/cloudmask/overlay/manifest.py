@@ -236,6 +236,17 @@ def measure_chunks(path: Path, expected: Content, workers: int) -> tuple[str, ..
         return tuple(pool.map(of_chunk, range(0, expected.size, expected.chunk)))
 
 
+def is_copy(path: Path, expected: Content, workers: int) -> bool:
+    """Whether the file `path` has the size and the checksums of `expected`; no link counts."""
+    try:
+        return (
+            path.lstat().st_size == expected.size
+            and measure_chunks(path, expected, workers) == expected.chunks
+        )
+    except OSError:
+        return False
+
+
 def digest(read_at: Callable[[memoryview, int], int], offset: int, length: int) -> str:
     """SHA-256 of `length` bytes from `offset`, read by `read_at(buffer, offset) -> bytes read`."""
     digest = hashlib.sha256()

@@ -151,13 +151,10 @@ class NodeCache:
     def _is_right(self, file: manifest.Content, content: Path, mark: "VerificationMark") -> bool:
         """Whether a copy is there and has its checksums; noted, so that it is compared once."""
         out = _out(content, file)
-        try:
-            if out.lstat().st_size != file.size:
-                return False
-            if manifest.measure_chunks(out, file, self._workers) != file.chunks:
-                logger.warning("%s: damaged on this node's disk; copying it again", out.name)
-                return False
-        except OSError:
+        if not os.path.lexists(out):
+            return False
+        if not manifest.is_copy(out, file, self._workers):
+            logger.warning("%s: damaged on this node's disk; copying it again", out.name)
             return False
         mark.add(file)
         return True
@@ -169,6 +166,7 @@ class NodeCache:
             for file in missing:
                 out = _out(content, file)
                 out.parent.mkdir(parents=True, exist_ok=True)
+                out.unlink(missing_ok=True)  # a damaged copy, by the checksums of the manifest
                 extract.extract(self._image, file, out, self._workers)
                 mark.add(file)
         except (disk.NoRoom, Fault) as error:
