@@ -72,8 +72,12 @@ unit: $(VENV)/dev.stamp ## the quick tests, in under two minutes; PYTEST_ARGS=
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS) tests/unit
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## all tests, by two processes; PYTEST_ARGS=
-	$(PYTEST) $(PYTEST_ARGS) tests
+test: $(VENV)/dev.stamp ## the tests, by two processes; PYTEST_ARGS=
+	$(PYTEST) -m "not long" $(PYTEST_ARGS) tests
+
+.PHONY: test-long
+test-long: $(VENV)/dev.stamp ## the tests that take minutes each: grids of twelve, fifty kills, …; PYTEST_ARGS=
+	$(PYTEST) -m long $(PYTEST_ARGS) tests
 
 .PHONY: test-versions
 test-versions: $(VENV)/dev.stamp ## unit and app tests on TensorFlow 2.14, 2.15, 2.17 and the newest

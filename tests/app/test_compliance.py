@@ -91,6 +91,7 @@ def test_run_that_was_killed_and_asked_to_stop(store_path, tmp_path):
     assert energy["joules"] is not None or energy["sources"]["notes"]
 
 
+@pytest.mark.long
 def test_energy_of_a_gpu_outlives_a_killed_run(store_path, tmp_path):
     """The real run and the real telemetry; NVIDIA's binding is a stand-in."""
     folder = tmp_path / "run"

@@ -134,6 +134,7 @@ def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
     assert sorted(map(len, far)) == [1, 1]
 
 
+@pytest.mark.long
 def test_a_row_over_ssh_saves_when_the_connection_ends(grid, tmp_path, store_path, sshd):
     experiment(tmp_path, "", epochs=30)
     ssh_site(tmp_path, sshd, store_path, "node")

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from support.experiments import experiment, rows_by_state
 
 from cloudmask.experiments import plan
@@ -48,6 +49,7 @@ def at_terminal(folder, height, *arguments):
     return [screen.strip() for screen in screens[1:]]
 
 
+@pytest.mark.long
 def test_grid_of_twelve_killed_in_the_middle(grid, tmp_path, store_path):
     experiment(tmp_path, "  training.learning_rate: 1e-4..1e-2 log 3\n  seed: [1, 2]\nrepeats: 2")
     submit = [GRID, "submit", "e.yaml", "--data", store_path, "--jobs", "2"]

@@ -71,6 +71,7 @@ def assert_nothing_half_written(folder):
     assert not [name for name in names if ".tmp" in name or name == ".lock"], names
 
 
+@pytest.mark.long
 def test_fifty_kills_at_random_moments(arguments, whole, tmp_path):
     """SIGKILL by the clock and at renames (checkpoint, history, model, result), then to the end."""
     expected, seconds = whole

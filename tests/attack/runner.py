@@ -193,6 +193,7 @@ def _environment(inputs: Path | None) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         _end_processes_of(folder)
+        _unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -202,6 +203,14 @@ def _end_processes_of(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if int(path.parent.name) != os.getpid() and os.fsencode(folder) in path.read_bytes():
                 os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def _unmount_below(folder: Path) -> None:
+    """What is mounted below the folder, by a case that was cut off."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in mounts:
+        if mount.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", mount], check=False)
 
 
 def _serve() -> subprocess.Popen | None:

@@ -2,6 +2,8 @@
 
 import fcntl
 
+import pytest
+
 
 def test_five_repeats_on_two_nodes(cluster):
     name = cluster.experiment("five", repeats=5)
@@ -30,6 +32,7 @@ def test_five_repeats_on_two_nodes(cluster):
     assert len({(model.stat().st_ino, model.stat().st_mtime_ns) for model in models}) == 5
 
 
+@pytest.mark.long
 def test_eight_at_once_on_one_node_some_killed(cluster):
     """Of eight: 1 killed in training, 2 in evaluation, 3 and 4 (its shell) while staging."""
     name = cluster.experiment("eight", repeats=8, training__epochs=4)

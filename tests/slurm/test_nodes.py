@@ -44,6 +44,7 @@ def test_a_worker_that_dies_ends_the_job_which_is_queued_again(cluster):
     assert cluster.result("widow")[0]["training"]["attempts"] == 2
 
 
+@pytest.mark.long
 def test_scaling_makes_the_table(cluster):
     config = cluster.tree / "tiny.yaml"
     config.write_text("name: tiny\nmodel: {filters: 4}\n")

@@ -53,6 +53,7 @@ def states(folder):
     return rows_by_state(grid(folder, "status", "e.yaml"))
 
 
+@pytest.mark.long
 def test_grid_of_twelve_cancelled_in_the_middle(folder):
     done = grid(folder, "submit", "e.yaml", "--site", "site.yaml", "--gpu", "cpu")
     assert done.returncode == 0, done.stderr
