@@ -29,7 +29,7 @@ MEMORY = 1 << 30  # bytes that a case may add to the process
 SECONDS = 60  # for one case
 
 HDF5_KINDS = ("scene", "product", "store")
-JSON_KINDS = ("result", "manifest", "plan", "listing")
+JSON_KINDS = ("result", "manifest", "plan", "listing", "provenance")
 # What no reader expects where it expects something else.
 VALUES = (
     None, True, -1, 0, 2**70, 1e308, math.nan, math.inf, "", "text", "../../../x", "/etc/passwd",
@@ -77,6 +77,38 @@ def originals(folder: Path) -> dict[str, Path]:
         "result": folder / "result.json",
         "checkpoint": checkpoint,
         **_described(folder),
+        **_recorded(run),
+    }
+
+
+def _recorded(run) -> dict[str, Path]:
+    """What a run writes beside its result."""
+    from cloudmask.record import provenance
+    from cloudmask.record.events import EventLog
+    from cloudmask.record.history import Epoch, write_history
+    from cloudmask.record.stopwatch import Stopwatch
+    from cloudmask.record.telemetry import Telemetry
+
+    with EventLog(run.log) as log:
+        log.init_start()
+        log.init_stop()
+        log.point("seed", 1234)
+        log.point("eval_accuracy", 0.9, epoch_num=1)
+        log.result({"training": {"accuracy": 0.9, "epochs_run": 1}})
+    write_history(run.history, [Epoch(n, 0.5, 0.8, 0.5, 0.8, 2.0, 1.5, 3.0, 0.1) for n in (1, 2)])
+    provenance.write(run.provenance, {"command": ["cloudmask-train"]})
+    watch = Stopwatch("run")
+    watch.add("total", 3.0)
+    run.summary.write_text(watch.summary({"gpu": "V100"}))
+    telemetry = Telemetry(run.telemetry, interval=60)
+    telemetry.start()
+    telemetry.stop()
+    return {
+        "log": run.log,
+        "history": run.history,
+        "provenance": run.provenance,
+        "stopwatch": run.summary,
+        "telemetry": run.telemetry,
     }
 
 
@@ -163,8 +195,11 @@ def read(kind: str, path: Path) -> None:
     from cloudmask.config.settings import load_config
     from cloudmask.experiments.experiment import load_experiment
     from cloudmask.overlay import manifest
+    from cloudmask.record import provenance, telemetry
+    from cloudmask.record.history import read_history
     from cloudmask.record.result import Result
     from cloudmask.record.run_directory import RunDirectory
+    from cloudmask.report.logs import read_logs
     from cloudmask.train.checkpoint import Checkpoints
 
     readers: dict[str, Callable[[Path], object]] = {
@@ -180,6 +215,11 @@ def read(kind: str, path: Path) -> None:
         "experiment": load_experiment,
         "plan": _read_plan,
         "listing": _read_listing,
+        "log": _read_log,
+        "history": read_history,
+        "provenance": provenance.read,
+        "stopwatch": lambda path: read_logs("run", {"stopwatch": path}),
+        "telemetry": telemetry.summarize,
     }
     readers[kind](path)
 
@@ -204,6 +244,14 @@ def _read_store(path: Path) -> None:
     store = PatchStore(path)
     store.names  # noqa: B018, decodes them
     np.asarray(store.patches[:1]).sum()
+
+
+def _read_log(path: Path) -> None:
+    from cloudmask.record.compliance import findings
+    from cloudmask.report.logs import read_logs
+
+    findings(path)
+    read_logs("run", {"events": path})
 
 
 def _read_plan(path: Path) -> None:
@@ -253,6 +301,8 @@ def damage(kind: str, path: Path, rng: random.Random) -> str:
         ways += [_text]
     if kind in JSON_KINDS:
         ways += [_json] * 6
+    if kind == "log":
+        ways += [_event] * 6
     way = rng.choice(ways)
     return f"{path.name}: {way.__name__[1:]} {way(path, rng)}"
 
@@ -323,6 +373,25 @@ def _text(path: Path, rng: random.Random) -> str:
 def _json(path: Path, rng: random.Random) -> str:
     """One value of the tree becomes another, or goes, or its key is another."""
     tree = json.loads(path.read_text())
+    done = _change(tree, rng)
+    path.write_text(json.dumps(tree))
+    return done
+
+
+def _event(path: Path, rng: random.Random) -> str:
+    """As `_json`, in one line of a log."""
+    from cloudmask.record.events import TOKEN
+
+    lines = path.read_text().splitlines()
+    number = rng.randrange(len(lines))
+    event = json.loads(lines[number].removeprefix(TOKEN))
+    done = _change(event, rng)
+    lines[number] = TOKEN + json.dumps(event)
+    path.write_text("\n".join(lines) + "\n")
+    return f"line {number} {done}"
+
+
+def _change(tree: dict | list, rng: random.Random) -> str:
     parent, key = rng.choice(list(_places(tree)) or [([tree], 0)])
     value = rng.choice(VALUES)
     way = rng.random()
@@ -332,7 +401,6 @@ def _json(path: Path, rng: random.Random) -> str:
         parent[str(value)[:300]] = parent.pop(key)
     else:
         parent[key] = value
-    path.write_text(json.dumps(tree))
     return f"{key!r} {value!r:.60}"
 
 

@@ -206,6 +206,10 @@ BROKEN = {
     "epochs without number": (without_metadata("epoch_start"), "epochs are numbered"),
     "epoch never ends": (second_only("epoch_stop"), "epoch"),
     "epoch is missing": (second_only("epoch_start"), "epoch"),
+    "no time": (
+        broken_by(lambda events: [{k: v for k, v in e.items() if k != "time_ms"} for e in events]),
+        "a line is damaged",
+    ),
     "damaged line": (lambda lines: [*lines[:3], lines[3][:40], *lines[4:]], "a line is damaged"),
     "no log": (lambda lines: ["nothing"], "holds no event"),
 }

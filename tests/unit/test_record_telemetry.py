@@ -283,6 +283,29 @@ def test_foreign_file_is_refused(tmp_path):
     assert path.read_text() == "epoch,loss\n1,0.5\n"
 
 
+def test_damaged_lines_are_left_out_and_end_no_run(tmp_path):
+    path = tmp_path / "telemetry.csv"
+    sampling = Telemetry(path, interval=60)
+    sampling.start()
+    sampling.stop()
+    lines = path.read_text().splitlines()
+    numbers = dict(zip(COLUMNS, lines[1].split(","), strict=True))
+    bad = [
+        lines[1].replace(numbers["process_memory_bytes"], "9;307520"),
+        lines[1].replace(numbers["seconds"], "nan"),
+        lines[1].rpartition(",")[0],
+        "\0" * 20,
+    ]
+    path.write_text("\n".join([*lines, *bad]) + "\n")
+    summary = sampling.summary()
+    assert summary["samples"] == len(lines) - 1
+    assert f"telemetry.csv: {len(bad)} damaged lines were left out" in summary["sources"]["notes"]
+    path.write_text("no telemetry\n1\n")
+    summary = sampling.summary()
+    assert summary["samples"] == 0
+    assert "not a telemetry file" in summary["sources"]["notes"][-1]
+
+
 def test_this_machine_for_real(tmp_path):
     with Telemetry(tmp_path / "t.csv", interval=0.02) as log:
         ballast = bytearray(os.urandom(1 << 20)) * 64

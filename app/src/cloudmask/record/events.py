@@ -265,17 +265,22 @@ def _parse(path: Path | str, lines: list[str]) -> list[dict]:
     """Events in the lines of the log at `path`; lines without the token are left out."""
     events = []
     for number, line in enumerate(lines, 1):
-        _, token, text = line.rpartition(TOKEN)
-        if not token:
+        if TOKEN not in line:
             continue
-        try:
-            event = reading.parse_json(text)
-        except ValueError:
-            event = None
-        if not _is_event(event):
+        event = parse_event(line)
+        if event is None:
             raise InputError(f"{path}: line {number} is no complete MLPerf event; it is damaged")
         events.append(event)
     return events
+
+
+def parse_event(line: str) -> dict | None:
+    """The event of a line that holds TOKEN, or None if the line is damaged."""
+    try:
+        event = reading.parse_json(line.rpartition(TOKEN)[2])
+    except ValueError:
+        return None
+    return event if _is_event(event) else None
 
 
 def _is_event(event: object) -> TypeGuard[dict]:

@@ -11,6 +11,8 @@ What cannot be measured is empty. The CPU's joules are those of its packages, wi
 import contextlib
 import csv
 import datetime
+import io
+import math
 import platform
 import threading
 import time
@@ -20,6 +22,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpus import Gpus
 from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
+from cloudmask.system import reading
 from cloudmask.system.files import csv_text, read_csv, whole_lines
 
 COLUMNS = (
@@ -36,6 +39,8 @@ COLUMNS = (
     "joules",
     "source",
 )
+NUMBERS = ("seconds", *COLUMNS[5:11])
+LARGEST_FILE = 1024 * reading.MIB  # a sample of ten devices takes some 1 KB of it
 STOP_SECONDS = 10  # a driver that hangs must not keep a run from ending
 
 
@@ -101,8 +106,12 @@ class Telemetry:
 
     def summary(self) -> dict:
         """The figures of `summarize`, with this attempt's notes among its sources."""
-        summary = summarize(self.path)
-        summary["sources"]["notes"] = list(self.notes)
+        try:
+            rows, damaged = _read(self.path)
+        except InputError as error:  # a finished training is not lost for it
+            rows, damaged = [], [str(error)]
+        summary = _figures(rows)
+        summary["sources"]["notes"] = [*self.notes, *damaged]
         return summary
 
     def _run(self) -> None:
@@ -172,13 +181,36 @@ def summarize(path: Path | str) -> dict:
     the fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the
     time sampled. Raises InputError if the file is missing or no telemetry.
     """
+    rows, damaged = _read(Path(path))
+    figures = _figures(rows)
+    figures["sources"]["notes"] = damaged
+    return figures
+
+
+def _read(path: Path) -> tuple[list[dict], list[str]]:
+    """The rows that are whole, and a line about those that are not."""
     try:
-        with Path(path).open(newline="", encoding="utf-8") as handle:
-            rows = [row for row in read_csv(handle) if None not in row.values()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = reading.read_bytes(path, LARGEST_FILE).decode("utf-8", errors="replace")
+        rows = list(read_csv(io.StringIO(text, newline="")))
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if rows and tuple(rows[0]) != COLUMNS:
         raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
+    whole = [row for row in rows if _is_whole(row)]
+    count = len(rows) - len(whole)
+    return whole, [f"{path.name}: {count} damaged lines were left out"] if count else []
+
+
+def _is_whole(row: dict[str, str | None]) -> bool:
+    try:
+        return None not in row.values() and all(
+            math.isfinite(float(cell)) for name in NUMBERS if (cell := row[name])
+        )
+    except ValueError:
+        return False
+
+
+def _figures(rows: list[dict]) -> dict:
     host = [row for row in rows if row["device"] == "host"]
     gpus = [row for row in rows if row["device"] != "host"]
     # Joules and seconds count from the start of an attempt: the last row of each has its sum.
@@ -218,7 +250,7 @@ def _sources(rows: list[dict]) -> str | None:
 
 
 def _numbers(rows: list[dict], column: str, kind: type = float) -> list:
-    return [kind(row[column]) for row in rows if row[column]]
+    return [kind(float(row[column])) for row in rows if row[column]]
 
 
 def _mean(values: list[float]) -> float | None:

@@ -65,12 +65,12 @@ def read_logs(name: str, files: Mapping[str, Path]) -> list[RecordedRun]:
 
     Raises InputError that names the file if one is damaged.
     """
-    sessions: list[list[dict]] = [[]]
+    sessions: list[list[dict]] = []
     if "events" in files:
         sessions = _sessions(mlperf_events.read_events(files["events"]))
     runs = []
-    for count, events in enumerate(sessions, 1):
-        label = name if len(sessions) == 1 else f"{name} #{count}"
+    for count, events in enumerate(sessions or [[]], 1):
+        label = name if len(sessions) <= 1 else f"{name} #{count}"
         run = RecordedRun(label, "log", "log", str(next(iter(files.values())).parent))
         _from_name(run, Path(name).name)
         if events:
