@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudmask import commands
 from cloudmask.commands import run
 
 BIN = Path(sys.executable).parent
@@ -39,6 +40,16 @@ def test_each_is_one_line_that_names_what_to_lower(capsys, error):
     assert run(fail) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and "lower --workers, --memory-limit or training.batch_size" in lines[0]
+
+
+@pytest.mark.parametrize("moment", ["_print_logs", "require_address_space"])
+def test_ctrl_c_is_one_word_from_the_first_line_on(monkeypatch, capsys, moment):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, moment, interrupted)
+    assert commands.run(lambda: None) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_other_errors_keep_their_traceback():

@@ -31,8 +31,18 @@ _NOT_LOADED = ("failed to map segment", "annot allocate memory")
 def run(command: Callable[[], None]) -> int:
     """Run `command` and return its exit code; expected errors become one line on stderr.
 
-    The command line is parsed in it as well: Ctrl-C at that time is an interruption like any other.
+    The command line is parsed in it as well: Ctrl-C at that time is an interruption like any other,
+    from the first line to the last.
     """
+    try:
+        _prepare_process()
+        return _run(command)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _prepare_process() -> None:
     # TensorFlow greets with pages about itself; its errors still show. Set it to 0 to see all.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras takes settings that change results from the home directory and, where there is none, as
@@ -46,6 +56,9 @@ def run(command: Callable[[], None]) -> int:
     # NumPy's library of linear algebra, which is hardly used here, takes memory for each thread,
     # and sends the process a SIGINT where it gets none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _run(command: Callable[[], None]) -> int:
     # Whoever started it may have it ignore some of them, as nohup does.
     heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     try:
@@ -78,9 +91,6 @@ def run(command: Callable[[], None]) -> int:
             raise
         print(f"error: {reason}", file=sys.stderr)
         return EXIT_FAULT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     return 0
 
 

@@ -1,14 +1,10 @@
 """cloudmask-grid: experiments over many runs."""
 
 import argparse
-import contextlib
-import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from cloudmask.commands import jobs, run
 
@@ -69,29 +65,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point."""
-    with _shown(sys.stdout):
-        return run(lambda: _dispatch(parser().parse_args()))
+    return run(lambda: _dispatch(parser().parse_args()))
 
 
 def _dispatch(arguments: argparse.Namespace) -> None:
     VERBS[arguments.verb](arguments)
-
-
-@contextlib.contextmanager
-def _shown(stream: TextIO) -> Iterator[None]:
-    """Print what the modules of experiments log: rows that start and end, jobs that are queued."""
-    logger = logging.getLogger("cloudmask.experiments")
-    handler = logging.StreamHandler(stream)
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
 
 
 def _verb(verbs, name: str, what: str) -> argparse.ArgumentParser:
