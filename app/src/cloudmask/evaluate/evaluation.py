@@ -1,6 +1,7 @@
 """Evaluate a classifier on whole scenes: metrics, masks, pictures and times."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.evaluate.scaling import scaled
+from cloudmask.record.described_data import UsedScene, describe
 from cloudmask.record.result import ClassifierScores, Inference, Scores
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes.calibration import AS_STORED
@@ -36,7 +38,8 @@ class EvaluationOptions:
 
     reading: how scenes are read. calibration: that of the network's patches, to which S1 to S6 are
     adapted; see `scenes.calibration`. temperature: of the network's probabilities, to which the
-    threshold applies when they are scaled by it.
+    threshold applies when they are scaled by it. trained_on: the scenes of the network's patches,
+    where they are at hand.
     """
 
     threshold: float = 0.5
@@ -46,6 +49,7 @@ class EvaluationOptions:
     reading: ReadOptions = field(default_factory=ReadOptions)
     calibration: str = AS_STORED
     temperature: float = 1.0
+    trained_on: Sequence[UsedScene] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ class _Judge:
         self._shapes: set[tuple[int, ...]] = set()
         self._unlabeled: list[str] = []
         self._seconds = 0.0
+        self._origins: Counter[str] = Counter()
         self.notes: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.left_out: list[str] = []
@@ -173,6 +178,7 @@ class _Judge:
     def judge(self, scene: Scene) -> np.ndarray:
         """Classify a scene; returns its cloud probability."""
         self._note(scene)
+        self._origins[scene.origin.source] += 1
         if scene.image.shape not in self._shapes:
             # The first scene of a size pays for tracing; it is classified twice.
             self._shapes.add(scene.image.shape)
@@ -224,6 +230,9 @@ class _Judge:
         return Inference(
             scenes=len(judged),
             unlabeled_scenes=count - len(judged),
+            data=describe(
+                [UsedScene(row["name"]) for row in self.rows], self._origins, options.trained_on
+            ),
             **self._network.scores(),
             accuracy_all_pixels=float(np.mean([row["accuracy_all_pixels"] for row in judged])),
             accuracy_per_scene={row["name"]: row["accuracy"] for row in judged},

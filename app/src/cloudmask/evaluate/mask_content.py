@@ -90,6 +90,7 @@ def attributes(prediction: Prediction, created: str = "") -> dict[str, Any]:
         "instrument": "SLSTR, simulated" if origin.synthetic else "SLSTR",
         "comment": "A simulated scene, not a measurement" if origin.synthetic else "",
         "product_name": origin.product,
+        "data_origin": origin.source,
         "processing_baseline": origin.baseline,
         "processor": origin.processor,
         "label_source": prediction.labels,

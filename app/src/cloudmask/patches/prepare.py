@@ -266,6 +266,7 @@ def _write_scene(
         "invalid_pixels": int(np.count_nonzero(part.labels >= store.INVALID)),
         "channels": int(np.packbits(raw.channels, bitorder="little").view("<u2")[0]),
         "notes": [*raw.notes, *part.found.notes()],
+        "origin": raw.origin.source,
         "sums": part.sums,
     }
 

@@ -24,11 +24,14 @@ from h5py import h5t
 
 from cloudmask.errors import Fault, InputError
 from cloudmask.patches.geometry import PATCH
+from cloudmask.record.described_data import UsedScene
 from cloudmask.scenes import foreign_hdf5
 from cloudmask.scenes.calibration import UNKNOWN
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
+from cloudmask.scenes.origin import UNKNOWN as UNKNOWN_ORIGIN
 from cloudmask.scenes.raw import ReadOptions
-from cloudmask.system import names
+from cloudmask.system import names, reading
+from cloudmask.system.text import one_line
 
 FORMAT = "cloudmask-patches"
 VERSION = 2
@@ -45,6 +48,8 @@ DESCRIBED = {
     "cosmetic": "cosmetic",
     "calibration": "calibration",
 }
+ORIGINS = "origins"  # attribute: JSON, how many scenes are of which origin (see `scenes.origin`)
+MOST_ORIGINS = 100  # of which a store keeps the names
 STATISTICS = ("minimum", "maximum", "mean", "standard deviation")
 
 # Rounding to float16 moves a normalized value by at most half a unit in the last place: a relative
@@ -116,7 +121,7 @@ class PatchStore:
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
     label_source: "bayes" or "summary". reading: how its scenes were read. calibration: of S1 to S6,
-    see `scenes.calibration`.
+    see `scenes.calibration`. origins: how many scenes are of which origin, see `scenes.origin`.
     checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
     in stores of version 1.
     """
@@ -185,6 +190,7 @@ class PatchStore:
             cosmetic=str(file.attribute("cosmetic") or "use"),
         )
         self.calibration = str(file.attribute("calibration") or UNKNOWN)
+        self.origins = self._origins(file)
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)
         if len(self.labels) != rows or (self.scenes["first"] < 0).any() or (ends > rows).any():
@@ -193,6 +199,20 @@ class PatchStore:
             raise InputError(f"{self.path}: holds no patches")
         self.checksums = None if found[1] == WITHOUT_CHECKSUMS else self._checksums(file)
 
+    def _origins(self, file: ForeignHdf5) -> dict[str, int]:
+        """Those of the scenes; of stores of older versions nothing is known."""
+        text = file.attribute(ORIGINS)
+        if text is None:
+            return {UNKNOWN_ORIGIN: len(self.scenes)}
+        found = reading.parse_json(str(text))
+        if (
+            not isinstance(found, dict)
+            or not all(type(count) is int and count > 0 for count in found.values())
+            or sum(found.values()) != len(self.scenes)
+        ):
+            raise InputError(f"{self.path}: damaged: '{ORIGINS}' does not fit its scenes")
+        return {one_line(name): count for name, count in found.items()}
+
     def _checksums(self, file: ForeignHdf5) -> np.ndarray:
         """Those of the rows; raises InputError unless the store's own checksum covers them."""
         data = self._dataset(file, "checksums")
@@ -200,6 +220,8 @@ class PatchStore:
             raise InputError(f"{self.path}: 'checksums' is damaged: {data.dtype} {data.shape}")
         options = {"dtype": str(self.patches.dtype)}
         options |= {name: str(file.attribute(name)) for name in DESCRIBED}
+        if (origins := file.attribute(ORIGINS)) is not None:
+            options[ORIGINS] = str(origins)
         checksums = file.values(data)
         if content_checksum(options, self.scenes, checksums) != self.checksum:
             raise InputError(f"{self.path}: damaged: its checksum does not match its tables")
@@ -242,6 +264,11 @@ class PatchStore:
         ):
             raise InputError(f"{self.path}: '{name}' is damaged: {data.dtype} {data.shape}")
         return file.values(data)
+
+    def used_scenes(self) -> list[UsedScene]:
+        """Its scenes, for the record."""
+        sums = [text.decode(errors="replace") for text in self.scenes["sha256"]]
+        return [UsedScene(name, sha256) for name, sha256 in zip(self.names, sums, strict=True)]
 
     @property
     def missing_channels(self) -> int:

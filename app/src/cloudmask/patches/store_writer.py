@@ -1,6 +1,8 @@
 """Write a patch store: room for all patches first, then each scene's rows, the tables last."""
 
+import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from cloudmask.patches.extraction import Converted, statistics
 from cloudmask.patches.geometry import PATCH
 from cloudmask.scenes import foreign_hdf5
 from cloudmask.scenes.formats import scene_name
+from cloudmask.scenes.origin import UNKNOWN
 from cloudmask.scenes.raw import DAMAGE, ReadOptions
 from cloudmask.system import files
 
@@ -159,8 +162,19 @@ class StoreWriter:
             file.attrs["version"] = store.VERSION
             for name, field in store.DESCRIBED.items():
                 file.attrs[name] = getattr(options, field)
-            file.attrs["checksum"] = store.content_checksum(options.identity(), table, rows)
+            file.attrs[store.ORIGINS] = json.dumps(_origins(records))
+            identity = options.identity() | {store.ORIGINS: file.attrs[store.ORIGINS]}
+            file.attrs["checksum"] = store.content_checksum(identity, table, rows)
         self.sync()
+
+
+def _origins(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many scenes are of which origin; the rarest together, since an attribute is short."""
+    counts = Counter(record.get("origin", UNKNOWN) for record in records)
+    kept = Counter(dict(counts.most_common(store.MOST_ORIGINS)))
+    if rest := len(records) - kept.total():
+        kept["other"] += rest
+    return dict(sorted(kept.items()))
 
 
 def _row(task: SceneTask, record: dict[str, Any]) -> tuple:

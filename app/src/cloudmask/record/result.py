@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
+from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
 from cloudmask.system import files, reading
 
 SCHEMA: Literal[1] = 1
@@ -78,6 +79,45 @@ class CalibrationBin(Section):
     pixels: int = Field(description="pixels in the bin")
 
 
+class DataDescription(Section):
+    """Which scenes: of what origin, of which months, under one checksum."""
+
+    scenes: int = Field(description="scenes")
+    origins: dict[str, int] = Field(
+        {},
+        description="how many are of which origin: synthetic, SLSTR product, cloud_slstr_ds1 (by "
+        "layout and name), unknown, or what the files say of themselves",
+    )
+    months: dict[str, int] = Field({}, description="how many are of which month, such as 2019-10")
+    sha256: str | None = Field(
+        None,
+        description="of the scenes' names in order, each with the checksum of its file where it is "
+        "known (patches)",
+    )
+    seen_in_training: int | None = Field(
+        None,
+        description="of evaluated scenes: how many are pieces of the swath that the patch store "
+        "holds as well, under whatever name; null where the patch store is not at hand",
+    )
+
+    def text(self) -> str:
+        """In words, such as "12 synthetic scenes"."""
+        if len(self.origins) == 1:
+            ((origin, _),) = self.origins.items()
+            return _scenes_of(self.scenes, origin)
+        parts = (_scenes_of(count, origin) for origin, count in sorted(self.origins.items()))
+        return ", ".join(parts) or _scenes_of(self.scenes, UNKNOWN)
+
+
+def _scenes_of(count: int, origin: str) -> str:
+    scenes = f"{count} scene" + ("" if count == 1 else "s")
+    if origin == SYNTHETIC:
+        return scenes.replace(" ", " synthetic ")
+    if origin == PRODUCT:
+        return f"{count} SLSTR product" + ("" if count == 1 else "s")
+    return f"{scenes} of unknown origin" if origin == UNKNOWN else f"{scenes} of {origin}"
+
+
 class Inference(ClassifierScores):
     """Whole scenes classified: scores are means over scenes, `pooled` those over all pixels."""
 
@@ -90,6 +130,7 @@ class Inference(ClassifierScores):
         description="accuracy over all pixels, those without a measurement or a label as clear "
         "sky: the published fashion",
     )
+    data: DataDescription | None = Field(None, description="which scenes were evaluated")
     accuracy_per_scene: dict[str, Number] = Field({}, description="accuracy by the scene's name")
     pooled: Scores | None = Field(None, description="scores over all pixels together")
     confusion: Confusion | None = Field(None, description="contingency table, all scenes together")
@@ -139,6 +180,7 @@ class Calibration(Section):
 class Training(Section):
     """A training: figures of the weights that were kept, times over the epochs that ran."""
 
+    data: DataDescription | None = Field(None, description="the scenes of the patch store")
     epochs_run: int = Field(description="epochs that ran")
     best_epoch: int = Field(description="the epoch, from 1, whose weights were kept")
     stopped_early: bool = Field(False, description="whether patience ended it")

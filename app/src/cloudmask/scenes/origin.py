@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from cloudmask.scenes import dataset
+
+# What scenes are; those that say so themselves may be of another origin, such as "Landsat 8".
+SYNTHETIC = "synthetic"
+PRODUCT = "SLSTR product"
+PUBLISHED = dataset.NAME  # by layout and name: the files of the public data set say nothing more
+UNKNOWN = "unknown"
+LONGEST = 60  # characters of an origin
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -9,7 +18,8 @@ class Origin:
 
     product: name of the product without `.SEN3`. platform: such as "Sentinel-3A". start, stop: time
     of the first and the last row, UTC, ISO 8601. baseline: processing baseline or collection, such
-    as "SL__L1_.004.06.00" or "004". processor: such as "IPF-SL-1 06.18". synthetic: simulated.
+    as "SL__L1_.004.06.00" or "004". processor: such as "IPF-SL-1 06.18". source: what kind of data
+    it is, SYNTHETIC, PRODUCT, PUBLISHED, UNKNOWN, or what the file says of itself.
     """
 
     product: str = ""
@@ -18,4 +28,9 @@ class Origin:
     stop: str = ""
     baseline: str = ""
     processor: str = ""
-    synthetic: bool = False
+    source: str = UNKNOWN
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is simulated."""
+        return self.source == SYNTHETIC

@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from cloudmask.errors import InputError
-from cloudmask.scenes.formats.hdf5 import CLOUD_TRUTH
+from cloudmask.scenes.formats.hdf5 import CLOUD_TRUTH, ORIGIN
+from cloudmask.scenes.origin import SYNTHETIC
 from cloudmask.scenes.simulation import SIZE, SimulatedScene, make_scene
 from cloudmask.scenes.slstr import MAX_SIDE
 from cloudmask.system.files import remove_temporary, replacing
@@ -73,6 +74,7 @@ def write_scene(path: Path | str, scene: SimulatedScene) -> None:
     with h5py.File(content, "w") as file:
         for name, values in datasets(scene).items():
             file.create_dataset(name, data=values, track_times=False)
+        file.attrs[ORIGIN] = SYNTHETIC
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 

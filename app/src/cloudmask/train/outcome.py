@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cloudmask.patches.store import PatchStore
 from cloudmask.record import provenance, staging_times
+from cloudmask.record.described_data import describe
 from cloudmask.record.history import Epoch
 from cloudmask.record.result import Calibration, Result, System, Training
 from cloudmask.train.attempt import Attempt
@@ -35,6 +37,13 @@ def training_result(
         training=_training(attempt, trainer, calibration),
         system=system,
     )
+
+
+def with_data(result: Result, store: PatchStore) -> Result:
+    """The result with the scenes that it was trained on."""
+    data = describe(store.used_scenes(), store.origins)
+    training = result.training and result.training.model_copy(update={"data": data})
+    return result.model_copy(update={"training": training})
 
 
 def _training(attempt: Attempt, trainer: Trainer, calibration: Calibration) -> Training:

@@ -36,7 +36,7 @@ from cloudmask.train.checkpoint import Checkpoints
 from cloudmask.train.faults import check_batch_size, explained
 from cloudmask.train.log_settings import log_settings, log_staging
 from cloudmask.train.loop import Trainer
-from cloudmask.train.outcome import logged_result, system_section, training_result
+from cloudmask.train.outcome import logged_result, system_section, training_result, with_data
 from cloudmask.train.step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
         _fit(attempt, training.trainer)
         calibration = _calibrate(attempt, training)
         result = training_result(attempt, training.trainer, training.system, calibration)
+        result = with_data(result, patches.store)
         if telemetry is None:
             return result
         facts = _facts(attempt.config, patches.store, calibration)
@@ -273,6 +274,7 @@ def _evaluate(
             reading=store.reading,
             calibration=store.calibration,
             temperature=temperature,
+            trained_on=store.used_scenes(),
         )
         try:
             inference = evaluate(predict_unless_stopped, scenes, options)

@@ -4,7 +4,8 @@
 brightness temperatures S7 to S9 in kelvin; `bayes` (H, W, 1) flag bits of the Bayesian mask;
 `summary` (H, W, 1), the summary cloud flag. Synthetic scenes have `truth` (H, W, 1) as well. The
 flags may be missing where no labels are wanted; `latitude` and `longitude` (H, W) are read if they
-are there.
+are there. The attribute `origin` of the file says what data it holds, such as "synthetic" or
+"Landsat 8"; without it, a file with the name of a Level-1 product is of the public data set.
 
 Whether the sun shone is not known: a pixel without any reflectance counts as one of the night.
 """
@@ -23,12 +24,14 @@ from cloudmask.scenes import foreign_hdf5, product_name
 from cloudmask.scenes.foreign_hdf5 import ForeignHdf5
 from cloudmask.scenes.formats import scene_name
 from cloudmask.scenes.geolocation import Geolocation, from_pixels
-from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.origin import LONGEST, PUBLISHED, SYNTHETIC, UNKNOWN, Origin
 from cloudmask.scenes.raw import DAMAGE, RawScene, ReadOptions, halve, reason
 from cloudmask.scenes.slstr import CHANNELS, MAX_SIDE
+from cloudmask.system.text import one_line
 
 BLOCK = 1 << 20  # bytes of a scene read at once
 CLOUD_TRUTH = "truth"  # data set with the simulated clouds
+ORIGIN = "origin"  # attribute of the file
 NO_FLAG = 255  # fill of the flags: no label
 POSITIONS = (("latitude", "longitude"), ("lat", "lon"))
 PATCH_STORE = ("patches", "labels")  # data sets of what `cloudmask-prepare` makes of scenes
@@ -98,18 +101,28 @@ def _position(file: ForeignHdf5, name: str, shape: tuple[int, int]) -> np.ndarra
         raise SceneError(f"{file.source}: '{name}' is damaged ({reason(error)})") from None
 
 
-def _origin(path: Path, synthetic: bool = False) -> Origin:
+def _source(file: ForeignHdf5) -> str:
+    """What data the file holds, as it says itself; "" where it does not."""
+    if CLOUD_TRUTH in file:
+        return SYNTHETIC
+    text = file.attribute(ORIGIN)
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    return one_line(text.strip())[:LONGEST] if isinstance(text, str) else ""
+
+
+def _origin(path: Path, source: str = "") -> Origin:
     name = scene_name(path)
     parts = product_name.parse(name)
     if parts is None:
-        return Origin(product=name, synthetic=synthetic)
+        return Origin(product=name, source=source or UNKNOWN)
     return Origin(
         product=name,
         platform=parts.platform,
         start=product_name.iso_time(parts.granule.start),
         stop=product_name.iso_time(parts.granule.stop),
         baseline=parts.collection,
-        synthetic=synthetic,
+        source=source or PUBLISHED,
     )
 
 
@@ -177,7 +190,7 @@ def _read_scene(file: ForeignHdf5, options: ReadOptions, content: np.ndarray | N
         channels=np.ones(len(CHANNELS), bool),
         mask=mask,
         unlabeled=unlabeled,
-        origin=_origin(file.source, CLOUD_TRUTH in file),
+        origin=_origin(file.source, _source(file)),
         notes=tuple(notes),
     )
 

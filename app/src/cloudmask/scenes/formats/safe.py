@@ -26,7 +26,7 @@ from cloudmask.scenes.formats.flags import FLAGS
 from cloudmask.scenes.formats.product_files import ProductFiles, listed, product_files
 from cloudmask.scenes.formats.tie_points import tie_positions, tie_values
 from cloudmask.scenes.geolocation import Geolocation, from_pixels, from_tie_points
-from cloudmask.scenes.origin import Origin
+from cloudmask.scenes.origin import PRODUCT, Origin
 from cloudmask.scenes.raw import RawScene, ReadOptions, halve
 from cloudmask.scenes.slstr import (
     CHANNELS,
@@ -152,6 +152,7 @@ def _origin(files: ProductFiles) -> Origin:
         stop=stop or (product_name.iso_time(parts.granule.stop) if parts else ""),
         baseline=baseline or (parts.collection if parts else ""),
         processor=processor,
+        source=PRODUCT,
     )
 
 
