@@ -12,6 +12,7 @@ examples:
   cloudmask-data --out data --dry-run           what there is, what is missing, is there space
   cloudmask-data --out data --endpoint http://mirror:9000 --bucket slstr --prefix ds1/
 
+All scenes of the server are listed in DIR/scenes.csv (cloudmask-submission --scene-list).
 Interrupted, the same command continues where it was, also within a scene. A scene appears under its
 name when it is complete and its checksum is right. Exit code 75: the server is away, try later.
 """
@@ -62,7 +63,7 @@ def main() -> int:
 
 def _fetch(arguments: argparse.Namespace) -> None:
     from cloudmask.errors import Interrupted
-    from cloudmask.scenes import dataset, download
+    from cloudmask.scenes import dataset, download, listing
     from cloudmask.system.disk import free_space
 
     store = download.Store(
@@ -89,6 +90,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
         print(f"{free_space(folder) / 1e9:.2f} GB are free at {folder}; dry run")
         return
     done = download.fetch(store, items, arguments.out, arguments.workers)
+    listing.write(arguments.out, found)
     rate = done.bytes / 1e6 / max(done.seconds, 1e-9)
     print(
         f"{arguments.out}: {done.fetched} scenes fetched ({done.resumed} continued), "

@@ -13,6 +13,21 @@ from cloudmask.record import provenance
 from cloudmask.record.compliance import findings
 from cloudmask.record.result import Inference, Result, System, Training
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.scenes import dataset
+from cloudmask.scenes.listing import inference_scenes
+
+DECLARE = "expected those, or --other-data with what they are"
+
+
+@dataclass(frozen=True)
+class DataClaim:
+    """Which data a submission says it is about: those of the benchmark, or `other_data`.
+
+    scene_list: the list that `cloudmask-data` made, by which the claim is checked.
+    """
+
+    other_data: str | None = None
+    scene_list: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,9 @@ class NotEligible(Exception):
         self.texts = list(texts)
 
 
-def choose_runs(folders: Sequence[Path], descriptor: str) -> list[SubmittedRun]:
+def choose_runs(
+    folders: Sequence[Path], descriptor: str, claim: DataClaim = DataClaim()
+) -> list[SubmittedRun]:
     """The runs in these run directories and experiments, all of which can be submitted together.
 
     Raises InputError with every reason for which the rules would refuse them.
@@ -64,10 +81,12 @@ def choose_runs(folders: Sequence[Path], descriptor: str) -> list[SubmittedRun]:
     reasons: list[Reason] = []
     for directory in _run_directories(folders):
         try:
-            runs.append(_read_run(directory))
+            runs.append(_read_run(directory, claim))
         except NotEligible as error:
             reasons += [Reason(directory.path, text) for text in error.texts]
     reasons += _differences(runs)
+    if claim.other_data is not None and not claim.other_data.strip():
+        reasons.append(Reason(None, "--other-data is empty; expected what the data are"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", descriptor):
         text = f"--descriptor {descriptor!r}: expected letters, digits, points, dashes"
         reasons.append(Reason(None, text))
@@ -88,7 +107,7 @@ def _run_directories(folders: Sequence[Path]) -> list[RunDirectory]:
     return found
 
 
-def _read_run(directory: RunDirectory) -> SubmittedRun:
+def _read_run(directory: RunDirectory, claim: DataClaim) -> SubmittedRun:
     """Read and judge one run; raises NotEligible."""
     if not directory.finished:
         raise NotEligible(
@@ -105,6 +124,8 @@ def _read_run(directory: RunDirectory) -> SubmittedRun:
     training, inference, system = result.training, result.inference, result.system
     if inference is None or inference.accuracy is None:
         texts.append("no inference over whole scenes; train with --scenes")
+    else:
+        texts += _data_problems(inference, claim)
     texts += _code_problems(facts)
     missing = unidentified(config.submission.model_dump())
     texts += [f"{key} is not set in its configuration" for key in missing]
@@ -115,6 +136,37 @@ def _read_run(directory: RunDirectory) -> SubmittedRun:
     return SubmittedRun(
         directory, config, facts, result, training, inference, system, inference.accuracy
     )
+
+
+def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
+    """What speaks against the inference scenes."""
+    texts, data = [], inference.data
+    seen = data.seen_in_training if data else None
+    if data and seen:
+        texts.append(f"its training saw {seen} of the {data.scenes} inference scenes")
+    if claim.other_data is not None:
+        return texts
+    if data is None:
+        texts.append(f"its result does not say which scenes were evaluated; {DECLARE}")
+    elif data.origins != {dataset.NAME: data.scenes}:
+        texts.append(f"evaluated {data.text()}, not the data set {dataset.NAME}; {DECLARE}")
+    elif data.months != {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}:
+        months = ", ".join(f"{count} of {month}" for month, count in data.months.items())
+        texts.append(
+            f"evaluated {data.scenes} scenes ({months or 'of unknown months'}), not the "
+            f"{dataset.INFERENCE_SCENES} of {dataset.INFERENCE_MONTH} that the benchmark has; "
+            f"{DECLARE}"
+        )
+    elif seen is None:
+        texts.append("its result does not say whether the training saw the inference scenes")
+    elif claim.scene_list:
+        others = set(inference.accuracy_per_scene) ^ inference_scenes(claim.scene_list)
+        if others:
+            texts.append(
+                f"{len(others)} scenes are evaluated and not inference scenes of "
+                f"{claim.scene_list}, or the other way round, such as {min(others)}"
+            )
+    return texts
 
 
 def _code_problems(facts: dict[str, Any]) -> list[str]:

@@ -11,3 +11,4 @@ RETRIEVAL = "cloudmask-data --out data"
 # Names of each part's folder: today's first, then those of older layouts.
 PARTS = {"training": ("training", "one-day"), "inference": ("inference", "ssts")}
 INFERENCE_SCENES = 100
+INFERENCE_MONTH = "2019-10"
