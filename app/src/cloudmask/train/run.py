@@ -34,7 +34,7 @@ from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
 from cloudmask.train.faults import check_batch_size, explained
-from cloudmask.train.log_settings import log_settings, log_staging
+from cloudmask.train.log_settings import log_settings
 from cloudmask.train.loop import Trainer
 from cloudmask.train.outcome import logged_result, system_section, training_result
 from cloudmask.train.step import TrainStep
@@ -115,21 +115,12 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
     telemetry = Telemetry(attempt.run.telemetry) if attempt.devices.chief else None
     with attempt.log, telemetry or contextlib.nullcontext(), attempt.watch.timer("total"):
         training = _initialize(attempt, request, patches)
-        log_staging(attempt.log)
-        _fit(attempt, training.trainer)
-        calibration = _calibrate(attempt, training)
-        result = training_result(attempt, training.trainer, training.system, calibration)
+        attempt.watch.measured("staging", *staging_times.read())
+        with attempt.watch.interval("run") as whole:
+            result = _measured(attempt, request, patches.store, training)
+            whole.at_stop["status"] = "success"
         if telemetry is None:
             return result
-        facts = _facts(attempt.config, patches.store, calibration)
-        save(training.step.published(), attempt.run.model, facts)
-        if request.scenes:
-            temperature = calibration.temperature
-            inference = _evaluate(
-                attempt, training.step, request.scenes, patches.store, temperature
-            )
-            result = result.model_copy(update={"inference": inference})
-        attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
     attempt.watch.add("wall", time.monotonic() - begun)
     result = result.model_copy(update={"energy": Energy(**telemetry.summary())})
@@ -137,18 +128,35 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
     return result
 
 
+def _measured(
+    attempt: Attempt, request: TrainingRequest, store: PatchStore, training: _Training
+) -> Result:
+    """What the measured run holds: training and, by the chief, saving and evaluating."""
+    _fit(attempt, training.trainer)
+    calibration = _calibrate(attempt, training)
+    result = training_result(attempt, training.trainer, training.system, calibration)
+    if not attempt.devices.chief:
+        return result
+    save(training.step.published(), attempt.run.model, _facts(attempt.config, store, calibration))
+    if not request.scenes:
+        return result
+    inference = _evaluate(attempt, training.step, request.scenes, store, calibration.temperature)
+    return result.model_copy(update={"inference": inference})
+
+
 def _begin(request: TrainingRequest, stop: StopRequest) -> Attempt:
     """Set the devices up and choose the precision."""
     settings = request.config.training
     devices = open_devices(settings.threads, settings.deterministic)
     check_batch_size(settings.batch_size, devices)
+    log = EventLog(request.run.log, rank=devices.worker)
     return Attempt(
         config=request.config,
         run=request.run,
         devices=devices,
         precision=choose_precision(settings.precision, Checkpoints(request.run).precision()),
-        log=EventLog(request.run.log, rank=devices.worker),
-        watch=Stopwatch(request.config.name),
+        log=log,
+        watch=Stopwatch(request.config.name, log),
         stop=stop,
     )
 
@@ -157,8 +165,7 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
     """Build the network, or restore it, and compile its steps."""
     log, chief, store = attempt.log, attempt.devices.chief, patches.store
     log.cache_clear(False)
-    log.init_start()
-    with attempt.watch.timer("init"):
+    with attempt.watch.interval("init"):
         source = {"path": str(request.data.resolve()), "checksum": store.checksum}
         facts = provenance.collect(request.command, source)
         batches = _batches(attempt, patches)
@@ -171,7 +178,6 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
         messages = trainer.resume(store.checksum)
         with attempt.watch.timer("tracing"), _explained(attempt):
             step.warm_up(batches.training.shape, store.patches.dtype)
-    log.init_stop()
     if chief:
         for line in (*_description(attempt, patches), *messages):
             logger.info(line)
@@ -213,7 +219,6 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
 
 
 def _fit(attempt: Attempt, trainer: Trainer) -> None:
-    attempt.log.run_start()
     attempt.stop.noticed_by_work = True
     with attempt.watch.timer("training"), _explained(attempt):
         trainer.fit()
