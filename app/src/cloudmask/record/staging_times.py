@@ -31,6 +31,11 @@ def read() -> tuple[float, float]:
     return _record("begin"), _record("end")
 
 
+def from_image() -> bool:
+    """Whether a job reads its data through the mounted image, since nothing was staged."""
+    return bool(os.environ.get(VARIABLE)) and not _record("data")
+
+
 def require_staged(mounted: Path = Path(FOLDER)) -> None:
     """Raise InputError if the copy was staged and the container has got other folders.
 

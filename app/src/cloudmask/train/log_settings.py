@@ -39,7 +39,7 @@ def _training(attempt: Attempt, batches: TrainingBatches) -> TrainingFacts:
         train_samples=batches.training.samples,
         eval_samples=batches.validation.samples,
         global_batch_size=config.training.batch_size,
-        seed=config.seed,
+        seed=config.seed_number,
         optimizer={
             "name": "adam",
             "base_learning_rate": config.training.learning_rate,

@@ -1,13 +1,16 @@
 """What comes out of a training: the sections of `result.json`, and the log's result."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudmask.record import provenance, staging_times
+from cloudmask.record import neighbors, provenance, staging_times
 from cloudmask.record.history import Epoch
-from cloudmask.record.result import Calibration, Result, System, Training
+from cloudmask.record.result import Calibration, OtherJobs, Result, System, Training
 from cloudmask.train.attempt import Attempt
 from cloudmask.train.loop import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def system_section(attempt: Attempt, facts: Mapping[str, Any]) -> System:
@@ -35,6 +38,16 @@ def training_result(
         training=_training(attempt, trainer, calibration),
         system=system,
     )
+
+
+def with_others(attempt: Attempt, result: Result) -> Result:
+    """The result with who shared the node, at the attempt's begin or at its end."""
+    others = attempt.others.merged(neighbors.look())
+    if others.seen:
+        logger.warning("others worked on this node: the times are not those of a node alone")
+    described = {"other_jobs": OtherJobs(**others.described())}
+    system = (result.system or System()).model_copy(update=described)
+    return result.model_copy(update={"system": system})
 
 
 def _training(attempt: Attempt, trainer: Trainer, calibration: Calibration) -> Training:
