@@ -12,7 +12,7 @@ from support.compliance import comply
 
 from cloudmask.errors import InputError
 from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts, read_events
-from cloudmask.record.rules import problems, required_keys
+from cloudmask.record.rules import problems, repeated_seeds, required_keys
 
 SUBMISSION = SubmissionFacts(
     org="a university",
@@ -269,3 +269,15 @@ def test_every_line_is_strict_json(tmp_path):
         log.point("loss", float("nan"))
     text = path.read_text().removeprefix(":::MLLOG ")
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_repeated_seeds_of_several_logs_are_told(tmp_path):
+    logs = [tmp_path / f"{name}.log" for name in "abcd"]
+    for log, seed in zip(logs, (1, 2, 1, None), strict=True):
+        with EventLog(log) as events:
+            begin(events, seed=seed) if seed else events.point("nothing")
+    assert repeated_seeds(logs[:2]) == []
+    assert repeated_seeds(logs) == [
+        f"{logs[3]}: no seed is logged",
+        f"seed 1: 2 times, in {logs[0]}, {logs[2]}",
+    ]

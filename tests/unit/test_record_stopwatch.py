@@ -2,7 +2,9 @@
 
 import csv
 import itertools
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +146,19 @@ def test_an_interval_without_a_log_is_a_timer():
         pass
     watch.measured("staging", 1.0, 2.0)
     assert watch.seconds("staging") == 1.0
+
+
+def test_the_documented_example_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "benchmark.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/benchmark.md", "exec"), {})
+    epochs = ["epoch_start", "epoch_stop"] * 2
+    assert [event["key"] for event in read_events("mlperf.log")] == [
+        "run_start",
+        *epochs,
+        "run_stop",
+    ]
+    rows = parse(capsys.readouterr().out)
+    assert [row["timer"] for row in rows] == ["total", "run", "epoch"]
+    assert tuple(rows[0]) == CSV_COLUMNS
