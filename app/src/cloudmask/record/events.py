@@ -107,7 +107,7 @@ class _Handler(logging.FileHandler):
 class EventLog:
     """Append the events of a run to the file at `path`; only rank 0 writes.
 
-    Metadata of `point`, `start` and `end` are keyword arguments, which may not be called `file` or
+    Metadata of `point`, `start` and `stop` are keyword arguments, which may not be called `file` or
     `lineno`: mllog uses those for the line that logs. Raises InputError if the file is damaged.
     """
 

@@ -8,12 +8,12 @@ nothing was staged.
 import os
 import stat
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.overlay.manifest import FOLDER
+from cloudmask.record import clock
 from cloudmask.record.events import read_events
 from cloudmask.system import reading
 
@@ -26,7 +26,7 @@ def read() -> tuple[float, float]:
     Raises InputError if the variable holds no record.
     """
     if not os.environ.get(VARIABLE):
-        now = time.time()
+        now = clock.now()
         return now, now
     return _record("begin"), _record("end")
 

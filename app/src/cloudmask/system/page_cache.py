@@ -1,5 +1,6 @@
 """What of a file the kernel holds in memory, and making it forget that; no root is needed."""
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -36,8 +37,10 @@ def drop(path: Path) -> None:
     OSError if the file cannot be read.
     """
     with path.open("rb") as file:
-        # A page that is still to be written cannot be dropped.
-        os.fsync(file.fileno())
+        # A page that is still to be written cannot be dropped. A file system that is mounted
+        # read-only has none, and may refuse.
+        with contextlib.suppress(OSError):
+            os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
