@@ -9,6 +9,8 @@
 #   CLOUDMASK_SCENES    scenes to evaluate on; those in the overlay otherwise, if it has any
 #   CLOUDMASK_LOCAL     node-local directories, the first that can be used is taken
 #   CLOUDMASK_MODULES   modules to load
+#   CLOUDMASK_CLEAR_CACHES   before a training: "store" drops the patches from the page cache, "none"
+#                            does nothing, anything else is a command of the node for all its caches
 #   CLOUDMASK_RUNS      where runs lie (runs)
 # Variables of the job in these, such as $SLURM_TMPDIR, are put in.
 #
@@ -25,7 +27,7 @@
 set -euo pipefail
 
 readonly ENVIRONMENT_SITE_VARIABLES=(CLOUDMASK_IMAGE CLOUDMASK_DEVICE CLOUDMASK_OVERLAY
-  CLOUDMASK_SCENES CLOUDMASK_LOCAL CLOUDMASK_MODULES)
+  CLOUDMASK_SCENES CLOUDMASK_LOCAL CLOUDMASK_MODULES CLOUDMASK_CLEAR_CACHES)
 
 ENVIRONMENT_BINDS=()
 ENVIRONMENT_LOCAL=()

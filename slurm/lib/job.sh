@@ -47,6 +47,32 @@ job::preflight() {
     || signals::end "$?"
 }
 
+# The caches of this node, before anything is measured. The patches are dropped from the page cache by
+# the training itself; the site's own command runs here, since a container cannot.
+job::clear_caches() {
+  local command code=0
+  unset CLOUDMASK_CLEAR_CACHES_CODE
+  case $CLOUDMASK_CLEAR_CACHES in store | none | "") return 0 ;; esac
+  read -ra command <<<"$CLOUDMASK_CLEAR_CACHES"
+  "${command[@]}" >&2 || code=$?
+  ((code == 0)) || log::info "WARNING: $CLOUDMASK_CLEAR_CACHES: exit code $code; caches stay"
+  export CLOUDMASK_CLEAR_CACHES_CODE=$code
+}
+
+# Which other jobs run on this node, as far as Slurm shows them to this user, for the record.
+job::note_other_jobs() {
+  local numbers number others=()
+  unset CLOUDMASK_OTHER_JOBS
+  [[ -n ${SLURM_JOB_ID:-} ]] || return 0
+  numbers=$(squeue --noheader --nodelist="$SLURMD_NODENAME" --states=RUNNING --format=%A \
+    2>/dev/null) || return 0
+  for number in $numbers; do
+    [[ $number == "$SLURM_JOB_ID" ]] || others+=("$number")
+  done
+  export CLOUDMASK_OTHER_JOBS="${others[*]-}"
+  ((${#others[@]} == 0)) || log::info "WARNING: shares $SLURMD_NODENAME with: ${others[*]}"
+}
+
 # The scenes to evaluate on as the array JOB_SCENES: those that are named, or those in the overlay.
 job::scenes() {
   JOB_SCENES=()

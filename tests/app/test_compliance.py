@@ -245,6 +245,22 @@ def test_command_tells_and_fails(normal, tmp_path):
     assert done.returncode == 2 and "cannot be read" in done.stderr
 
 
+def test_repeated_seeds_are_told_if_asked(normal, tmp_path):
+    same, other = tmp_path / "same.log", tmp_path / "other.log"
+    text = (normal / "mlperf.log").read_text()
+    same.write_text(text)
+    seed = re.search(r'"key": "seed", "value": \d+', text)[0]
+    other.write_text(text.replace(seed, '"key": "seed", "value": 987654'))
+    command = [Path(sys.executable).with_name("cloudmask-check-log"), normal / "mlperf.log"]
+    for options, code in (((same,), 0), ((other, "--distinct-seeds"), 0)):
+        done = subprocess.run([*command, *options], capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    done = subprocess.run([*command, same, "--distinct-seeds"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f": 2 times, in {normal / 'mlperf.log'}, {same}\n" in done.stdout
+    assert "error: the seeds are not distinct" in done.stderr
+
+
 def test_published_logs_are_not_compliant(shared):
     for log in (shared / "published").glob("mlperf_*.log"):
         assert len(findings(log)) > 10

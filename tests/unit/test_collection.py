@@ -103,12 +103,12 @@ def whole(tmp_path_factory):
         "# csv,init,ok,1,1,x,t,None,n,u\n"
     )
     with EventLog(run.log) as log:
-        log.init_start()
-        log.init_stop()
-        log.run_start()
-        log.epoch_start(1)
-        log.epoch_stop(1)
-        log.run_stop()
+        log.start("init")
+        log.stop("init")
+        log.start("run")
+        log.start("epoch", epoch_num=1)
+        log.stop("epoch", epoch_num=1)
+        log.stop("run", status="success")
         log.result({"training": {"history": {"loss": [1.0]}}, "inference": {"accuracy": 0.9}})
     return run
 

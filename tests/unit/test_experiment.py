@@ -110,7 +110,7 @@ def test_a_setting_has_one_row_key_under_both_of_its_names(write):
 
 
 def test_unknown_name_lists_what_is_shipped():
-    with pytest.raises(InputError, match="or one of: paper"):
+    with pytest.raises(InputError, match="or one of: hpc, paper"):
         load_experiment("papr")
 
 

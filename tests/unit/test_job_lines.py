@@ -18,6 +18,7 @@ LSF = """\
 executor: lsf
 queue: batch
 project: abc123
+exclusive: true
 time: "2:00"
 gpus: {v100: TeslaV100_SXM2_16GB}
 command: apptainer exec --nv cloudmask.sif cloudmask-grid
@@ -96,6 +97,15 @@ def test_sbatch_lines_of_every_site(checkout, printed, site):
         text += printed("batch", "slurm/scaling.sbatch", *where, "--gpus", 4, "--nodes", 2)
         text += "\n"
     golden.check(f"sbatch-{site}.txt", text)
+
+
+def test_sbatch_lines_of_whole_nodes(checkout, printed):
+    """Whole nodes and the site's own command for its caches; preparing patches needs neither."""
+    site = (SLURM / "sites" / "generic.yaml").read_text()
+    own = "exclusive: true\nclear_caches: sudo -n /usr/local/sbin/drop_caches\n"
+    (checkout / "whole.yaml").write_text(site + own)
+    text = printed("chain", "e.yaml", "--site", "whole.yaml", "--gpu", "v100")
+    golden.check("sbatch-exclusive.txt", text)
 
 
 def test_bsub_lines(checkout, printed):
@@ -191,5 +201,6 @@ def test_what_a_job_runs_in_the_image(checkout, job):
         CLOUDMASK_SCENES="",
         CLOUDMASK_LOCAL=str(checkout / "local"),
         CLOUDMASK_MODULES="",
+        CLOUDMASK_CLEAR_CACHES="store",
     )
     golden.check(f"job-{job}.txt", text)

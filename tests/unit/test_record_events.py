@@ -12,7 +12,7 @@ from support.compliance import comply
 
 from cloudmask.errors import InputError
 from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts, read_events
-from cloudmask.record.rules import problems, required_keys
+from cloudmask.record.rules import problems, repeated_seeds, required_keys
 
 SUBMISSION = SubmissionFacts(
     org="a university",
@@ -40,25 +40,25 @@ TRAINING = TrainingFacts(
 
 def begin(log, **changes):
     log.cache_clear()
-    log.init_start()
+    log.start("init")
     log.submission(SUBMISSION)
     log.settings(dataclasses.replace(TRAINING, **changes))
-    log.init_stop()
-    log.staging_start(at=1000.0)
-    log.staging_stop(at=1012.5)
-    log.run_start()
+    log.stop("init")
+    log.start("staging", 1000.0)
+    log.stop("staging", 1012.5)
+    log.start("run")
 
 
 def epoch(log, number, accuracy=0.9):
-    log.epoch_start(number)
-    log.epoch_stop(number)
-    log.eval_start(number)
+    log.start("epoch", epoch_num=number)
+    log.stop("epoch", epoch_num=number)
+    log.start("eval", epoch_num=number)
     log.eval_accuracy(accuracy, number)
-    log.eval_stop(number)
+    log.stop("eval", epoch_num=number)
 
 
 def finish(log):
-    log.run_stop("success")
+    log.stop("run", status="success")
     log.result({"accuracy": 0.9, "iou": float("nan")})
     log.close()
 
@@ -149,7 +149,7 @@ CHILD = textwrap.dedent("""
     log = t.EventLog({log!r})
     t.begin(log)
     t.epoch(log, 1)
-    log.epoch_start(2)
+    log.start("epoch", epoch_num=2)
     os.kill(os.getpid(), signal.SIGKILL)
 """)
 
@@ -202,7 +202,7 @@ def test_log_interrupted_during_start_up_is_begun_anew(tmp_path):
     path = tmp_path / "mlperf.log"
     with EventLog(path) as log:
         log.cache_clear()
-        log.init_start()
+        log.start("init")
     with EventLog(path) as log:
         assert not log.resumed
         log.point("first")
@@ -221,7 +221,7 @@ def test_several_logs_in_one_process_keep_apart(tmp_path, capfd):
     logs = [EventLog(tmp_path / f"{name}.log") for name in "ab"]
     for log in logs:
         log.point("once", np.float32(0.5), shape=(1, np.int64(2)))
-        log.init_stop()
+        log.stop("init")
         log.close()
         log.point("after close")
     with EventLog(tmp_path / "b.log") as again:
@@ -237,8 +237,8 @@ def test_events_name_the_line_that_logs(tmp_path):
     path = tmp_path / "mlperf.log"
     with EventLog(path) as log:
         log.point("direct")
-        log.epoch_start(1)
-        log.run_start()
+        log.start("epoch", epoch_num=1)
+        log.start("run")
         log.settings(TRAINING)
     events = {event["key"]: event["metadata"] for event in read_events(path)}
     lines = [events[key]["lineno"] for key in ("direct", "epoch_start", "run_start", "seed")]
@@ -248,7 +248,7 @@ def test_events_name_the_line_that_logs(tmp_path):
 
 def test_unknown_status_is_refused(tmp_path):
     with EventLog(tmp_path / "mlperf.log") as log, pytest.raises(ValueError, match="success"):
-        log.run_stop("finished")
+        log.stop("run", status="finished")
 
 
 def test_damaged_log_is_named(tmp_path):
@@ -269,3 +269,15 @@ def test_every_line_is_strict_json(tmp_path):
         log.point("loss", float("nan"))
     text = path.read_text().removeprefix(":::MLLOG ")
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_repeated_seeds_of_several_logs_are_told(tmp_path):
+    logs = [tmp_path / f"{name}.log" for name in "abcd"]
+    for log, seed in zip(logs, (1, 2, 1, None), strict=True):
+        with EventLog(log) as events:
+            begin(events, seed=seed) if seed else events.point("nothing")
+    assert repeated_seeds(logs[:2]) == []
+    assert repeated_seeds(logs) == [
+        f"{logs[3]}: no seed is logged",
+        f"seed 1: 2 times, in {logs[0]}, {logs[2]}",
+    ]

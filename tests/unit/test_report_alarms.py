@@ -130,3 +130,25 @@ def test_missing_damaged_unfinished_and_set_aside(runs):
     assert any("history.csv is damaged" in a.text for a in alarms(found))
     report = build(found)
     assert any(drawing.figure for drawing in report.drawings)
+
+
+@pytest.mark.parametrize(
+    ("others", "shared"),
+    [
+        ({"jobs": ["13"]}, True),
+        ({"busy_processes": 2}, True),
+        ({"gpu_processes": 1}, True),
+        ({"jobs": [], "busy_processes": 0, "gpu_processes": 0}, False),
+        (None, False),
+    ],
+)
+def test_runs_on_shared_nodes_are_told(tmp_path, others, shared):
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    system = {} if others is None else {"other_jobs": others}
+    result = {"schema": 1, "status": "success", "experiment": {"name": "x"}, "system": system}
+    (run / "result.json").write_text(json.dumps(result))
+    (run / "config.yaml").write_text("name: x\n")
+    found = collect([tmp_path / "runs"], with_published=False)
+    assert [recorded.shared_node for recorded in found.runs] == [shared]
+    assert ("1 run on shared nodes" in titles(found, "warning")) == shared

@@ -200,11 +200,11 @@ def test_a_log_of_this_project_is_read_like_any_other(tmp_path):
 
     begin = time.time()
     with EventLog(tmp_path / "result-1.txt") as log:
-        log.staging_start(at=begin)
-        log.staging_stop(at=begin + 12)
+        log.start("staging", begin)
+        log.stop("staging", begin + 12)
         for epoch in (1, 2):
-            log.epoch_start(epoch)
-            log.epoch_stop(epoch)
+            log.start("epoch", epoch_num=epoch)
+            log.stop("epoch", epoch_num=epoch)
         log.result({"training": {"accuracy": 0.9}, "inference": {"accuracy": 0.88}})
     (run,) = collect([tmp_path], with_published=False).runs
     assert run.times["staging"] == pytest.approx(12, abs=0.1)

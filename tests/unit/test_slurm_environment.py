@@ -94,7 +94,7 @@ def test_variables_win_over_the_site_file(job, tmp_path):
 
 def test_what_submit_exports_needs_no_file(job, tmp_path):
     """As all variables are there, nothing is read and no module but those is loaded."""
-    names = ("IMAGE", "DEVICE", "OVERLAY", "SCENES", "LOCAL", "MODULES")
+    names = ("IMAGE", "DEVICE", "OVERLAY", "SCENES", "LOCAL", "MODULES", "CLEAR_CACHES")
     done = job("none", **{f"CLOUDMASK_{name}": "" for name in names})
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "calls").exists() and not (tmp_path / "modules").exists()

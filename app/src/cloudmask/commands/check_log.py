@@ -10,6 +10,7 @@ EPILOG = """\
 examples:
   cloudmask-check-log runs/paper-1/mlperf.log
   cloudmask-check-log runs/paper/*/mlperf.log
+  cloudmask-check-log --distinct-seeds runs/hpc/*/mlperf.log
 
 Runs the compliance checker of mlperf-logging with the rules of cloudmask (HPC 3.0.0, open division,
 and the Science rules). Exit code 0: all logs are compliant, 1: one is not, 2: one cannot be read.
@@ -24,6 +25,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--distinct-seeds",
+        action="store_true",
+        help="also require that no two logs have the same seed, as the HPC rules do",
+    )
     parser.add_argument("logs", nargs="+", type=Path, metavar="FILE", help="mlperf.log of a run")
     return parser
 
@@ -36,6 +42,7 @@ def main() -> int:
 def _check(arguments: argparse.Namespace) -> None:
     from cloudmask.errors import Fault
     from cloudmask.record.compliance import findings
+    from cloudmask.record.rules import repeated_seeds
 
     broken = 0
     for log in arguments.logs:
@@ -44,6 +51,11 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"{log}: {'not compliant' if found else 'compliant'}")
         for line in found:
             print(f"  {line}")
+    repeated = repeated_seeds(arguments.logs) if arguments.distinct_seeds else []
+    for line in repeated:
+        print(line)
+    if repeated and not broken:
+        raise Fault("the seeds are not distinct; expected seed: distinct in the configuration")
     if broken:
         raise Fault(f"{broken} of {len(arguments.logs)} logs are not compliant")
 

@@ -7,10 +7,10 @@ is the paper's setting. `--set section.key=value` goes through the same check.
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from cloudmask.config import yaml_text
 from cloudmask.config.yaml_model import (
@@ -22,6 +22,8 @@ from cloudmask.config.yaml_model import (
 )
 from cloudmask.errors import InputError
 
+DISTINCT = "distinct"  # as a seed: another one for each run
+LARGEST_SEED = 2**31 - 1
 MOST_FILTERS = 512  # of the first level: half a billion weights
 
 # Another name of a setting, and the name that it has in files and results.
@@ -168,8 +170,10 @@ class Config(Section):
         max_length=100,
         description="name of the configuration",
     )
-    seed: int = Field(
-        1234, ge=0, lt=2**31, description="of weights and shuffling; the rules want 1234"
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | Literal["distinct"] = Field(
+        1234,
+        description="of weights and shuffling; the paper's rules want 1234, MLPerf's `distinct`: "
+        "drawn when a run begins, logged, and kept when it continues",
     )
     data: Data = Data()
     model: Model = Model()
@@ -178,6 +182,21 @@ class Config(Section):
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
     submission: Submission = Submission()
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _is_seed(cls, value: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value != DISTINCT and not (whole and 0 <= value <= LARGEST_SEED):
+            raise ValueError(f"expected 0 to {LARGEST_SEED}, or {DISTINCT}; found {value!r:.80}")
+        return value
+
+    @property
+    def seed_number(self) -> int:
+        """The seed of a run that has begun; raises ValueError while it is still to be drawn."""
+        if isinstance(self.seed, int):
+            return self.seed
+        raise ValueError(f"seed: {self.seed} is drawn when the run begins")
 
     def to_yaml(self) -> str:
         """The complete configuration, defaults included."""

@@ -30,13 +30,14 @@ def execute(
     """
     from cloudmask.hardware.devices import rank
     from cloudmask.train.run import TrainingRequest, train
+    from cloudmask.train.seeds import with_seed
 
     run = plan.run(row)
     if run.finished:
         return None
-    config = plan.config(row)
     with _recorded(run):
-        worker, _ = rank()
+        worker, workers = rank()
+        config = with_seed(plan.config(row), run, workers)
         # Of several workers only the first: it removes what looks unfinished, also of the others.
         if not worker:
             if not run.path.exists():

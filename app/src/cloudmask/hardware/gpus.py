@@ -74,6 +74,16 @@ class Gpus:
             energy_joules=None if millijoules is None else millijoules / 1000,
         )
 
+    def processes(self) -> set[int] | None:
+        """Numbers of all processes that compute on the visible cards; None if no card tells."""
+        found: set[int] | None = None
+        for handle in self._handles:
+            # The lambda looks the name up within the query: not every binding has that function.
+            running = _query(lambda h: self._nvml.nvmlDeviceGetComputeRunningProcesses(h), handle)
+            if running is not None:
+                found = (found or set()) | {process.pid for process in running}
+        return found
+
     def close(self) -> None:
         """Shut the library down."""
         if self._nvml:

@@ -12,6 +12,7 @@ read. Stores of version 1 have none of rows: theirs stands for the scenes that t
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,6 +155,15 @@ class PatchStore:
             raise Fault(
                 f"{self.path}: changed while in use; check it with cloudmask-prepare --verify"
             )
+
+    def release_pages(self) -> None:
+        """Let go of the pages that were touched, so that they can be dropped from the page cache.
+
+        They are mapped again, and read from the file if need be, when they are used next.
+        """
+        for array in (self.patches, self.labels):
+            if isinstance(array.base, mmap.mmap):
+                array.base.madvise(mmap.MADV_DONTNEED)
 
     def check_row(self, row: int, patch: np.ndarray, label: np.ndarray) -> None:
         """Raise InputError unless these are the bytes that were written as row `row`."""

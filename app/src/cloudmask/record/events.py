@@ -1,10 +1,11 @@
 """The MLPerf log of a run: writing its events, in the keys that `rules` requires, and reading them.
 
-A run calls, in this order: `cache_clear`, `init_start`, `submission`, `settings`, `init_stop`,
+A run logs, in this order: `cache_clear`, `init_start`, submission, settings, `init_stop`,
 `staging_start`, `staging_stop`, `run_start`, for each epoch `epoch_start`, `epoch_stop`,
-`eval_start`, `eval_accuracy`, `eval_stop`, then `run_stop` and `result`.
+`eval_start`, `eval_accuracy`, `eval_stop`, then `run_stop` and `result`. The starts and stops come
+from the intervals of the run's stop-watch (`record.stopwatch`).
 
-A resumed run calls the same methods and goes on with the epoch at which it continues. It appends:
+A resumed run does the same and goes on with the epoch at which it continues. It appends:
 an event that may occur once is not written again, so that the run's time spans all attempts and the
 waiting between them. A value that has changed, such as the number of GPUs, is logged as an event
 `repeated`. An event `resumed` gives the attempt and how long nothing ran. An interrupted run writes
@@ -15,13 +16,13 @@ anew.
 import logging
 import re
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from cloudmask.errors import InputError
+from cloudmask.record import clock
 from cloudmask.record.result import plain
 from cloudmask.system import reading
 from cloudmask.system.files import whole_lines
@@ -31,6 +32,7 @@ TOKEN = ":::MLLOG "
 LARGEST_FILE = 256 * reading.MIB  # an event takes some 200 bytes of it
 LATEST = 1e14  # milliseconds since 1970, in the year 5138
 STATUSES = ("success", "aborted")  # of run_stop
+ONCE = ("init", "run")  # intervals that span all attempts of a run
 
 # Frames between the call of a public method and MLLogger.event: the log names the caller's line.
 _DIRECT, _ONCE = 3, 4
@@ -105,7 +107,7 @@ class _Handler(logging.FileHandler):
 class EventLog:
     """Append the events of a run to the file at `path`; only rank 0 writes.
 
-    Metadata of `point`, `start` and `end` are keyword arguments, which may not be called `file` or
+    Metadata of `point`, `start` and `stop` are keyword arguments, which may not be called `file` or
     `lineno`: mllog uses those for the line that logs. Raises InputError if the file is damaged.
     """
 
@@ -132,7 +134,7 @@ class EventLog:
         if events and "run_stop" not in self._first:
             self.resumed = True
             attempt = 2 + sum(event["key"] == "resumed" for event in events)
-            away = max(0.0, time.time() - events[-1]["time_ms"] / 1000)
+            away = max(0.0, clock.now() - events[-1]["time_ms"] / 1000)
             self.point("resumed", attempt, seconds_away=round(away, 3))
 
     def close(self) -> None:
@@ -151,13 +153,31 @@ class EventLog:
         """Log a point in time."""
         self._emit(_Event("event", key, value, metadata))
 
-    def start(self, key: str, value=None, **metadata) -> None:
-        """Log the start of an interval; `key` is the full key, such as `eval_start`."""
-        self._emit(_Event("start", key, value, metadata))
+    def start(
+        self, interval: str, at: float | None = None, above: int = 0, **metadata: Any
+    ) -> None:
+        """An interval such as `epoch` begins, now or `at` (seconds since 1970).
 
-    def end(self, key: str, value=None, **metadata) -> None:
-        """Log the end of an interval; `key` is the full key, such as `eval_stop`."""
-        self._emit(_Event("end", key, value, metadata))
+        `init` and `run` begin once, however often the run is resumed. `above`: how many frames
+        above this call the line is that the log names.
+        """
+        self._end_of(_Event("start", f"{interval}_start", None, metadata, at), interval, above)
+
+    def stop(self, interval: str, at: float | None = None, above: int = 0, **metadata: Any) -> None:
+        """An interval has ended, now or `at` (seconds since 1970).
+
+        `init` and `run` end once; not to be called for a run that is to be resumed. Raises
+        ValueError for a run whose metadata `status` is not one of STATUSES.
+        """
+        if interval == "run" and metadata.get("status") not in STATUSES:
+            raise ValueError(
+                f"status {metadata.get('status')!r}; expected one of {', '.join(STATUSES)}"
+            )
+        self._end_of(_Event("end", f"{interval}_stop", None, metadata, at), interval, above)
+
+    def _end_of(self, event: _Event, interval: str, above: int) -> None:
+        if interval not in ONCE or event.key not in self._first:
+            self._emit(event, _ONCE + above)
 
     def submission(self, facts: SubmissionFacts) -> None:
         """Log who submits what."""
@@ -169,59 +189,17 @@ class EventLog:
         for key, value in facts.events().items():
             self._once("event", key, value)
 
-    def cache_clear(self, value: bool = True) -> None:
-        """The node's caches were flushed; each attempt logs it."""
-        self._emit(_Event("event", "cache_clear", value))
-
-    def init_start(self) -> None:
-        """Start-up begins; at most 30 minutes to `init_stop`."""
-        self._once("start", "init_start")
-
-    def init_stop(self) -> None:
-        """Start-up is done."""
-        self._once("end", "init_stop")
-
-    def staging_start(self, at: float | None = None) -> None:
-        """Copying data to the node began, now or `at` (seconds since 1970)."""
-        self._emit(_Event("start", "staging_start", at=at))
-
-    def staging_stop(self, at: float | None = None) -> None:
-        """Copying data to the node ended, now or `at` (seconds since 1970)."""
-        self._emit(_Event("end", "staging_stop", at=at))
-
-    def run_start(self) -> None:
-        """The measured run begins; once, however often it is resumed."""
-        self._once("start", "run_start")
-
-    def run_stop(self, status: str = "success") -> None:
-        """The measured run is over for good, with one of STATUSES; not for a run to be resumed."""
-        if status not in STATUSES:
-            raise ValueError(f"status {status!r}; expected one of {', '.join(STATUSES)}")
-        self._once("end", "run_stop", status=status)
+    def cache_clear(self, value: bool = True, **metadata) -> None:
+        """Whether the node's caches were flushed; each attempt logs it."""
+        self._emit(_Event("event", "cache_clear", value, metadata))
 
     def interrupted(self, epoch_num: int) -> None:
         """This attempt ends before the run does, `epoch_num` epochs being complete."""
         self._emit(_Event("event", "cut_off", metadata={"epoch_num": epoch_num}))
 
-    def epoch_start(self, epoch_num: int) -> None:
-        """Training of an epoch begins; epochs count from 1."""
-        self._emit(_Event("start", "epoch_start", metadata={"epoch_num": epoch_num}))
-
-    def epoch_stop(self, epoch_num: int) -> None:
-        """Training of an epoch ended."""
-        self._emit(_Event("end", "epoch_stop", metadata={"epoch_num": epoch_num}))
-
-    def eval_start(self, epoch_num: int) -> None:
-        """Validation after an epoch begins."""
-        self._emit(_Event("start", "eval_start", metadata={"epoch_num": epoch_num}))
-
     def eval_accuracy(self, value: float, epoch_num: int) -> None:
         """Validation accuracy (0 to 1) after an epoch."""
         self._emit(_Event("event", "eval_accuracy", value, metadata={"epoch_num": epoch_num}))
-
-    def eval_stop(self, epoch_num: int) -> None:
-        """Validation after an epoch ended."""
-        self._emit(_Event("end", "eval_stop", metadata={"epoch_num": epoch_num}))
 
     def result(self, value: Mapping) -> None:
         """The scientific result; a log has one, and another one is logged as `repeated`."""
@@ -244,7 +222,7 @@ class EventLog:
             event.key,
             value,
             metadata=plain(event.metadata),
-            time_ms=None if event.at is None else round(event.at * 1000),
+            time_ms=round(1000 * (clock.now() if event.at is None else event.at)),
             stack_offset=frames,
         )
 

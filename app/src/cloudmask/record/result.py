@@ -201,6 +201,18 @@ class Training(Section):
     )
 
 
+class OtherJobs(Section):
+    """Others on the node of the run, at its begin and its end; the first node, if several."""
+
+    jobs: tuple[str, ...] | None = Field(
+        None, description="numbers of Slurm's other running jobs; null where nobody could ask"
+    )
+    busy_processes: int = Field(0, description="processes of other users that used a processor")
+    gpu_processes: int | None = Field(
+        None, description="other processes on the GPUs of the run; null where nobody could look"
+    )
+
+
 class System(Section):
     """The machine; further keys name the versions of software packages."""
 
@@ -212,6 +224,9 @@ class System(Section):
     replicas: int | None = Field(None, description="devices that train together")
     precision: str | None = Field(None, description="precision of the computation")
     tensorflow: str | None = Field(None, description="version of TensorFlow")
+    other_jobs: OtherJobs | None = Field(
+        None, description="others on the node; null in runs of versions that did not look"
+    )
 
 
 class Energy(Section):

@@ -25,6 +25,7 @@ project. The HPC rules, as mlperf-logging 4.1.68 installs them (`hpc_3.0.0/commo
 
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,26 @@ def required_keys() -> tuple[str, ...]:
 def problems(path: Path | str) -> list[str]:
     """What the log at `path` lacks of the required keys or has too often, a line each."""
     return lacking(read_events(path))
+
+
+def repeated_seeds(paths: Sequence[Path | str]) -> list[str]:
+    """Seeds that several logs share, a line each, as the rules of HPC want them distinct.
+
+    A log without a seed is a line as well. Raises InputError if one cannot be read.
+    """
+    logs: dict[object, list[str]] = {}
+    found = []
+    for path in paths:
+        seeds = {str(event["value"]) for event in read_events(path) if event["key"] == "seed"}
+        if not seeds:
+            found.append(f"{path}: no seed is logged")
+        for seed in seeds:
+            logs.setdefault(seed, []).append(str(path))
+    return found + [
+        f"seed {seed}: {len(same)} times, in {', '.join(same)}"
+        for seed, same in logs.items()
+        if len(same) > 1
+    ]
 
 
 def lacking(events: list[dict]) -> list[str]:

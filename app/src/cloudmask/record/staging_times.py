@@ -8,12 +8,12 @@ nothing was staged.
 import os
 import stat
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.overlay.manifest import FOLDER
+from cloudmask.record import clock
 from cloudmask.record.events import read_events
 from cloudmask.system import reading
 
@@ -26,9 +26,14 @@ def read() -> tuple[float, float]:
     Raises InputError if the variable holds no record.
     """
     if not os.environ.get(VARIABLE):
-        now = time.time()
+        now = clock.now()
         return now, now
     return _record("begin"), _record("end")
+
+
+def from_image() -> bool:
+    """Whether a job reads its data through the mounted image, since nothing was staged."""
+    return bool(os.environ.get(VARIABLE)) and not _record("data")
 
 
 def require_staged(mounted: Path = Path(FOLDER)) -> None:

@@ -1,17 +1,28 @@
 """Named timers with a summary that people read and `# csv,` lines that programs read.
 
 The columns are those of cloudmesh's StopWatch in the published logs, so that one parser reads both.
+A timer that is an interval writes its start and its stop into an MLPerf log as well, from the same
+readings of the clock:
+
+    with EventLog("mlperf.log") as log:
+        watch = Stopwatch("run-1", log)
+        with watch.timer("total"):
+            with watch.interval("epoch", epoch_num=1):
+                ...
+    print(watch.summary({"host": "n1"}))
 """
 
-import contextlib
 import csv
 import io
 import platform
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from cloudmask.record import clock
+from cloudmask.record.events import EventLog
 from cloudmask.record.provenance import user
 from cloudmask.system.tables import ruled_table
 
@@ -45,7 +56,7 @@ VALUE_WIDTH = 69  # characters of the attribute table's second column, as in the
 
 
 @dataclass
-class _Timer:
+class _Row:
     start: float  # seconds since 1970, of the last run of the timer
     seconds: float = 0.0
     total: float = 0.0
@@ -53,28 +64,76 @@ class _Timer:
     msg: str | None = None
 
 
+class TimedBlock:
+    """Times the block of a `with` statement; made by `Stopwatch.timer` and `Stopwatch.interval`."""
+
+    def __init__(
+        self,
+        watch: "Stopwatch",
+        name: str,
+        log: EventLog | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._watch, self._name = watch, name
+        self._log, self._metadata = log, dict(metadata or {})
+        self._start = 0.0
+        self.at_stop: dict[str, Any] = {}
+
+    def __enter__(self) -> "TimedBlock":
+        self._start = clock.now()
+        self._watch.begin(self._name, self._start)
+        if self._log:
+            self._log.start(self._name, self._start, 1, **self._metadata)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        stop = clock.now()
+        seconds = stop - self._start
+        if error is not None:
+            msg = str(error) or type(error).__name__
+            self._watch.add(self._name, seconds, "failed", msg, self._start)
+            return
+        self._watch.add(self._name, seconds, start=self._start)
+        if self._log:
+            self._log.stop(self._name, stop, 1, **(self._metadata | self.at_stop))
+
+
 class Stopwatch:
-    """Timers of one run; `tag` names the run in each line. Time is the last, sum all of a timer."""
+    """Timers of one run; `tag` names the run in each line. Time is the last, sum all of a timer.
 
-    def __init__(self, tag: str) -> None:
+    log: the MLPerf log that `interval` and `measured` write into, if any.
+    """
+
+    def __init__(self, tag: str, log: EventLog | None = None) -> None:
         self.tag = tag
-        self._timers: dict[str, _Timer] = {}
+        self._log = log
+        self._timers: dict[str, _Row] = {}
 
-    @contextlib.contextmanager
-    def timer(self, name: str) -> Iterator[None]:
+    def timer(self, name: str) -> TimedBlock:
         """Time a block; one that raises has the status "failed" and the error as its message."""
-        start, tick = time.time(), time.perf_counter()
+        return TimedBlock(self, name)
+
+    def interval(self, name: str, **metadata: Any) -> TimedBlock:
+        """Time a block that is an MLPerf interval: its log gets NAME_start and NAME_stop.
+
+        Both have the metadata; what the block puts into `at_stop` of the object that `with` yields
+        is added to the second. A block that raises has no NAME_stop: what it was to measure did
+        not come to its end.
+        """
+        return TimedBlock(self, name, self._log, metadata)
+
+    def measured(self, name: str, start: float, stop: float) -> None:
+        """Add an interval that was measured elsewhere, in seconds since 1970."""
+        self.add(name, stop - start, start=start)
+        if self._log:
+            self._log.start(name, start, 1)
+            self._log.stop(name, stop, 1)
+
+    def begin(self, name: str, start: float) -> None:
+        """List a timer as running since `start`, seconds since 1970."""
         # Listed when it starts, so that "total" stands before what it holds.
-        timer = self._timers.setdefault(name, _Timer(start))
+        timer = self._timers.setdefault(name, _Row(start))
         timer.start, timer.status, timer.msg = start, "running", None
-        status, msg = "ok", None
-        try:
-            yield
-        except BaseException as error:
-            status, msg = "failed", str(error) or type(error).__name__
-            raise
-        finally:
-            self.add(name, time.perf_counter() - tick, status, msg, start)
 
     def add(
         self,
@@ -85,8 +144,8 @@ class Stopwatch:
         start: float | None = None,
     ) -> None:
         """Add `seconds` measured elsewhere; `start` is in seconds since 1970, or `seconds` ago."""
-        begun = time.time() - seconds if start is None else start
-        timer = self._timers.setdefault(name, _Timer(begun))
+        begun = clock.now() - seconds if start is None else start
+        timer = self._timers.setdefault(name, _Row(begun))
         timer.start, timer.seconds, timer.status, timer.msg = begun, seconds, status, msg
         timer.total += seconds
 
@@ -110,7 +169,7 @@ class Stopwatch:
         ]
         return _ascii("\n".join(lines)) + "\n"
 
-    def _row(self, name: str, timer: _Timer) -> list[str | None]:
+    def _row(self, name: str, timer: _Row) -> list[str | None]:
         start = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timer.start))
         msg = None if timer.msg is None else " ".join(timer.msg.split())
         return [

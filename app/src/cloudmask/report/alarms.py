@@ -36,6 +36,7 @@ def alarms(found: Collection) -> list[Alarm]:
         *_mixed(groups, found.runs),
         *_constant(found.runs),
         *_compliance(found),
+        *_shared_nodes(found.runs),
         *_best_of(groups, found.runs),
         *_contradictions(found.runs),
         *_notes(found.runs),
@@ -262,6 +263,18 @@ def _compliance(found: Collection) -> list[Alarm]:
         )
         raised.append(Alarm("note", title, text))
     return raised
+
+
+def _shared_nodes(runs: Sequence[RecordedRun]) -> list[Alarm]:
+    names = [run.name for run in runs if run.shared_node]
+    if not names:
+        return []
+    text = (
+        f"{named(names)}: other jobs, processes of other users or other processes on the GPUs were "
+        "there at the begin or the end (`system.other_jobs` of result.json). Times and energy are "
+        "not those of the run alone."
+    )
+    return [Alarm("warning", f"{plural(len(names), 'run')} on shared nodes", text)]
 
 
 def _lacking(problems: Sequence[str]) -> str:

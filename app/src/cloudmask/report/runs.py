@@ -99,6 +99,7 @@ class RecordedRun:
     data: str | None = None
     log_problems: list[str] | None = None
     set_aside: bool = False
+    shared_node: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -195,6 +196,10 @@ def _describe(run: RecordedRun, result: Result) -> None:
     run.workers = system.replicas or system.gpus or 1
     run.nodes = system.nodes
     run.precision = system.precision or None
+    others = system.other_jobs
+    run.shared_node = bool(
+        others and (others.jobs or others.busy_processes or others.gpu_processes)
+    )
 
 
 def _shown(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
+from cloudmask.report.hpc import hpc_table
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
 from cloudmask.report.table import Column, Row, Table
@@ -282,5 +283,6 @@ BUILDERS = (
     fits_table,
     scaling_table,
     targets_table,
+    hpc_table,
     scenes_table,
 )

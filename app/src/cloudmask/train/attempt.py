@@ -6,6 +6,7 @@ from cloudmask.config.settings import Config
 from cloudmask.hardware.devices import Devices
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.record.events import EventLog
+from cloudmask.record.neighbors import OtherJobs
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.system.signals import StopRequest
@@ -15,6 +16,7 @@ from cloudmask.system.signals import StopRequest
 class Attempt:
     """One process's attempt at a run: an interrupted run takes several.
 
+    others: who shared the node when the attempt began.
     Of several workers only the chief writes into `run`; the others' `log` drops its events.
     """
 
@@ -25,6 +27,7 @@ class Attempt:
     log: EventLog
     watch: Stopwatch
     stop: StopRequest
+    others: OtherJobs
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from typing import Any
 
 from cloudmask import __version__
 from cloudmask.config.settings import Config
-from cloudmask.record import staging_times
-from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts
+from cloudmask.record.events import SubmissionFacts, TrainingFacts
 from cloudmask.record.result import System
 from cloudmask.train.attempt import Attempt, TrainingBatches
 
@@ -17,13 +16,6 @@ def log_settings(
     """Log who submits what, and the sizes and hyper-parameters of the training."""
     attempt.log.submission(_submission(attempt.config, provenance, system))
     attempt.log.settings(_training(attempt, batches))
-
-
-def log_staging(log: EventLog) -> None:
-    """Log when the data was copied to this node."""
-    begin, end = staging_times.read()
-    log.staging_start(begin)
-    log.staging_stop(end)
 
 
 def _submission(config: Config, provenance: Mapping[str, Any], system: System) -> SubmissionFacts:
@@ -47,7 +39,7 @@ def _training(attempt: Attempt, batches: TrainingBatches) -> TrainingFacts:
         train_samples=batches.training.samples,
         eval_samples=batches.validation.samples,
         global_batch_size=config.training.batch_size,
-        seed=config.seed,
+        seed=config.seed_number,
         optimizer={
             "name": "adam",
             "base_learning_rate": config.training.learning_rate,

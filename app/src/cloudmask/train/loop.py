@@ -174,10 +174,15 @@ class Trainer:
         that are not finite.
         """
         state, epochs = self.state, self._config.training.epochs
+        watch = self._attempt.watch
         while state.epoch < epochs and not self._early_stopping.stop_after(state.epoch):
             began = time.perf_counter()
-            training = self._train_epoch(state.epoch + 1)
-            validation, stop = self._validate(state.epoch + 1)
+            number = state.epoch + 1
+            with watch.interval("epoch", epoch_num=number):
+                training = self._train_epoch(number)
+            with watch.interval("eval", epoch_num=number):
+                validation, stop = self._validate(number)
+            self._recent.clear()
             state.seconds += time.perf_counter() - began
             self._end_epoch(training | validation)
             if stop and state.epoch < epochs:
@@ -190,7 +195,6 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         state, batches = self.state, self._batches.training
-        self._log.epoch_start(epoch)
         clock = _EpochClock(state, batches)
         label = f"epoch {epoch}/{self._config.training.epochs}"
         progress = EpochProgress(label, batches, self._chief)
@@ -209,7 +213,6 @@ class Trainer:
         clock.update()
         progress.close()
         require_none(self._step.not_finite(batch), epoch)
-        self._log.epoch_stop(epoch)
         loss, accuracy = state.means
         return {
             "loss": loss,
@@ -221,7 +224,6 @@ class Trainer:
 
     def _validate(self, epoch: int) -> tuple[dict[str, float], bool]:
         """Figures of the validation patches, and whether any worker has been requested to stop."""
-        self._log.eval_start(epoch)
         sums = [0.0] * FIGURES
         batches = self._batches.validation.epoch(0, deliver=self._step.to_device)
         with self._step.judged():
@@ -230,8 +232,6 @@ class Trainer:
         require_none(_bad(sums), epoch)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
-        self._log.eval_stop(epoch)
-        self._recent.clear()
         return {"val_loss": loss, "val_accuracy": accuracy}, sums[STOPS] > 0
 
     def _collect(self) -> None:

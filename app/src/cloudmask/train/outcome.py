@@ -1,15 +1,18 @@
 """What comes out of a training: the sections of `result.json`, and the log's result."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudmask.patches.store import PatchStore
-from cloudmask.record import provenance, staging_times
+from cloudmask.record import neighbors, provenance, staging_times
 from cloudmask.record.described_data import describe
 from cloudmask.record.history import Epoch
-from cloudmask.record.result import Calibration, Result, System, Training
+from cloudmask.record.result import Calibration, OtherJobs, Result, System, Training
 from cloudmask.train.attempt import Attempt
 from cloudmask.train.loop import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def system_section(attempt: Attempt, facts: Mapping[str, Any]) -> System:
@@ -44,6 +47,16 @@ def with_data(result: Result, store: PatchStore) -> Result:
     data = describe(store.used_scenes(), store.origins)
     training = result.training and result.training.model_copy(update={"data": data})
     return result.model_copy(update={"training": training})
+
+
+def with_others(attempt: Attempt, result: Result) -> Result:
+    """The result with who shared the node, at the attempt's begin or at its end."""
+    others = attempt.others.merged(neighbors.look())
+    if others.seen:
+        logger.warning("others worked on this node: the times are not those of a node alone")
+    described = {"other_jobs": OtherJobs(**others.described())}
+    system = (result.system or System()).model_copy(update=described)
+    return result.model_copy(update={"system": system})
 
 
 def _training(attempt: Attempt, trainer: Trainer, calibration: Calibration) -> Training:

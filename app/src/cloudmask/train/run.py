@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices,
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
 from cloudmask.patches.verification import verify_sample
-from cloudmask.record import provenance, staging_times
+from cloudmask.record import caches, neighbors, provenance, staging_times
 from cloudmask.record.events import EventLog
 from cloudmask.record.result import Calibration, Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
@@ -34,9 +34,16 @@ from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
 from cloudmask.train.faults import check_batch_size, explained
-from cloudmask.train.log_settings import log_settings, log_staging
+from cloudmask.train.log_settings import log_settings
 from cloudmask.train.loop import Trainer
-from cloudmask.train.outcome import logged_result, system_section, training_result, with_data
+from cloudmask.train.outcome import (
+    logged_result,
+    system_section,
+    training_result,
+    with_data,
+    with_others,
+)
+from cloudmask.train.seeds import with_seed
 from cloudmask.train.step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -86,13 +93,15 @@ def train(request: TrainingRequest) -> Result:
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
     message = f"{request.run}: nothing is lost; the same command continues"
     with stop_requests(message=message) as stop:
-        data, config, run = request.config.data, request.config, request.run
+        worker, workers = rank()
+        run = request.run
+        config = with_seed(request.config, run, workers)
+        request, data = replace(request, config=config), config.data
         staging_times.require_staged()
         store = PatchStore(request.data)
         verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
         _check_scenes(request.scenes, store)
-        worker, _ = rank()
         if worker:
             # The chief alone holds and prepares the run directory.
             return _train(request, patches, stop)
@@ -115,27 +124,35 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
     telemetry = Telemetry(attempt.run.telemetry) if attempt.devices.chief else None
     with attempt.log, telemetry or contextlib.nullcontext(), attempt.watch.timer("total"):
         training = _initialize(attempt, request, patches)
-        log_staging(attempt.log)
-        _fit(attempt, training.trainer)
-        calibration = _calibrate(attempt, training)
-        result = training_result(attempt, training.trainer, training.system, calibration)
-        result = with_data(result, patches.store)
+        attempt.watch.measured("staging", *staging_times.read())
+        with attempt.watch.interval("run") as whole:
+            result = _measured(attempt, request, patches.store, training)
+            whole.at_stop["status"] = "success"
         if telemetry is None:
             return result
-        facts = _facts(attempt.config, patches.store, calibration)
-        save(training.step.published(), attempt.run.model, facts)
-        if request.scenes:
-            temperature = calibration.temperature
-            inference = _evaluate(
-                attempt, training.step, request.scenes, patches.store, temperature
-            )
-            result = result.model_copy(update={"inference": inference})
-        attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
     attempt.watch.add("wall", time.monotonic() - begun)
+    result = with_others(attempt, result)
     result = result.model_copy(update={"energy": Energy(**telemetry.summary())})
     _write(attempt, result)
     return result
+
+
+def _measured(
+    attempt: Attempt, request: TrainingRequest, store: PatchStore, training: _Training
+) -> Result:
+    """What the measured run holds: training and, by the chief, saving and evaluating."""
+    _fit(attempt, training.trainer)
+    calibration = _calibrate(attempt, training)
+    result = training_result(attempt, training.trainer, training.system, calibration)
+    result = with_data(result, store)
+    if not attempt.devices.chief:
+        return result
+    save(training.step.published(), attempt.run.model, _facts(attempt.config, store, calibration))
+    if not request.scenes:
+        return result
+    inference = _evaluate(attempt, training.step, request.scenes, store, calibration.temperature)
+    return result.model_copy(update={"inference": inference})
 
 
 def _begin(request: TrainingRequest, stop: StopRequest) -> Attempt:
@@ -143,25 +160,29 @@ def _begin(request: TrainingRequest, stop: StopRequest) -> Attempt:
     settings = request.config.training
     devices = open_devices(settings.threads, settings.deterministic)
     check_batch_size(settings.batch_size, devices)
+    log = EventLog(request.run.log, rank=devices.worker)
     return Attempt(
         config=request.config,
         run=request.run,
         devices=devices,
         precision=choose_precision(settings.precision, Checkpoints(request.run).precision()),
-        log=EventLog(request.run.log, rank=devices.worker),
-        watch=Stopwatch(request.config.name),
+        log=log,
+        watch=Stopwatch(request.config.name, log),
         stop=stop,
+        others=neighbors.look(),
     )
 
 
 def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -> _Training:
     """Build the network, or restore it, and compile its steps."""
     log, chief, store = attempt.log, attempt.devices.chief, patches.store
-    log.cache_clear(False)
-    log.init_start()
-    with attempt.watch.timer("init"):
+    store.release_pages()
+    cleared = caches.clear(store.path)
+    log.cache_clear(cleared.value, **cleared.metadata)
+    with attempt.watch.interval("init"):
         source = {"path": str(request.data.resolve()), "checksum": store.checksum}
         facts = provenance.collect(request.command, source)
+        facts["other_jobs"] = attempt.others.described()
         batches = _batches(attempt, patches)
         step = _step(attempt, batches.training)
         system = system_section(attempt, facts)
@@ -172,7 +193,6 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
         messages = trainer.resume(store.checksum)
         with attempt.watch.timer("tracing"), _explained(attempt):
             step.warm_up(batches.training.shape, store.patches.dtype)
-    log.init_stop()
     if chief:
         for line in (*_description(attempt, patches), *messages):
             logger.info(line)
@@ -180,7 +200,7 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
 
 
 def _batches(attempt: Attempt, patches: _Patches) -> TrainingBatches:
-    size, seed = attempt.config.training.batch_size, attempt.config.seed
+    size, seed = attempt.config.training.batch_size, attempt.config.seed_number
     store, split = patches.store, patches.split
     shard = {"worker": attempt.devices.worker, "workers": attempt.devices.workers}
     return TrainingBatches(
@@ -192,7 +212,7 @@ def _batches(attempt: Attempt, patches: _Patches) -> TrainingBatches:
 def _step(attempt: Attempt, training: BatchLoader) -> TrainStep:
     import keras
 
-    keras.utils.set_random_seed(attempt.config.seed)
+    keras.utils.set_random_seed(attempt.config.seed_number)
     return TrainStep(attempt.devices, attempt.config, attempt.precision, training.steps)
 
 
@@ -214,7 +234,6 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
 
 
 def _fit(attempt: Attempt, trainer: Trainer) -> None:
-    attempt.log.run_start()
     attempt.stop.noticed_by_work = True
     with attempt.watch.timer("training"), _explained(attempt):
         trainer.fit()
@@ -287,7 +306,7 @@ def _evaluate(
 
 def _write(attempt: Attempt, result: Result) -> None:
     """Write the summary and, last, the result."""
-    described: dict[str, Any] = result.system.model_dump() if result.system else {}
+    described = result.system.model_dump(exclude={"other_jobs"}) if result.system else {}
     measured = result.energy.model_dump() if result.energy else {}
     measured.pop("sources", None)
     described |= {f"telemetry_{key}": value for key, value in measured.items()}

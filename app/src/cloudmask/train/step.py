@@ -45,7 +45,7 @@ class TrainStep:
 
         settings = config.training
         self._devices = devices
-        self._seed = config.seed if settings.augment else None
+        self._seed = config.seed_number if settings.augment else None
         self._filters = config.model.filters
         self._policy = POLICIES[precision]
         self._decay = settings.averaging

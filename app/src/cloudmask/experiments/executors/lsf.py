@@ -32,6 +32,7 @@ class LsfSite(Section):
     command: str = Field("cloudmask-grid", description="how the job's shell calls cloudmask-grid")
     data: str = Field("", description="patch store as the nodes see it; --data wins")
     scenes: list[str] = Field([], description="scenes to evaluate on, as the nodes see them")
+    exclusive: bool = Field(False, description="ask for whole hosts (`bsub -x`)")
     options: list[str] = Field([], description="further options of bsub")
     warn_minutes: Positive = Field(10, description="SIGUSR1 comes so long before the time limit")
 
@@ -62,6 +63,7 @@ class Lsf(BatchSystem):
         command += ["-wa", "USR1", "-wt", str(site.warn_minutes), "-Q", str(EXIT_INTERRUPTED)]
         command += ["-q", site.queue] if site.queue else []
         command += ["-P", site.project] if site.project else []
+        command += ["-x"] if site.exclusive else []
         if gpu:
             model = site.gpus.get(gpu)
             if model is None:

@@ -17,6 +17,7 @@ from cloudmask.experiments.executors.executor import Allocation, Launch, SubmitR
 from cloudmask.experiments.plan import Plan, Row, ranges
 
 TRAIN = Path("slurm/train.sbatch")
+EXCLUSIVE = "--exclusive"
 ANSWER_SECONDS = 30  # that a controller may take to answer
 
 # --export is a list between commas, and a value goes into it as it is.
@@ -64,6 +65,15 @@ class SlurmSite(Section):
     )
     overlay: Exported = Field("patches.ext3", description="overlay image on the shared file system")
     scenes: Exported = Field("", description="scenes to evaluate on; empty: those in the overlay")
+    clear_caches: Exported = Field(
+        "store",
+        min_length=1,
+        description="before a training: `store` drops the patch store from the page cache, `none` "
+        "does nothing, anything else is a command of the node for all its caches, without a shell",
+    )
+    exclusive: bool = Field(
+        False, description="ask for whole nodes (`--exclusive`), except for preparing the patches"
+    )
     options: list[str] = Field([], description="further options of sbatch")
     unverified: list[str] = Field([], description="keys that nobody could try on the cluster")
 
@@ -100,6 +110,7 @@ class SlurmSite(Section):
             "CLOUDMASK_SCENES": self.scenes,
             "CLOUDMASK_LOCAL": " ".join(self.local),
             "CLOUDMASK_MODULES": " ".join(self.modules),
+            "CLOUDMASK_CLEAR_CACHES": self.clear_caches,
         }
 
     def options_for(
@@ -127,6 +138,7 @@ class SlurmSite(Section):
             *([f"--mem={self.memory}"] if self.memory else []),
             f"--time={self.time}",
             f"--signal=B:USR1@{self.warn_seconds}",
+            *([EXCLUSIVE] if self.exclusive else []),
             *self.options,
             *chosen.options,
             f"--export=ALL,{variables}",
@@ -137,7 +149,10 @@ class SlurmSite(Section):
 
         As the site's "cpu" asks; where it has no such entry, as the GPU does.
         """
-        return self.options_for("cpu" if "cpu" in self.gpus else gpu, image=self.gpu(gpu).image)
+        image = self.gpu(gpu).image
+        options = self.options_for("cpu" if "cpu" in self.gpus else gpu, image=image)
+        # Nothing is measured there.
+        return [option for option in options if option != EXCLUSIVE]
 
 
 class Slurm(BatchSystem):
