@@ -170,6 +170,16 @@ class System(Section):
     replicas: int | None = Field(None, description="devices that train together")
     precision: str | None = Field(None, description="precision of the computation")
     tensorflow: str | None = Field(None, description="version of TensorFlow")
+    image_sha256: str | None = Field(None, description="SHA-256 of the container image")
+    base_digest: str | None = Field(None, description="digest of the image's base")
+    cuda: str | None = Field(None, description="CUDA that TensorFlow was built for")
+    cudnn: str | None = Field(None, description="cuDNN that TensorFlow was built for")
+    gpu_driver: str | None = Field(None, description="version of the GPU's driver")
+    packages_sha256: str | None = Field(
+        None, description="SHA-256 of the list of installed packages, which provenance.json holds"
+    )
+    overlay_sha256: str | None = Field(None, description="SHA-256 of the job's overlay")
+    job: str | None = Field(None, description="number of the Slurm or LSF job")
 
 
 class Energy(Section):
