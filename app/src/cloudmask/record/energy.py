@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-COUNTER, INTEGRATED, RAPL = "nvml energy counter", "nvml power integrated", "rapl"
+COUNTER, INTEGRATED = "energy counter", "power integrated"  # after the name of a library
+RAPL = "rapl"
 
 POWERCAP = Path("/sys/class/powercap")  # the kernel's power capping interface, for AMD as well
 
@@ -27,7 +28,8 @@ class _Counter:
 class GpuEnergy:
     """Joules of one card: by its counter where it has one, else by the trapezoids of its power."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: str) -> None:
+        self._counts, self._integrates = f"{library} {COUNTER}", f"{library} {INTEGRATED}"
         self._counter = _Counter()
         self._last: tuple[float, float] | None = None  # seconds, watts
         self.joules: float | None = None
@@ -36,13 +38,13 @@ class GpuEnergy:
     def add(self, seconds: float, watts: float | None, counted: float | None) -> None:
         """Add a sample: its time (s), power (W) and counter (J), None where not known."""
         if self.source is None and counted is not None:
-            self.source = COUNTER
+            self.source = self._counts
         elif self.source is None and watts is not None:
-            self.source = INTEGRATED
-        if self.source == COUNTER and counted is not None:
+            self.source = self._integrates
+        if self.source == self._counts and counted is not None:
             self._counter.add(counted)
             self.joules = self._counter.total
-        elif self.source == INTEGRATED and watts is not None:
+        elif self.source == self._integrates and watts is not None:
             before, power = self._last or (seconds, watts)
             self.joules = (self.joules or 0.0) + (seconds - before) * (power + watts) / 2
             self._last = (seconds, watts)

@@ -16,7 +16,7 @@ from typing import Any
 import cloudmask
 from cloudmask.errors import InputError
 from cloudmask.hardware import container_image, cuda
-from cloudmask.hardware.gpus import Gpus
+from cloudmask.hardware.gpu_libraries import open_gpus
 from cloudmask.overlay import manifest
 from cloudmask.record.result import plain
 from cloudmask.system import files, reading
@@ -78,7 +78,7 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
     """
     import psutil
 
-    gpus = Gpus()
+    gpus = open_gpus()
     gpus.close()
     return plain(
         {

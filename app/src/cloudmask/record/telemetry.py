@@ -18,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from cloudmask.errors import InputError
-from cloudmask.hardware.gpus import Gpus
+from cloudmask.hardware.gpu_libraries import open_gpus
 from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
 from cloudmask.system.files import csv_text, read_csv, whole_lines
 
@@ -63,9 +63,9 @@ class Telemetry:
         self._attempt = 1 + max((_attempt(line) for line in lines[1:]), default=0)
         self._process = psutil.Process()
         psutil.cpu_percent()  # the next call returns the use since this one
-        self._gpus = Gpus()
+        self._gpus = open_gpus()
         self.notes += self._gpus.notes
-        self._energies = [GpuEnergy() for _ in self._gpus.cards]
+        self._energies = [GpuEnergy(self._gpus.library) for _ in self._gpus.cards]
         self._cpu = CpuEnergy(self.notes)
         self._file = self.path.open("a", newline="", encoding="utf-8")
         if not lines:
