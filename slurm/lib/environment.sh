@@ -45,20 +45,7 @@ environment::load() {
   environment::expand_all
   environment::choose_local
   environment::bind_all
-  environment::identify
   log::info "job ${SLURM_JOB_ID:-without Slurm} on ${SLURMD_NODENAME:-$(hostname)}, image $CLOUDMASK_IMAGE"
-}
-
-# What the record of a run shall hold and the container cannot see: the image's checksum, and the
-# features of this node by Slurm. A step has them from its job.
-environment::identify() {
-  local node
-  if [[ -z ${SLURM_STEP_ID:-} || -z ${CLOUDMASK_IMAGE_SHA256:-} ]]; then
-    container::identify "$CLOUDMASK_IMAGE"
-  fi
-  node=$(scontrol --oneliner show node "${SLURMD_NODENAME:-}" 2>/dev/null) || node=''
-  [[ -n ${SLURMD_NODENAME:-} && $node =~ ActiveFeatures=([^ ]*) ]] || return 0
-  export CLOUDMASK_NODE_FEATURES=${BASH_REMATCH[1]}
 }
 
 # Run a cloudmask command in the image; it sees the working directory and the job's others.

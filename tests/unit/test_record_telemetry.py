@@ -257,7 +257,7 @@ def test_unreadable_cpu_counter_is_none(tmp_path, monkeypatch):
 
 
 def test_reset_counter_counts_what_it_holds():
-    card = energy.GpuEnergy("nvml")
+    card = energy.MeasuredEnergy("nvml")
     for counted in (100.0, 150.0, 20.0, None, 25.0):
         card.add(0.0, None, counted)
     assert card.joules == pytest.approx(50 + 20 + 5)

@@ -186,6 +186,9 @@ class Energy(Section):
     """What telemetry measured; null where nothing was measured."""
 
     joules: Number = Field(None, description="of GPUs and CPUs together, as far as measured")
+    node_joules: Number = Field(
+        None, description="of the whole node, other jobs included, where it tells"
+    )
 
 
 class Result(BaseModel):

@@ -1,11 +1,12 @@
 """Sample power, energy, use and memory of a run's GPUs and host while it runs.
 
 One CSV row per device and sample, so that a resumed run may continue on a node with other cards:
-`time` UTC, `attempt` from 1, `seconds` since the attempt's start, `device` ("host", "gpu0", ...),
+`time` UTC, `attempt` from 1, `seconds` since the attempt's start, `device` ("host", "gpu0", ...,
+and "node", the whole node with all jobs on it, where it tells its power),
 `id` host name or UUID, `utilisation_percent`, `memory_bytes` in use on the device by everyone,
 `process_memory_bytes` resident in this process and its children (shared pages count in each),
 `power_watts`, `temperature_celsius`, `joules` since the attempt's start and the `source` of these.
-What cannot be measured is empty. The CPU's joules are those of its packages, without the memory.
+What cannot be measured is empty. The host's joules are those of its CPUs.
 """
 
 import contextlib
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpu_libraries import open_gpus
-from cloudmask.record.energy import RAPL, CpuEnergy, GpuEnergy
+from cloudmask.record.energy import CPU, MeasuredEnergy, NoReading, open_source
+from cloudmask.record.node_power import NodePower
 from cloudmask.system.files import csv_text, read_csv, whole_lines
 
 COLUMNS = (
@@ -65,12 +67,13 @@ class Telemetry:
         psutil.cpu_percent()  # the next call returns the use since this one
         self._gpus = open_gpus()
         self.notes += self._gpus.notes
-        self._energies = [GpuEnergy(self._gpus.library) for _ in self._gpus.cards]
-        self._cpu = CpuEnergy(self.notes)
+        self._energies = [MeasuredEnergy(self._gpus.library) for _ in self._gpus.cards]
+        self._cpu = open_source(CPU, self.notes)
         self._file = self.path.open("a", newline="", encoding="utf-8")
         if not lines:
             self._file.write(",".join(COLUMNS) + "\n")
         self._began = time.monotonic()
+        self._node = NodePower(self.notes)
         self._sample(first=True)
         self._stopping.clear()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -87,6 +90,7 @@ class Telemetry:
         if hangs:
             self.notes.append(f"sampling still hung after {STOP_SECONDS} s")
             return
+        self._node.stop()
         self._sample()
         with contextlib.suppress(OSError):  # a full disk is noted already
             self._file.close()
@@ -116,6 +120,7 @@ class Telemetry:
         try:
             rows = [common | self._host(first)]
             rows += [common | self._gpu(i, seconds) for i in range(len(self._gpus.cards))]
+            rows += [common | row for row in self._node_rows()]
             self._file.write(csv_text(COLUMNS, rows, header=False))
             self._file.flush()
         except OSError as error:  # such as a full disk
@@ -126,7 +131,7 @@ class Telemetry:
     def _host(self, first: bool) -> dict:
         import psutil
 
-        joules = self._cpu.joules()
+        joules = self._cpu_joules()
         return {
             "device": "host",
             "id": platform.node(),
@@ -134,8 +139,26 @@ class Telemetry:
             "memory_bytes": psutil.virtual_memory().used,
             "process_memory_bytes": self._tree_bytes(),
             "joules": None if joules is None else f"{joules:.3f}",
-            "source": None if joules is None else RAPL,
+            "source": self._cpu.name if self._cpu else None,
         }
+
+    def _cpu_joules(self) -> float | None:
+        """By the source's counter; one that cannot be read any more is given up."""
+        try:
+            return self._cpu.read().joules if self._cpu else None
+        except NoReading as error:
+            self._cpu = None
+            self.notes.append(f"CPU energy is missing: {error}")
+            return None
+
+    def _node_rows(self) -> list[dict]:
+        """One row if there is a new reading of the node's power."""
+        found = self._node.take()
+        if found is None:
+            return []
+        joules = None if found.joules is None else f"{found.joules:.3f}"
+        row = {"power_watts": found.watts, "joules": joules, "source": found.source}
+        return [{"device": "node", "id": platform.node()} | row]
 
     def _tree_bytes(self) -> int:
         import psutil
@@ -167,7 +190,8 @@ class Telemetry:
 def summarize(path: Path | str) -> dict:
     """Figures of all attempts in a telemetry file; None where nothing was measured.
 
-    `joules` adds what was measured, `sources` names what that was; the powers (watts) are those of
+    `joules` adds what was measured of GPUs and CPUs, `node_joules` is of the whole node with other
+    jobs on it, `sources` names how all were found; the powers (watts) are those of
     all GPUs of the node together, `mean_gpu_utilisation` is in percent, `peak_gpu_memory_bytes` of
     the fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the
     time sampled. Raises InputError if the file is missing or no telemetry.
@@ -180,18 +204,21 @@ def summarize(path: Path | str) -> dict:
     if rows and tuple(rows[0]) != COLUMNS:
         raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
     host = [row for row in rows if row["device"] == "host"]
-    gpus = [row for row in rows if row["device"] != "host"]
+    gpus = [row for row in rows if row["device"].startswith("gpu")]
+    node = [row for row in rows if row["device"] == "node"]
     # Joules and seconds count from the start of an attempt: the last row of each has its sum.
     last_host = {row["attempt"]: row for row in host}
     last_gpus = {(row["attempt"], row["device"]): row for row in gpus}
     gpu_seconds = _sum(row["seconds"] for row in {r["attempt"]: r for r in gpus}.values())
     gpu_joules = _sum(row["joules"] for row in last_gpus.values())
     cpu_joules = _sum(row["joules"] for row in last_host.values())
+    node_joules = _sum(row["joules"] for row in {r["attempt"]: r for r in node}.values())
     measured = [joules for joules in (gpu_joules, cpu_joules) if joules is not None]
     return {
         "gpu_joules": gpu_joules,
         "cpu_joules": cpu_joules,
         "joules": sum(measured) if measured else None,
+        "node_joules": node_joules,
         "mean_power_watts": gpu_joules / gpu_seconds
         if gpu_seconds and gpu_joules is not None
         else None,
@@ -201,7 +228,12 @@ def summarize(path: Path | str) -> dict:
         "peak_gpu_memory_bytes": max(_numbers(gpus, "memory_bytes", int), default=None),
         "samples": len(host),
         "seconds": _sum(row["seconds"] for row in last_host.values()) or 0.0,
-        "sources": {"gpu": _sources(gpus), "cpu": _sources(host), "notes": []},
+        "sources": {
+            "gpu": _sources(gpus),
+            "cpu": _sources(host),
+            "node": _sources(node),
+            "notes": [],
+        },
     }
 
 
