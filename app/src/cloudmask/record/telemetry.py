@@ -12,11 +12,14 @@ What cannot be measured is empty. The host's joules are those of its CPUs.
 import contextlib
 import csv
 import datetime
+import math
 import platform
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.hardware.gpu_libraries import open_gpus
@@ -187,6 +190,50 @@ class Telemetry:
         }
 
 
+@dataclass(frozen=True)
+class PowerSeries:
+    """Power over the sampled time: pairs of seconds and watts, of all GPUs together and the node.
+
+    The attempts of a run follow each other without the time between them; `breaks` are the seconds
+    at which a later attempt begins.
+    """
+
+    gpus: tuple[tuple[float, float], ...]
+    node: tuple[tuple[float, float], ...]
+    breaks: tuple[float, ...]
+
+
+def read_power(path: Path | str) -> PowerSeries:
+    """The power in a telemetry file; raises InputError if it is missing or damaged.
+
+    A moment at which one of the cards did not tell its power has no sum.
+    """
+    cells: dict[str, dict[tuple[str, str], list[str | None]]] = {"gpus": {}, "node": {}}
+    lengths: dict[str, float] = {}
+    try:
+        for row in _rows(path):
+            moment = row["attempt"], row["seconds"]
+            lengths[moment[0]] = float(moment[1])
+            if row["device"] != "host":
+                kind = "node" if row["device"] == "node" else "gpus"
+                cells[kind].setdefault(moment, []).append(row["power_watts"])
+        offsets, end = {}, 0.0
+        for attempt, length in lengths.items():
+            offsets[attempt] = end
+            end += length
+        series = {
+            kind: tuple(
+                (offsets[attempt] + float(seconds), watts)
+                for (attempt, seconds), values in moments.items()
+                if (watts := _sum(values)) is not None and math.isfinite(watts)
+            )
+            for kind, moments in cells.items()
+        }
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error})") from None
+    return PowerSeries(breaks=tuple(offsets.values())[1:], **series)
+
+
 def summarize(path: Path | str) -> dict:
     """Figures of all attempts in a telemetry file; None where nothing was measured.
 
@@ -196,13 +243,7 @@ def summarize(path: Path | str) -> dict:
     the fullest card, `peak_host_memory_bytes` of this process and its children. `seconds` is the
     time sampled. Raises InputError if the file is missing or no telemetry.
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as handle:
-            rows = [row for row in read_csv(handle) if None not in row.values()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if rows and tuple(rows[0]) != COLUMNS:
-        raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
+    rows = _rows(path)
     host = [row for row in rows if row["device"] == "host"]
     gpus = [row for row in rows if row["device"].startswith("gpu")]
     node = [row for row in rows if row["device"] == "node"]
@@ -235,6 +276,18 @@ def summarize(path: Path | str) -> dict:
             "notes": [],
         },
     }
+
+
+def _rows(path: Path | str) -> list[dict[str, Any]]:
+    """The whole lines of a telemetry file; raises InputError."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as handle:
+            rows = [row for row in read_csv(handle) if None not in row.values()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if rows and tuple(rows[0]) != COLUMNS:
+        raise InputError(f"{path}: not a telemetry file; expected columns {', '.join(COLUMNS)}")
+    return rows
 
 
 def _peak_power(gpus: list[dict]) -> float | None:
