@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 COUNTER, INTEGRATED = "energy counter", "power integrated"  # after the name of a source
 RAPL = "rapl"
@@ -44,8 +44,8 @@ class Power:
 class EnergySource(Protocol):
     """Something that measures the host: `measures` is CPU or NODE."""
 
-    name: ClassVar[str]
-    measures: ClassVar[str]
+    name: str
+    measures: str
 
     def read(self) -> Power:
         """What it knows now; raises NoReading."""
