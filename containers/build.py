@@ -22,6 +22,7 @@ from sources import base_digest, debian_mirror  # noqa: E402
 
 from cloudmask import __version__  # noqa: E402
 from cloudmask.errors import Fault, InputError  # noqa: E402
+from cloudmask.hardware import container_image  # noqa: E402
 from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
 from cloudmask.system import files, process  # noqa: E402
 from cloudmask.system.disk import free_space  # noqa: E402
@@ -92,7 +93,7 @@ class Source:
 
 
 def build(arguments: argparse.Namespace) -> None:
-    """Check what can be checked, then build under a temporary name and rename."""
+    """Check what can be checked, build under a temporary name, rename; the checksum beside it."""
     base = read_base_images().choose(arguments.base, arguments.gpu)
     source = choose_source(arguments, base)
     if arguments.definition:
@@ -122,6 +123,7 @@ def build(arguments: argparse.Namespace) -> None:
         command = build_command(arguments, runtime, values, temporary)
         print(shlex.join(command), flush=True)
         run_build(command, environment)
+    container_image.write_beside(arguments.out)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
 
 

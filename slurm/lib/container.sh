@@ -8,6 +8,8 @@
 # CLOUDMASK_RUNTIME: the runtime (default: apptainer, else singularity).
 # CLOUDMASK_GPU: "auto" (default), "yes" or "no".
 #
+# CLOUDMASK_IMAGE_SHA256: the image's checksum, which container::identify exports for the record.
+#
 # CONTAINER_COMMAND     the command line that is run
 # CONTAINER_VARIABLES   variables to pass on, each as NAME=VALUE
 set -euo pipefail
@@ -15,7 +17,7 @@ set -euo pipefail
 readonly CONTAINER_TMP=/cloudmask/tmp # where temporary files go in the container
 
 # Passed on if set. Everything else of the host stays outside: PYTHONPATH, LD_PRELOAD, conda's …
-readonly CONTAINER_PASSED='^(SLURM_|SLURMD_|PMI_|PMIX_|NCCL_|CLOUDMASK_|TF_CONFIG$|TF_NUM_|CUDA_VISIBLE_DEVICES$|NVIDIA_VISIBLE_DEVICES$|OMP_NUM_THREADS$|TZ$|LANG$|LC_ALL$|https?_proxy$|no_proxy$)'
+readonly CONTAINER_PASSED='^(SLURM_|SLURMD_|LSB_JOBID$|LSB_JOBINDEX$|LSB_JOBNAME$|LSB_QUEUE$|LSB_HOSTS$|LSB_MCPU_HOSTS$|LSB_DJOB_NUMPROC$|PMI_|PMIX_|NCCL_|CLOUDMASK_|TF_CONFIG$|TF_NUM_|CUDA_VISIBLE_DEVICES$|NVIDIA_VISIBLE_DEVICES$|OMP_NUM_THREADS$|TZ$|LANG$|LC_ALL$|https?_proxy$|no_proxy$)'
 
 container::runtime() {
   local name
@@ -27,6 +29,32 @@ container::runtime() {
   done
   echo "error: no ${CLOUDMASK_RUNTIME:-apptainer or singularity} on PATH; name its module in CLOUDMASK_MODULES, or load it" >&2
   return 2
+}
+
+# Export the SHA-256 of an image as CLOUDMASK_IMAGE_SHA256, "" for one that is a folder: from the file
+# that `make image` wrote beside it, else from the user's cache, else by reading the image, once.
+# cloudmask/hardware/container_image.py reads and writes the same files.
+container::identify() {
+  local -r image=$1
+  local state='' line='' sum='' cache
+  export CLOUDMASK_IMAGE_SHA256=
+  [[ -f $image && -r $image ]] || return 0
+  if [[ -r $image.sha256 ]]; then
+    { read -r state && read -r line; } <"$image.sha256" || true
+    [[ $state != "# $(stat -L -c 'size %s, modified %Y' "$image")" ]] || sum=${line%% *}
+  fi
+  cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/cloudmask/images/$(stat -L -c '%d-%i-%s-%.9Y' "$image")
+  if [[ ! $sum =~ ^[0-9a-f]{64}$ && -r $cache ]]; then
+    read -r sum <"$cache" || true
+  fi
+  if [[ ! $sum =~ ^[0-9a-f]{64}$ ]]; then
+    echo "$image: computing its checksum, once" >&2
+    sum=$(sha256sum <"$image") || return 0
+    sum=${sum%% *}
+    # Under a name of its own first: several jobs may begin at once.
+    { mkdir -p "${cache%/*}" && echo "$sum" >"$cache.$$" && mv -f "$cache.$$" "$cache"; } 2>/dev/null || true
+  fi
+  CLOUDMASK_IMAGE_SHA256=$sum
 }
 
 # Whether this node has a GPU whose driver works.

@@ -15,7 +15,7 @@ if [[ -n ${COPIED:-} ]]; then
   unset TF_CONFIG "${!SLURM_STEP@}"
 fi
 
-for part in log container environment signals nodes staging; do
+for part in log container environment signals nodes staging power; do
   # shellcheck disable=SC1090 # each is checked by itself
   source "slurm/lib/$part.sh"
 done
@@ -86,13 +86,28 @@ job::scenes() {
 # Train the row, and evaluate it on the scenes, until it is finished or interrupted; then end the job.
 job::train() {
   job::scenes
+  job::identify
+  power::begin
   job::run job::in_image cloudmask-grid run "$JOB_EXPERIMENT" --index "$JOB_INDEX" \
     --runs "$CLOUDMASK_RUNS" --data /data/patches.h5 "${JOB_SCENES[@]}"
+}
+
+# What the record of a run shall hold and the container cannot see: the image's checksum, and the
+# features of this node by Slurm. The first worker alone writes the record.
+job::identify() {
+  local node
+  [[ ${SLURM_PROCID:-0} == 0 ]] || return 0
+  container::identify "$CLOUDMASK_IMAGE"
+  [[ -n ${SLURMD_NODENAME:-} ]] || return 0
+  node=$(scontrol --oneliner show node "$SLURMD_NODENAME" 2>/dev/null) || return 0
+  [[ $node =~ ActiveFeatures=([^ ]*) ]] || return 0
+  export CLOUDMASK_NODE_FEATURES=${BASH_REMATCH[1]}
 }
 
 # Metrics, masks and pictures of a finished run, beside it in `evaluation`.
 job::evaluate() {
   job::scenes
+  job::identify
   if ((${#JOB_SCENES[@]} == 0)); then
     environment::bind data/inference
     JOB_SCENES=(--scenes data/inference)

@@ -1,5 +1,6 @@
 """Provenance on this machine, in a container, in a job; never the environment's secrets."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 import cloudmask
 from cloudmask.errors import InputError
+from cloudmask.overlay import manifest
 from cloudmask.record import provenance
 
 
@@ -15,7 +17,7 @@ from cloudmask.record import provenance
 def bare_environment(monkeypatch):
     for name in ("CLOUDMASK_GIT_COMMIT", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         monkeypatch.delenv(name, raising=False)
-    for name in provenance.SLURM:
+    for name in (*provenance.SLURM, *provenance.LSF, *provenance.SITE.values()):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -45,6 +47,68 @@ def test_job_and_container_are_told_and_secrets_are_not(monkeypatch):
     assert found["container"]["name"] == "cloudmask.sif"
     assert provenance.system(found)["nodes"] == 3
     assert "s3cret" not in json.dumps(found)
+
+
+def test_job_of_lsf_and_features_of_the_node(monkeypatch):
+    monkeypatch.setenv("LSB_JOBID", "812")
+    monkeypatch.setenv("LSB_JOBINDEX", "0")
+    monkeypatch.setenv("LSB_SUB_PASSWORD", "s3cret")
+    monkeypatch.setenv("CLOUDMASK_SITE", "greene")
+    monkeypatch.setenv("CLOUDMASK_NODE_FEATURES", "a100,ib")
+    found = provenance.collect(["c"])
+    assert found["lsf"] == {"LSB_JOBID": "812", "LSB_JOBINDEX": "0"}
+    assert found["site"] == {"site": "greene", "features": "a100,ib"}
+    assert provenance.identity(found)["job"] == "812"
+    assert "s3cret" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("facts", "job"),
+    [
+        ({"slurm": {"SLURM_JOB_ID": "7"}, "lsf": {}}, "7"),
+        (
+            {
+                "slurm": {
+                    "SLURM_JOB_ID": "9",
+                    "SLURM_ARRAY_JOB_ID": "7",
+                    "SLURM_ARRAY_TASK_ID": "2",
+                }
+            },
+            "7_2",
+        ),
+        ({"lsf": {"LSB_JOBID": "7", "LSB_JOBINDEX": "3"}}, "7_3"),
+        ({"slurm": {}}, None),
+        ({}, None),
+    ],
+)
+def test_job_by_its_scheduler_or_of_an_older_version(facts, job):
+    assert provenance.identity(facts).get("job") == job
+
+
+def test_list_of_packages_has_a_checksum():
+    found = provenance.collect(["c"])
+    assert found["packages"]["numpy"] == sys.modules["numpy"].__version__
+    listing = "".join(f"{name}=={version}\n" for name, version in found["packages"].items())
+    assert found["packages_sha256"] == hashlib.sha256(listing.encode()).hexdigest()
+    assert provenance.system(found)["packages_sha256"] == found["packages_sha256"]
+
+
+def test_overlay_by_its_manifest(tmp_path, monkeypatch):
+    image = tmp_path / "patches.ext3"
+    monkeypatch.setenv("CLOUDMASK_OVERLAY", str(image))
+    assert provenance.collect(["c"])["overlay"] is None, "there is no manifest"
+    patches = manifest.Content(manifest.PATCHES, 1, "ef" * 32, 1, ("ef" * 32,))
+    made = manifest.Manifest(
+        id=manifest.identity([patches]),
+        files=(patches,),
+        sources={},
+        image=manifest.ImageFacts(1, 1, "cd" * 32),
+        made=manifest.Origin("1", "h", "t"),
+    )
+    made.write(manifest.beside(image))
+    found = provenance.collect(["c"])
+    assert found["overlay"] == {"path": str(image), "sha256": "cd" * 32, "id": made.id}
+    assert provenance.identity(found)["overlay_sha256"] == "cd" * 32
 
 
 @pytest.mark.parametrize(("value", "dirty"), [("0123abc", False), ("0123abc-dirty", True)])

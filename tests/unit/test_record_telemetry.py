@@ -124,7 +124,7 @@ def test_energy_from_the_cards_counters(tmp_path, nvml, clock):
     assert summary["mean_gpu_utilisation"] == pytest.approx(60)
     assert summary["peak_gpu_memory_bytes"] == 2 << 30
     assert (summary["samples"], summary["seconds"]) == (2, 10.0)
-    assert summary["sources"]["gpu"] == energy.COUNTER
+    assert summary["sources"]["gpu"] == f"nvml {energy.COUNTER}"
     assert summary["sources"]["cpu"] is None
     assert [row["id"] for row in rows(log.path)[1:3]] == list(FakeNvml.UUIDS)
     assert rows(log.path)[1]["temperature_celsius"] == ""
@@ -141,7 +141,7 @@ def test_energy_from_power_where_there_is_no_counter(tmp_path, nvml, clock):
     # Trapezoids: 4 s of 300 to 100 W and 4 s of 100 W.
     assert summary["gpu_joules"] == pytest.approx(4 * 200 + 4 * 100)
     assert summary["mean_power_watts"] == pytest.approx(300)
-    assert summary["sources"]["gpu"] == energy.INTEGRATED
+    assert summary["sources"]["gpu"] == f"nvml {energy.INTEGRATED}"
 
 
 def test_cards_that_tell_nothing_are_none(tmp_path, nvml, clock):
@@ -257,7 +257,7 @@ def test_unreadable_cpu_counter_is_none(tmp_path, monkeypatch):
 
 
 def test_reset_counter_counts_what_it_holds():
-    card = energy.GpuEnergy()
+    card = energy.MeasuredEnergy("nvml")
     for counted in (100.0, 150.0, 20.0, None, 25.0):
         card.add(0.0, None, counted)
     assert card.joules == pytest.approx(50 + 20 + 5)

@@ -1,4 +1,4 @@
-"""The GPUs that this process may use, through NVML; none where there is no driver or no binding."""
+"""NVIDIA's GPUs that this process may use, through NVML; none without its driver or binding."""
 
 import os
 from collections.abc import Callable
@@ -36,6 +36,8 @@ class Gpus:
     NVML counts cards by their position on the PCI bus. Where CUDA_VISIBLE_DEVICES holds numbers, as
     Slurm writes them, these are taken for NVML's; that holds where a node's cards are all alike.
     """
+
+    library = "nvml"
 
     def __init__(self) -> None:
         self.cards: list[GpuCard] = []

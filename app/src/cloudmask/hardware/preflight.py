@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudmask.hardware.amd_gpus import AmdGpus
 from cloudmask.hardware.base_images import (
     BaseImage,
     BaseImages,
@@ -16,7 +17,8 @@ from cloudmask.hardware.base_images import (
     read_base_images,
 )
 from cloudmask.hardware.devices import without_greeting
-from cloudmask.hardware.gpus import GpuCard, Gpus
+from cloudmask.hardware.gpu_libraries import GpuLibrary, open_gpus
+from cloudmask.hardware.gpus import GpuCard
 from cloudmask.system.disk import free_space
 
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
@@ -73,9 +75,12 @@ class TensorFlowBuild:
     cuda: str | None = None
     compiled: Sequence[str] = ()
     for_gpus: bool = False
+    for_amd: bool = False
 
     def __str__(self) -> str:
         text = f"TensorFlow {self.version or 'missing'}"
+        if self.for_amd:
+            return f"{text}, for AMD's GPUs"
         if not self.for_gpus:
             return f"{text}, for the CPU only"
         return f"{text}, CUDA {self.cuda or 'of unknown version'}, {' '.join(self.compiled)}"
@@ -97,18 +102,31 @@ def preflight(device: str = "gpu") -> PreflightReport:
         return report
     build = tensorflow_build()
     report.add("image", f"{image}, {build}")
-    gpus = Gpus()
+    gpus = open_gpus()
     gpus.close()
     if not gpus.cards and device == "gpu":
         report.problem(NO_NV if DRIVER_OF_NODE.exists() else NO_GPU)
         report.lines += [("telemetry", note) for note in gpus.notes]
     elif not gpus.cards:
         report.add("device", "CPU, there is no GPU")
+    elif gpus.library == AmdGpus.library:
+        _check_amd(report, build, gpus)
     elif device == "auto" and not build.for_gpus:
         report.add("device", "CPU, this image has no CUDA")
     else:
         _Check(report, table, build, gpus).all(base)
     return report
+
+
+def _check_amd(report: PreflightReport, build: TensorFlowBuild, gpus: GpuLibrary) -> None:
+    """The images are for NVIDIA's cards: on AMD's only whether TensorFlow is built for them."""
+    for index, card in enumerate(gpus.cards):
+        report.add(f"GPU {index}", f"{card.name}, of AMD: compute capability not checked")
+    if not build.for_amd:
+        report.problem(
+            f"TensorFlow {build.version or ''} is not built for AMD's GPUs",
+            "a Python environment with TensorFlow for ROCm, without an image of ours",
+        )
 
 
 def tensorflow_build() -> TensorFlowBuild:
@@ -124,6 +142,7 @@ def tensorflow_build() -> TensorFlowBuild:
         cuda=found.get("cuda_version"),
         compiled=tuple(found.get("cuda_compute_capabilities", ())),
         for_gpus=bool(found.get("is_cuda_build")),
+        for_amd=bool(found.get("is_rocm_build")),
     )
 
 
@@ -134,7 +153,7 @@ class _Check:
     report: PreflightReport
     table: BaseImages
     build: TensorFlowBuild
-    gpus: Gpus
+    gpus: GpuLibrary
 
     def all(self, base: BaseImage | None) -> None:
         """Check every card, the driver and, for several cards, the memory that they share."""

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import getpass
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -10,14 +11,17 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cloudmask
 from cloudmask.errors import InputError
-from cloudmask.hardware.gpus import Gpus
+from cloudmask.hardware import container_image, cuda
+from cloudmask.hardware.gpu_libraries import open_gpus
+from cloudmask.overlay import manifest
 from cloudmask.record.result import plain
 from cloudmask.system import files, reading
 
-LARGEST_FILE = 64 * reading.MIB  # an attempt takes some 3 KB of it
+LARGEST_FILE = 64 * reading.MIB  # an attempt takes some 10 KB of it, packages most of all
 GIT_SECONDS = 10  # a shared file system that hangs must not stop a run
 
 # Distributions whose version matters; a package may come under several names.
@@ -46,6 +50,23 @@ SLURM = (
     "SLURM_CPUS_PER_TASK",
     "SLURM_GPUS_ON_NODE",
 )
+# The same for LSF. LSB_JOBID is that of the array, LSB_JOBINDEX the row's.
+LSF = (
+    "LSB_JOBID",
+    "LSB_JOBINDEX",
+    "LSB_JOBNAME",
+    "LSB_QUEUE",
+    "LSB_HOSTS",
+    "LSB_MCPU_HOSTS",
+    "LSB_DJOB_NUMPROC",
+)
+# What a job reports about the node that it is on (slurm/lib/environment.sh).
+SITE = {
+    "site": "CLOUDMASK_SITE",
+    "base": "CLOUDMASK_BASE",
+    "features": "CLOUDMASK_NODE_FEATURES",
+}
+MAX_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")  # kHz
 
 
 def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
@@ -57,35 +78,68 @@ def collect(command: Sequence[str], data: Mapping | None = None) -> dict:
     """
     import psutil
 
-    gpus = Gpus()
+    gpus = open_gpus()
     gpus.close()
     return plain(
         {
             "command": list(command),
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "versions": _versions(),
+            **_packages(),
             "git": git(),
-            "container": _container(),
+            "container": container_image.image(),
+            "overlay": _overlay(),
             "host": platform.node(),
             "user": user(),
             "os": _os(),
             "kernel": platform.release(),
-            "cpu": {
-                "model": _cpu_model(),
-                "cores": psutil.cpu_count(logical=False),
-                "threads": psutil.cpu_count(),
-                "usable_threads": len(os.sched_getaffinity(0)),
-            },
+            "cpu": _cpu(),
             "memory_bytes": psutil.virtual_memory().total,
             "gpus": [
                 {"name": card.name, "uuid": card.uuid, "memory_bytes": card.memory_bytes}
                 for card in gpus.cards
             ],
             "gpu_driver": gpus.driver,
-            "slurm": {name: os.environ[name] for name in SLURM if name in os.environ},
+            "cuda": cuda.versions(),
+            "slurm": _environment(SLURM),
+            "lsf": _environment(LSF),
+            "site": {key: os.environ[name] for key, name in SITE.items() if os.environ.get(name)},
             "data": data,
         }
     )
+
+
+def identity(provenance: Mapping) -> dict[str, Any]:
+    """What names the software and the job of a run, as far as it is known, also of older versions.
+
+    `image_sha256`, `base_digest`, `cuda`, `cudnn`, `gpu_driver`, `packages_sha256`,
+    `overlay_sha256` and `job`, Slurm's or LSF's number of it.
+    """
+
+    def section(key: str) -> Mapping:
+        return provenance.get(key) or {}
+
+    slurm, lsf = section("slurm"), section("lsf")
+    facts = {
+        "image_sha256": section("container").get("sha256"),
+        "base_digest": section("container").get("base_digest"),
+        "cuda": section("cuda").get("version"),
+        "cudnn": section("cuda").get("cudnn"),
+        "gpu_driver": provenance.get("gpu_driver"),
+        "packages_sha256": provenance.get("packages_sha256"),
+        "overlay_sha256": section("overlay").get("sha256"),
+        "job": _job(slurm, "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        or _job(lsf, "LSB_JOBID", "LSB_JOBID", "LSB_JOBINDEX"),
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _job(found: Mapping[str, str], own: str, array: str, task: str) -> str | None:
+    """A job's number; that of an array's as `ARRAY_TASK`, by which Slurm and people call it."""
+    number = found.get(task, "0")  # LSF's index is 0 outside of an array.
+    if array in found and number != "0":
+        return f"{found[array]}_{number}"
+    return found.get(own)
 
 
 def system(provenance: Mapping) -> dict:
@@ -112,6 +166,7 @@ def system(provenance: Mapping) -> dict:
         "nodes": int(nodes) if nodes.isdigit() else 1,
         "container": (provenance["container"] or {}).get("name"),
         "commit": provenance["git"]["commit"],
+        **identity(provenance),
         **provenance["versions"],
     }
 
@@ -196,13 +251,55 @@ def _git_output(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _container() -> dict | None:
-    for runtime in ("APPTAINER", "SINGULARITY"):
-        image = os.environ.get(f"{runtime}_CONTAINER")
-        if image:
-            name = os.environ.get(f"{runtime}_NAME") or Path(image).name
-            return {"runtime": runtime.lower(), "image": image, "name": name}
-    return None
+def _environment(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _packages() -> dict[str, Any]:
+    """Every installed distribution by name, and a checksum of the list in the form of `pip freeze`.
+
+    What is found first on the path is what Python imports.
+    """
+    found: dict[str, str] = {}
+    for package in importlib.metadata.distributions():
+        name = (package.metadata["Name"] or "").lower().replace("_", "-")
+        if name:
+            found.setdefault(name, package.version)
+    listing = "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+    return {
+        "packages": dict(sorted(found.items())),
+        "packages_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+    }
+
+
+def _overlay() -> dict[str, str] | None:
+    """The job's overlay by its manifest: of the image, and of what is in it."""
+    path = os.environ.get("CLOUDMASK_OVERLAY")
+    if not path:
+        return None
+    try:
+        found = manifest.read(Path(path))
+    except (InputError, OSError):
+        return None
+    return {"path": path, "sha256": found.image.sha256, "id": found.id}
+
+
+def _cpu() -> dict[str, Any]:
+    import psutil
+
+    packages = set(_cpuinfo("physical id"))
+    try:
+        hertz: int | None = 1000 * int(MAX_FREQUENCY.read_text())
+    except (OSError, ValueError):
+        hertz = None
+    return {
+        "model": next(iter(_cpuinfo("model name")), platform.machine()),
+        "sockets": len(packages) or None,
+        "cores": psutil.cpu_count(logical=False),
+        "threads": psutil.cpu_count(),
+        "usable_threads": len(os.sched_getaffinity(0)),
+        "max_hertz": hertz,
+    }
 
 
 def _os() -> str:
@@ -212,10 +309,10 @@ def _os() -> str:
         return platform.system()
 
 
-def _cpu_model() -> str:
+def _cpuinfo(key: str) -> list[str]:
+    """Values of a key in /proc/cpuinfo, one for each hardware thread."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+        return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(key)]

@@ -227,12 +227,25 @@ class System(Section):
     other_jobs: OtherJobs | None = Field(
         None, description="others on the node; null in runs of versions that did not look"
     )
+    image_sha256: str | None = Field(None, description="SHA-256 of the container image")
+    base_digest: str | None = Field(None, description="digest of the image's base")
+    cuda: str | None = Field(None, description="CUDA that TensorFlow was built for")
+    cudnn: str | None = Field(None, description="cuDNN that TensorFlow was built for")
+    gpu_driver: str | None = Field(None, description="version of the GPU's driver")
+    packages_sha256: str | None = Field(
+        None, description="SHA-256 of the list of installed packages, which provenance.json holds"
+    )
+    overlay_sha256: str | None = Field(None, description="SHA-256 of the job's overlay")
+    job: str | None = Field(None, description="number of the Slurm or LSF job")
 
 
 class Energy(Section):
     """What telemetry measured; null where nothing was measured."""
 
     joules: Number = Field(None, description="of GPUs and CPUs together, as far as measured")
+    node_joules: Number = Field(
+        None, description="of the whole node, other jobs included, where it tells"
+    )
 
 
 class Result(BaseModel):

@@ -7,7 +7,13 @@ from functools import partial
 
 from cloudmask import __version__
 from cloudmask.record.rules import TARGET
-from cloudmask.report import accuracy_figures, tables, timing_figures, training_figures
+from cloudmask.report import (
+    accuracy_figures,
+    power_figures,
+    tables,
+    timing_figures,
+    training_figures,
+)
 from cloudmask.report.alarms import Alarm, alarms
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
@@ -33,6 +39,7 @@ FIGURES: dict[str, Callable[[Collection], Drawing]] = {
     "accuracy_per_scene": accuracy_figures.by_scene,
     "calibration": accuracy_figures.calibration,
     "energy": accuracy_figures.energy,
+    "gpu_power": power_figures.gpu_power,
 }
 
 

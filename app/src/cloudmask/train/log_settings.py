@@ -6,6 +6,7 @@ from typing import Any
 from cloudmask import __version__
 from cloudmask.config.settings import Config
 from cloudmask.record.events import SubmissionFacts, TrainingFacts
+from cloudmask.record.provenance import identity
 from cloudmask.record.result import System
 from cloudmask.train.attempt import Attempt, TrainingBatches
 
@@ -13,9 +14,13 @@ from cloudmask.train.attempt import Attempt, TrainingBatches
 def log_settings(
     attempt: Attempt, provenance: Mapping[str, Any], system: System, batches: TrainingBatches
 ) -> None:
-    """Log who submits what, and the sizes and hyper-parameters of the training."""
+    """Log who submits what, the sizes and hyper-parameters of the training, and what it ran in.
+
+    The last are events `cloudmask_image_sha256` and so on: those of `identity` that are known.
+    """
     attempt.log.submission(_submission(attempt.config, provenance, system))
-    attempt.log.settings(_training(attempt, batches))
+    software = {f"cloudmask_{key}": value for key, value in identity(provenance).items()}
+    attempt.log.settings(_training(attempt, batches, software))
 
 
 def _submission(config: Config, provenance: Mapping[str, Any], system: System) -> SubmissionFacts:
@@ -33,7 +38,9 @@ def _submission(config: Config, provenance: Mapping[str, Any], system: System) -
     )
 
 
-def _training(attempt: Attempt, batches: TrainingBatches) -> TrainingFacts:
+def _training(
+    attempt: Attempt, batches: TrainingBatches, software: Mapping[str, Any]
+) -> TrainingFacts:
     config, devices = attempt.config, attempt.devices
     return TrainingFacts(
         train_samples=batches.training.samples,
@@ -49,5 +56,5 @@ def _training(attempt: Attempt, batches: TrainingBatches) -> TrainingFacts:
         number_of_ranks=devices.replicas,
         number_of_nodes=devices.workers,
         accelerators_per_node=devices.gpus // devices.workers,
-        others={"precision": attempt.precision, "config_sha256": config.sha256()},
+        others={"precision": attempt.precision, "config_sha256": config.sha256(), **software},
     )

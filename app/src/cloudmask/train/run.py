@@ -15,6 +15,7 @@ from cloudmask.errors import Interrupted, NotAScene
 from cloudmask.evaluate.evaluation import EvaluationOptions, NothingToJudge, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
+from cloudmask.hardware import container_image
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
@@ -105,6 +106,7 @@ def train(request: TrainingRequest) -> Result:
         if worker:
             # The chief alone holds and prepares the run directory.
             return _train(request, patches, stop)
+        container_image.compute_checksum()
         if request.force and (aside := run.move_aside()):
             logger.info("%s: finished; moved to %s", run, aside)
         with run.claimed(config.to_yaml()):
