@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-published", action="store_true", help="omit the results of the published paper"
     )
+    parser.add_argument(
+        "--certificate",
+        action="store_true",
+        help="also write certificate.md and certificate.json: which claims of the published "
+        "paper its own numbers and these runs confirm or refute",
+    )
     return parser
 
 
@@ -46,11 +52,11 @@ def _report(arguments: argparse.Namespace) -> None:
     from cloudmask.report.collection import collect
     from cloudmask.report.document import build
     from cloudmask.report.notebook import notebook
-    from cloudmask.report.output import PAGE, report_folder, write_into
+    from cloudmask.report.output import CERTIFICATE, PAGE, report_folder, write_into
 
     with_published = not arguments.no_published
     with report_folder(arguments.out) as folder:
-        report = build(collect(arguments.runs, with_published))
+        report = build(collect(arguments.runs, with_published), arguments.certificate)
         cells = notebook(arguments.runs, arguments.out, with_published)
         write_into(folder, report, cells)
     for line in report.summary:
@@ -60,4 +66,8 @@ def _report(arguments: argparse.Namespace) -> None:
             print(f"{alarm.level}: {alarm.title}")
     for line in report.missing:
         print(f"omitted: {line}")
+    if report.certificate:
+        for line in report.certificate.summary:
+            print(f"certificate: {line}")
+        print(f"certificate: {arguments.out / CERTIFICATE}")
     print(f"report: {arguments.out / PAGE}")
