@@ -16,6 +16,7 @@ from cloudmask.report.paper_comparison import has_paper
 from cloudmask.report.paper_figures import PAPER_FIGURES
 from cloudmask.report.paper_tables import PAPER_TABLES
 from cloudmask.report.pictures import Picture, pictures
+from cloudmask.report.published_paper import paper
 from cloudmask.report.table import Table, plural
 from cloudmask.system.text import one_line
 
@@ -77,6 +78,7 @@ def build(found: Collection, certified: bool = False) -> ReportDocument:
     if has_paper(found):
         builders += PAPER_TABLES
         figures += PAPER_FIGURES.values()
+        citations |= set(paper().citations)
     certificate = certify(found, made) if certified else None
     return ReportDocument(
         title=TITLE,

@@ -49,10 +49,12 @@ def _recorded(path: str, stamp: int) -> DataOrigin:
         inference = RunDirectory(path).read_result().inference
     except (InputError, OSError):
         return DataOrigin(False, UNKNOWN)
+    # Results of versions that did not look have no such section, or one of another kind.
     data = getattr(inference, "data", None)
-    if data is None:
+    origins = getattr(data, "origins", None)
+    if not origins:
         return DataOrigin(False, UNKNOWN)
-    return DataOrigin(set(data.origins) == {PUBLIC}, data.text())
+    return DataOrigin({str(origin) for origin in origins} == {PUBLIC}, data.text())
 
 
 def protocol_differences(run: RecordedRun) -> list[str]:
@@ -80,6 +82,12 @@ def protocol_differences(run: RecordedRun) -> list[str]:
 def protocol_unknown(run: RecordedRun) -> bool:
     """Whether the run does not say how it was stopped."""
     return run.early_stopping is None or run.epochs_set is None
+
+
+def last_accuracy(run: RecordedRun) -> float | None:
+    """Training accuracy of the last epoch, which table 4 has; a run's own is of the kept one."""
+    values = run.history.get("accuracy")
+    return values[-1] if values and run.origin == "run" else run.accuracy
 
 
 def hardware_of(run: RecordedRun) -> str:

@@ -60,6 +60,12 @@ class Paper:
         """Where a table's numbers were read."""
         return self.facts[table]["source"]
 
+    @property
+    def citations(self) -> list[str]:
+        """The paper, and what was read beside it."""
+        beside = [self.source(table) for table in ("greene", "rivanna", "short_patience")]
+        return [self.facts["citation"], *(text[0].upper() + text[1:] for text in beside)]
+
 
 @functools.cache
 def paper() -> Paper:
