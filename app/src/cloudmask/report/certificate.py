@@ -19,9 +19,9 @@ COLUMNS = (
     Column("claim", "claim"),
     Column("source", "source"),
     Column("published", "published numbers"),
-    Column("published_numbers", "what they say"),
+    Column("published_numbers", "what the paper has"),
     Column("runs", "these runs"),
-    Column("runs_numbers", "what they say"),
+    Column("runs_numbers", "what these runs have"),
 )
 NOTE = (
     "Each claim is put to the published numbers and to these runs. “Not testable” says why, and "
@@ -129,7 +129,7 @@ def _by_runs(claim: Claim, runs: Runs) -> Verdict:
     """The test over the runs that can be compared; the numbers of the others, and why not."""
     if claim.test is None:
         return untestable(claim.untestable)
-    reasons = [[reason for gate in claim.needs if (reason := gate(run))] for run in runs]
+    reasons = [next((r for gate in claim.needs if (r := gate(run))), "") for run in runs]
     usable = [run for run, why in zip(runs, reasons, strict=True) if not why]
     if usable:
         verdict = claim.test(usable)
@@ -142,7 +142,13 @@ def _by_runs(claim: Claim, runs: Runs) -> Verdict:
     orientation = claim.test(runs)
     if orientation.outcome == "not testable":
         return orientation
-    return untestable(_joined(reason for why in reasons for reason in why), orientation.numbers)
+    # Runs without the figure at all give no reason.
+    shown = [
+        why
+        for run, why in zip(runs, reasons, strict=True)
+        if claim.test([run]).outcome != "not testable"
+    ]
+    return untestable(_joined(shown or reasons), orientation.numbers)
 
 
 def _joined(reasons: Iterable[str]) -> str:
