@@ -9,11 +9,13 @@ EPILOG = """\
 examples:
   cloudmask-report runs --out report
   cloudmask-report runs/paper-* other-machine/runs published/*.log --out report
+  cloudmask-report runs/paper --certificate --out report
 
 Reads run directories of cloudmask-train, folders of them, and logs of others: MLPerf logs, and the
 mlperf_*, cloudMask_Log_* and slstr_stopwatch_benchmark_* files of the published runs. The output
 holds index.html (complete in itself), report.md, report.ipynb, tables/ (CSV) and figures/ (PNG and
-SVG). The results of the published paper stand beside the others; --no-published omits them.
+SVG). The results, figures and tables of the published paper stand beside the others;
+--no-published omits them.
 
 An earlier report in the output folder is replaced; files of others are not.
 """
