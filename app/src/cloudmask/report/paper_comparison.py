@@ -52,7 +52,7 @@ def _recorded(path: str, stamp: int) -> DataOrigin:
     # Results of versions that did not look have no such section, or one of another kind.
     data = getattr(inference, "data", None)
     origins = getattr(data, "origins", None)
-    if not origins:
+    if data is None or not origins:
         return DataOrigin(False, UNKNOWN)
     return DataOrigin({str(origin) for origin in origins} == {PUBLIC}, data.text())
 
