@@ -15,9 +15,14 @@ from cloudmask.report import (
     training_figures,
 )
 from cloudmask.report.alarms import Alarm, alarms
+from cloudmask.report.certificate import Certificate, certify
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import Drawing
+from cloudmask.report.paper_comparison import has_paper
+from cloudmask.report.paper_figures import PAPER_FIGURES
+from cloudmask.report.paper_tables import PAPER_TABLES
 from cloudmask.report.pictures import Picture, pictures
+from cloudmask.report.published_paper import paper
 from cloudmask.report.table import Table, plural
 from cloudmask.system.text import one_line
 
@@ -56,6 +61,7 @@ class ReportDocument:
     pictures: list[Picture]
     damaged: list[tuple[str, str]]
     citations: list[str]
+    certificate: Certificate | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -68,21 +74,31 @@ class ReportDocument:
         )
 
 
-def build(found: Collection) -> ReportDocument:
-    """All tables, figures and alarms of a collection."""
+def build(found: Collection, certified: bool = False) -> ReportDocument:
+    """All tables, figures and alarms of a collection; `certified`: the paper's claims as well."""
     citations = {f"{run.source}: {run.path}" for run in found.runs if run.origin == "paper"}
     sources = one_line(", ".join(found.paths))
     now = datetime.datetime.now(datetime.timezone.utc)
+    made = f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {sources}"
+    builders: list[Callable[[Collection], Table]] = [*tables.BUILDERS]
+    figures = [*FIGURES.values()]
+    if has_paper(found):
+        builders += PAPER_TABLES
+        figures += PAPER_FIGURES.values()
+        citations |= set(paper().citations)
+    certificate = certify(found, made) if certified else None
     return ReportDocument(
         title=TITLE,
-        made=f"{now:%Y-%m-%d %H:%M} UTC, cloudmask {__version__}, from {sources}",
+        made=made,
         summary=summary(found),
         alarms=alarms(found),
-        tables=[builder(found) for builder in tables.BUILDERS],
-        drawings=[draw(found) for draw in FIGURES.values()],
+        tables=[builder(found) for builder in builders]
+        + ([certificate.table()] if certificate else []),
+        drawings=[draw(found) for draw in figures],
         pictures=pictures(found),
         damaged=found.damaged,
         citations=sorted(citations),
+        certificate=certificate,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloudmask.report.document import FIGURES, TITLE
+from cloudmask.report.paper_figures import PAPER_FIGURES
+from cloudmask.report.paper_tables import PAPER_TABLES
 from cloudmask.report.tables import BUILDERS
 
 
@@ -15,7 +17,7 @@ def notebook(paths: Sequence[Path | str], out: Path, with_published: bool) -> st
     cells = [
         _text(f"# {TITLE}\n\nThe tables and figures of `index.html`, one cell each."),
         _code(
-            "from cloudmask.report import document, tables\n"
+            "from cloudmask.report import document, paper_figures, paper_tables, tables\n"
             "from cloudmask.report.alarms import alarms\n"
             "from cloudmask.report.collection import collect\n\n"
             f"found = collect({relative!r}, with_published={with_published})\n"
@@ -25,6 +27,9 @@ def notebook(paths: Sequence[Path | str], out: Path, with_published: bool) -> st
         *(_code(f"tables.{builder.__name__}(found)") for builder in BUILDERS),
         *(_code(f"document.FIGURES[{name!r}](found)") for name in FIGURES),
     ]
+    if with_published:
+        cells += [_code(f"paper_tables.{builder.__name__}(found)") for builder in PAPER_TABLES]
+        cells += [_code(f"paper_figures.PAPER_FIGURES[{name!r}](found)") for name in PAPER_FIGURES]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -10,6 +10,7 @@ from cloudmask.report.page import page
 from cloudmask.system import files, output
 
 PAGE = "index.html"
+CERTIFICATE = "certificate.md"
 KIND = "report"
 
 
@@ -51,6 +52,9 @@ def _contents(report: ReportDocument, notebook: str) -> dict[str, bytes]:
             contents[f"figures/{drawing.name}.svg"] = drawing.svg()
     for picture in report.pictures:
         contents[f"figures/{picture.file}"] = picture.jpeg
+    if report.certificate:
+        contents[CERTIFICATE] = _encoded(report.certificate.markdown())
+        contents["certificate.json"] = _encoded(report.certificate.json())
     contents["report.md"] = _encoded(markdown(report))
     contents[PAGE] = _encoded(page(report, contents))
     return contents
