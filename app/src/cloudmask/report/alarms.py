@@ -287,7 +287,7 @@ def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm
         )
     several = [
         f"{group.label}: of {summary.n} the best has {summary.high:.4f}, the mean is "
-        f"{summary.mean:.4f} ± {summary.sd:.4f}"
+        f"{summary.mean:.4f} (standard deviation {summary.sd:.4f})"
         for group in groups
         if (summary := group.summary(lambda run: run.test_accuracy)) and summary.high > summary.low
     ]

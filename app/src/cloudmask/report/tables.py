@@ -7,14 +7,11 @@ from collections.abc import Callable
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.statistics import LEVEL
+from cloudmask.report.statistics import LEVEL, WITHOUT_SCIPY, available
 from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
 from cloudmask.system.text import one_line
-
-# How often the bootstrap interval covers the true mean of so many normal values; measured.
-COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
 
 RUN_COLUMNS = (
     Column("run", "run"),
@@ -134,12 +131,12 @@ def groups_table(found: Collection) -> Table:
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
         rows.append(row)
-    covered = ", ".join(f"in {rate:.0%} of cases for {n}" for n, rate in COVERAGE.items())
     note = (
-        "A group is runs with equal settings. sd: sample standard deviation; interval: "
-        f"{LEVEL:.0%} percentile bootstrap of the mean, from three values on. Of few values it is "
-        f"too narrow: for normally distributed values it covers the true mean {covered}."
+        "A group is runs with equal settings. sd: sample standard deviation; "
+        f"{LEVEL:.0%} from … to: interval of the mean by Student's t, from three different values "
+        "on. It assumes values that scatter normally; equal repeats count once in it."
     )
+    note += "" if available() else WITHOUT_SCIPY
     return Table("groups", "Groups", tuple(columns), rows, note)
 
 
@@ -183,12 +180,14 @@ def comparisons_table(found: Collection) -> Table:
     )
     note = (
         "Groups of one source that differ in one factor only, or in the device and the precision "
-        "that comes with it. Hedges' g: from three runs a side on. p: permutation test of the "
-        "means, two-sided, exact for small groups (signs of the differences where the same models "
-        "are evaluated twice); Holm's correction is over this table. Where the smallest possible p "
+        "that comes with it. Equal repeats count once. Hedges' g: from three runs a side on. "
+        "p: permutation test of the means, two-sided, exact for small groups (signs of the "
+        "differences where the same models are evaluated twice); Holm's correction is over this "
+        "table. Where the smallest possible p "
         "is above 0.05, no result of so few runs could be significant. Groups of one run are not "
         "compared."
     )
+    note += "" if available() else WITHOUT_SCIPY
     if not rows:
         note = "No two groups of two runs or more, of one source, differ in one factor only."
     return Table("comparisons", "Comparisons", columns, rows, note)
