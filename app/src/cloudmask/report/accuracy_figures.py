@@ -1,4 +1,4 @@
-"""Figures of accuracy: by group, by scene, calibration, against energy; and time per epoch."""
+"""Figures of accuracy: by group, by scene, calibration, against energy."""
 
 import numpy as np
 
@@ -37,8 +37,12 @@ def by_group(found: Collection) -> Drawing:
     for row, group in enumerate(groups):
         _draw_dots(axis, row, group, look[group.label].color)
     axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
-    handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
-    handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
+    summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
+    handles = [handle("run", GREY, "", "o")]
+    if any(summary.n > 1 for summary in summaries):
+        handles.append(handle("mean of the group", "black", "", "|"))
+    if any(summary.interval for summary in summaries):
+        handles.append(handle(f"{LEVEL:.0%} interval of the mean (Student's t)", "black"))
     handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
     caption = "Groups of different sources were tested on different scenes; see the table of runs."

@@ -190,7 +190,7 @@ def _gaps(runs: Sequence[RecordedRun]) -> list[Alarm]:
                 Alarm(
                     "warning",
                     f"{len(absent)} of {len(wanted)} runs missing",
-                    f"{source}: of {len(devices)} GPU models and {', '.join(map(str, epochs))} "
+                    f"{source}: of {len(devices)} devices and {', '.join(map(str, epochs))} "
                     f"epochs there are no logs for {named(absent)}. Whether those runs failed is "
                     "unknown.",
                 )

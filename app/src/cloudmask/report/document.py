@@ -16,6 +16,7 @@ from cloudmask.report.table import Table, plural
 from cloudmask.system.text import one_line
 
 TITLE = "Report of the runs"
+NO_ALARM = "Nothing that a reader should be warned of was found."
 
 FIGURES: dict[str, Callable[[Collection], Drawing]] = {
     "accuracy_by_group": accuracy_figures.by_group,
@@ -52,13 +53,13 @@ class ReportDocument:
 
     @property
     def missing(self) -> list[str]:
-        """Figures for which there are no data, and why."""
-        found = [
-            f"{drawing.title}: {drawing.missing}" for drawing in self.drawings if drawing.missing
-        ]
-        return found + (
-            [] if self.pictures else ["Best and worst scenes: no evaluation has pictures"]
-        )
+        """Tables and figures for which there are no data, and why."""
+        found = {table.title: table.note for table in self.tables if not table.visible}
+        # A table and a figure of one title lack the same.
+        found |= {draw.title: f"{draw.missing}." for draw in self.drawings if draw.missing}
+        if not self.pictures:
+            found["Best and worst scenes"] = "no evaluation has pictures."
+        return [f"{title}: {reason}" for title, reason in found.items()]
 
 
 def build(found: Collection) -> ReportDocument:

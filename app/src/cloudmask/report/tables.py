@@ -3,6 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
@@ -14,7 +15,7 @@ from cloudmask.report.timing_tables import fits_table, scaling_table, targets_ta
 from cloudmask.system.text import one_line
 
 RUN_COLUMNS = (
-    Column("run", "run"),
+    Column("run", "run", link="folder"),
     Column("source", "source"),
     Column("epochs_run", "epochs", 0),
     Column("seed", "seed"),
@@ -23,7 +24,7 @@ RUN_COLUMNS = (
     Column("test_accuracy", "test acc.", 4),
     Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
     Column("seconds_per_scene", "avg. inference time (s/scene)", 2),
-    Column("gpu", "GPU"),
+    Column("device", "device"),
     Column("workers", "workers", 0),
     Column("machine", "machine"),
     Column("group", "group", shown=False),
@@ -56,7 +57,7 @@ def runs_table(found: Collection) -> Table:
         "included; times per scene are the network alone in own runs, with reading and writing in "
         "the published ones."
     )
-    return Table("runs", "Runs", RUN_COLUMNS, rows, note)
+    return Table("runs", "Runs", RUN_COLUMNS, rows, note if rows else "No run is finished.")
 
 
 def _run_row(run: RecordedRun, label: str | None) -> dict:
@@ -70,7 +71,7 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "test_accuracy": run.test_accuracy,
         "seconds_per_epoch": run.seconds_per_epoch,
         "seconds_per_scene": run.test.seconds_per_scene,
-        "gpu": run.device,
+        "device": run.device,
         "workers": run.workers,
         "machine": run.machine,
         "group": label,
@@ -91,7 +92,16 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "code": run.code,
         "data": run.data,
         "path": one_line(run.path),
+        "folder": _folder(run),
     }
+
+
+def _folder(run: RecordedRun) -> str | None:
+    """What a reader of the run wants to open: its folder, or the one of its logs."""
+    if run.origin == "paper":
+        return None
+    path = Path(run.path)
+    return str(path if path.is_dir() else path.parent)
 
 
 GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None]]] = {
@@ -137,7 +147,7 @@ def groups_table(found: Collection) -> Table:
         "on. It assumes values that scatter normally; equal repeats count once in it."
     )
     note += "" if available() else WITHOUT_SCIPY
-    return Table("groups", "Groups", tuple(columns), rows, note)
+    return Table("groups", "Groups", tuple(columns), rows, note if rows else "No run is finished.")
 
 
 def comparisons_table(found: Collection) -> Table:
@@ -269,6 +279,8 @@ def scenes_table(found: Collection) -> Table:
     )
     shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
     note = "The five worst and the five best; the CSV file has all." if len(rows) > 10 else ""
+    if not rows:
+        note = "No own run has accuracies of scenes."
     return Table("scenes", "Scenes", columns, rows, note or "Own runs.", shown)
 
 
