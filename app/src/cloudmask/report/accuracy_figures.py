@@ -45,7 +45,9 @@ def by_group(found: Collection) -> Drawing:
         handles.append(handle(f"{LEVEL:.0%} interval of the mean (Student's t)", "black"))
     handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
-    caption = "Groups of different sources were tested on different scenes; see the table of runs."
+    caption = "Behind each group stands what it was tested on."
+    if len({group.tested_on for group in groups}) > 1:
+        caption += " Accuracies over different data are not comparable."
     return Drawing("accuracy_by_group", title, caption, figure)
 
 
@@ -63,7 +65,7 @@ def _draw_dots(axis, row: int, group: Group, color: str) -> None:
         axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
         axis.plot(summary.mean, row + MIDDLE, "|", color="black", markersize=16, markeredgewidth=2)
-    label_row(axis, row, f"{group.label}, n = {summary.n}")
+    label_row(axis, row, f"{group.label}, n = {summary.n}, {group.tested_on}")
 
 
 def by_scene(found: Collection) -> Drawing:
@@ -84,7 +86,9 @@ def by_scene(found: Collection) -> Drawing:
     axis.axhline(TARGET, color=GREY, linewidth=1)
     axis.set_xlim(0, 100)
     handles = [
-        handle(f"{g.label}, {len(m)} scenes", look[g.label].color, look[g.label].line)
+        handle(
+            f"{g.label}, {len(m)} scenes, {g.tested_on}", look[g.label].color, look[g.label].line
+        )
         for g, m in groups
     ]
     legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
@@ -171,7 +175,11 @@ def energy(found: Collection) -> Drawing:
         ]
         style = look[group.label]
         axis.plot(*zip(*pairs, strict=True), style.marker, color=style.color, alpha=0.8)
-    legend(figure, [handle(g.label, look[g.label].color, "", look[g.label].marker) for g in groups])
+    handles = [
+        handle(f"{g.label}, {g.tested_on}", look[g.label].color, "", look[g.label].marker)
+        for g in groups
+    ]
+    legend(figure, handles)
     caption = (
         "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
         "telemetry.csv."

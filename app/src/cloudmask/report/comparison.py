@@ -1,7 +1,7 @@
 """Pairs of groups that differ in one thing only, and what that thing does."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudmask.report.groups import STOPPING, Group
 from cloudmask.report.runs import RecordedRun
@@ -21,7 +21,10 @@ QUANTITIES: dict[str, Callable[[RecordedRun], float | None]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity in two groups; `corrected` is p after Holm over all comparisons of a report."""
+    """One quantity in two groups; `corrected` is p after Holm over all comparisons of a report.
+
+    data: over which scenes, of both groups where they differ; None for times.
+    """
 
     factor: str
     quantity: str
@@ -29,6 +32,7 @@ class Comparison:
     summaries: tuple[SampleSummary, SampleSummary]
     test: PermutationTest
     corrected: float | None = None
+    data: str | None = None
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
@@ -44,14 +48,18 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
                 a, b = (list(dict.fromkeys(g.values(quantity))) for g in (first, second))
                 if min(len(a), len(b)) >= FEWEST:
                     names = (first.label, second.label)
-                    found.append(_comparison(factor, name, names, (a, b), paired=False))
+                    made = _comparison(factor, name, names, (a, b), paired=False)
+                    found.append(replace(made, data=_data(name, first, second)))
     found.sort(key=lambda c: FIRST.index(c.factor) if c.factor in FIRST else len(FIRST))
     found = found[:MOST]
     corrected = holm([comparison.test.p for comparison in found])
-    return [
-        Comparison(c.factor, c.quantity, c.names, c.summaries, c.test, p)
-        for c, p in zip(found, corrected, strict=True)
-    ]
+    return [replace(c, corrected=p) for c, p in zip(found, corrected, strict=True)]
+
+
+def _data(quantity: str, first: Group, second: Group) -> str | None:
+    if "accuracy" not in quantity:
+        return None
+    return " against ".join(dict.fromkeys((first.tested_on, second.tested_on)))
 
 
 def only_difference(first: Group, second: Group) -> str | None:
@@ -84,7 +92,8 @@ def _tilings(groups: Sequence[Group]) -> list[Comparison]:
             known = [pair for pair in values if None not in pair]
             if len(known) >= FEWEST:
                 a, b = zip(*known, strict=True)
-                found.append(_comparison("tiling", name, names, (a, b), paired=True))
+                made = _comparison("tiling", name, names, (a, b), paired=True)
+                found.append(replace(made, data=_data(name, group, group)))
     return found
 
 

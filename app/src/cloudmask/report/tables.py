@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
+from cloudmask.report.groups import UNKNOWN
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL, WITHOUT_SCIPY, available
 from cloudmask.report.table import Column, Row, Table
@@ -22,6 +23,7 @@ RUN_COLUMNS = (
     Column("train_accuracy", "train acc.", 4),
     Column("validation_accuracy", "val. acc.", 4),
     Column("test_accuracy", "test acc.", 4),
+    Column("test_data", "tested on"),
     Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
     Column("seconds_per_scene", "avg. inference time (s/scene)", 2),
     Column("device", "device"),
@@ -44,6 +46,7 @@ RUN_COLUMNS = (
     Column("set_aside", "set aside", shown=False),
     Column("code", "code", shown=False),
     Column("data", "data", shown=False),
+    Column("training_data", "trained on", shown=False),
     Column("path", "read from", shown=False),
 )
 
@@ -69,6 +72,8 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "train_accuracy": run.accuracy,
         "validation_accuracy": run.val_accuracy,
         "test_accuracy": run.test_accuracy,
+        "test_data": None if run.test_accuracy is None else run.test.data or UNKNOWN,
+        "training_data": run.trained_on,
         "seconds_per_epoch": run.seconds_per_epoch,
         "seconds_per_scene": run.test.seconds_per_scene,
         "device": run.device,
@@ -116,6 +121,7 @@ GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None
 def groups_table(found: Collection) -> Table:
     """One row per group: mean, standard deviation, interval, best, n of each quantity."""
     columns = [Column("group", "group"), Column("rest", "and"), Column("runs", "n", 0)]
+    columns.append(Column("test_data", "tested on"))
     for key, (head, digits, _) in GROUP_QUANTITIES.items():
         first = key == "test_accuracy"
         columns += [
@@ -140,6 +146,8 @@ def groups_table(found: Collection) -> Table:
                 values = (summary.n, summary.mean, summary.sd, low, high, best)
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
+        if "test_accuracy_n" in row:
+            row["test_data"] = group.tested_on
         rows.append(row)
     note = (
         "A group is runs with equal settings. sd: sample standard deviation; "
@@ -159,6 +167,7 @@ def comparisons_table(found: Collection) -> Table:
             {
                 "factor": c.factor,
                 "quantity": c.quantity,
+                "data": c.data,
                 "first": c.names[0],
                 "second": c.names[1],
                 "first_mean": first.mean,
@@ -176,6 +185,7 @@ def comparisons_table(found: Collection) -> Table:
     columns = (
         Column("factor", "factor"),
         Column("quantity", "quantity"),
+        Column("data", "tested on"),
         Column("first", "first"),
         Column("second", "second"),
         Column("n", "n", 0),
@@ -216,7 +226,8 @@ def evaluations_table(found: Collection) -> Table:
                     "evaluation": evaluation.where,
                     "classifier": name,
                 }
-                row |= {"tiling": evaluation.tiling, "scenes": len(evaluation.per_scene) or None}
+                row |= {"data": evaluation.data or UNKNOWN, "tiling": evaluation.tiling}
+                row["scenes"] = len(evaluation.per_scene) or None
                 row |= {key: values.get(key) for key in ("accuracy", *scores)}
                 if name == "network":
                     row["accuracy_all_pixels"] = evaluation.accuracy_all_pixels
@@ -226,6 +237,7 @@ def evaluations_table(found: Collection) -> Table:
         Column("run", "run"),
         Column("evaluation", "evaluation"),
         Column("classifier", "classifier"),
+        Column("data", "tested on"),
         Column("tiling", "tiling"),
         Column("scenes", "scenes", 0),
         Column("accuracy", "accuracy", 4),
