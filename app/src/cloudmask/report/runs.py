@@ -266,8 +266,8 @@ def device_name(name: str | None) -> str | None:
 
 def _data(section: Training | Inference) -> str | None:
     """What the section says of its scenes; None in results that do not say it."""
-    told = getattr(section, "data", None)
-    return told.text() if hasattr(told, "text") else None
+    text = getattr(getattr(section, "data", None), "text", None)
+    return text() if callable(text) else None
 
 
 def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> RecordedEvaluation:
