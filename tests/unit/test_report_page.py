@@ -5,9 +5,10 @@ import html.parser
 import json
 import re
 import shutil
-import subprocess
+from pathlib import Path
 
 import pytest
+from support.browser import DARK, start, told
 from support.reports import RUNS
 
 from cloudmask.report import tables
@@ -24,10 +25,11 @@ class _Page(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.sources, self.wrong = [], [], []
+        self.open, self.sources, self.links, self.wrong = [], [], [], []
 
     def handle_starttag(self, tag, attributes):
-        self.sources += [v for k, v in attributes if k in ("src", "href") and v[0] != "#"]
+        self.sources += [v for k, v in attributes if k == "src"]
+        self.links += [v for k, v in attributes if k == "href" and v[0] != "#"]
         if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
@@ -44,6 +46,7 @@ def test_page_is_complete_in_itself(written):
     assert all(source.startswith("data:image/") for source in page.sources)
     drawn = [drawing for drawing in report.drawings if drawing.figure]
     assert len(page.sources) == len(drawn) + len(report.pictures)
+    assert all((out / link).exists() for link in page.links)
     # Two scenes were judged: one is the worst, the other the best.
     assert [picture.file for picture in report.pictures] == ["worst-1.jpg", "best-1.jpg"]
 
@@ -51,7 +54,7 @@ def test_page_is_complete_in_itself(written):
 def test_every_file_is_named_and_every_name_is_a_file(written):
     out, report = written
     text = (out / "report.md").read_text()
-    named = re.findall(r"\]\((\S+)\)", text)
+    named = re.findall(r"\]\(([^()\s]+)\)", text)
     assert named
     assert all((out / name).stat().st_size > 1000 for name in named)
     for drawing in report.drawings:
@@ -117,28 +120,91 @@ def test_notebook_makes_the_same(written, monkeypatch):
 
 def test_fits_on_a_phone_and_on_paper(written, tmp_path):
     """In a real browser: no sideways scrolling, every figure decoded, a PDF of some pages."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no chromium: the page was not opened in a browser")
-    page = tmp_path / "page.html"
+    text = (written[0] / "index.html").read_text()
     script = (
-        "<script>window.onload=()=>{document.title=[document.documentElement.scrollWidth,"
-        "innerWidth,[...document.images].filter(i=>i.naturalWidth>0).length].join(' ')}</script>"
+        "await new Promise(done => window.onload = done);"
+        "return [document.documentElement.scrollWidth, innerWidth,"
+        "[...document.images].filter(image => image.naturalWidth > 0).length]"
     )
-    page.write_text((written[0] / "index.html").read_text() + script)
-    options = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--no-pdf-header-footer"]
-    done = subprocess.run(
-        [*options, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    width, inner, decoded = map(int, re.search(r"<title>(\d+) (\d+) (\d+)<", done.stdout).groups())
+    width, inner, decoded = told(text, script, 500, tmp_path)
     assert width <= inner <= 520
-    assert decoded == page.read_text().count("<img ")
+    assert decoded == text.count("<img ")
     paper = tmp_path / "page.pdf"
-    subprocess.run(
-        [*options, f"--print-to-pdf={paper}", page.as_uri()], capture_output=True, timeout=60
-    )
+    start(written[0] / "index.html", 500, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())) <= 25
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 500])
+def test_axe_finds_nothing(written, tmp_path, width, scheme):
+    """Every rule of axe-core, best practices included, in both color schemes."""
+    axe = pytest.importorskip("axe_core_python", reason="no axe-core-python: pip install it")
+    library = (Path(axe.__file__).parent / "axe.min.js").read_text()
+    script = (
+        "const dark = matchMedia('(prefers-color-scheme: dark)').matches;"
+        "const found = await axe.run();"
+        "return [dark, found.passes.length, found.violations.map("
+        "rule => rule.id + ': ' + rule.nodes.map(node => node.html).slice(0, 3))]"
+    )
+    options = [DARK] if scheme == "dark" else []
+    text = (written[0] / "index.html").read_text() + f"<script>{library}</script>"
+    dark, passed, violations = told(text, script, width, tmp_path, *options)
+    assert (dark, violations) == (scheme == "dark", [])
+    assert passed > 20
+
+
+def test_tables_are_sorted_by_the_keyboard(written, tmp_path):
+    """A head is a button, which rows follow and aria-sort tells; what is unknown stays last."""
+    script = """
+        const table = document.querySelector("#runs table");
+        const heads = [...table.tHead.rows[0].cells];
+        const column = heads.findIndex(head => head.textContent === "val. acc.");
+        const button = heads[column].querySelector("button");
+        const told = () => [heads.map(head => head.getAttribute("aria-sort"))[column],
+            heads.filter(head => head.hasAttribute("aria-sort")).length,
+            [...table.tBodies[0].rows].map(row => row.cells[column].textContent)];
+        button.focus();
+        const focused = document.activeElement === button && button.tabIndex === 0;
+        const all = [focused];
+        for (let k = 0; k < 2; k++) { button.click(); all.push(told()); }
+        return all;
+    """
+    text = (written[0] / "index.html").read_text()
+    focused, up, down = told(text, script, 1400, tmp_path)
+    accuracies = sorted(known_accuracies(written[1]))
+    shown = [f"{value:.4f}" for value in accuracies]
+    unknown = ["–"] * 5  # those of the paper
+    assert focused
+    assert up == ["ascending", 1, shown + unknown]
+    assert down == ["descending", 1, shown[::-1] + unknown]
+
+
+def known_accuracies(report):
+    table = next(table for table in report.tables if table.name == "runs")
+    return [row["validation_accuracy"] for row in table.rows if row["validation_accuracy"]]
+
+
+def test_nothing_is_empty(written):
+    """Each heading has something below it, and nothing without data has a heading."""
+    out, report = written
+    text = (out / "index.html").read_text()
+    empty = [table for table in report.tables if not table.visible]
+    assert [table.name for table in empty] == ["scaling"]
+    for table in empty:
+        assert f'id="{table.name}"' not in text
+        assert any(line.startswith(f"{table.title}: ") for line in report.missing)
+    assert not re.findall(r"</h2>\s*</section>", text)
+    assert not re.findall(r"<figcaption>\s*</figcaption>", text)
+    assert not re.findall(r"\n## [^\n]*\n+(?=## |$)", (out / "report.md").read_text())
+
+
+def test_runs_lead_to_their_folders(written, real_runs):
+    out, _ = written
+    for text, pattern in (
+        ((out / "index.html").read_text(), r'<a href="([^"]+)">{}</a>'),
+        ((out / "report.md").read_text(), r"\[{}\]\(([^)]+)\)"),
+    ):
+        for name in RUNS:
+            target = re.search(pattern.format(name), text)[1]
+            assert not Path(target).is_absolute()
+            assert (out / target).resolve() == (real_runs / name).resolve()

@@ -3,8 +3,11 @@
 import pytest
 
 from cloudmask.report.collection import Collection
+from cloudmask.report.document import build
+from cloudmask.report.markdown import markdown
+from cloudmask.report.published import published
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
-from cloudmask.report.tables import evaluations_table
+from cloudmask.report.tables import comparisons_table, evaluations_table, groups_table, runs_table
 
 
 @pytest.mark.parametrize("everywhere, shown", [(0.85, True), (0.9, False), (None, False)])
@@ -21,3 +24,53 @@ def test_accuracy_over_all_pixels_is_shown_where_it_differs(everywhere, shown):
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert found["accuracy"] == "0.9"
     assert found["accuracy_all_pixels"] == ("" if everywhere is None else str(everywhere))
+
+
+def recorded(name, data, accuracy, **settings):
+    run = RecordedRun(name, "run", "own", f"runs/{name}", settings=settings)
+    run.evaluations.append(RecordedEvaluation("whole", data, accuracy=accuracy))
+    return run
+
+
+SYNTHETIC = "4 synthetic scenes"
+
+
+@pytest.fixture
+def mixed():
+    """Runs over synthetic scenes, runs of which nobody knows over what, and the paper's."""
+    own = [recorded(f"s{k}", SYNTHETIC, 0.95 + k / 100) for k in range(3)]
+    old = [recorded(f"o{k}", None, 0.7 + k / 100) for k in range(3)]
+    return Collection(["runs"], [*own, *old, *published()])
+
+
+def test_no_accuracy_without_its_data(mixed, tmp_path):
+    """Every row with a test accuracy, and every sentence, says over what it is."""
+    expected = {SYNTHETIC, "data unknown", "cloud_slstr_ds1"}
+    for table in (runs_table(mixed), groups_table(mixed)):
+        assert {row["test_data"] for row in table.rows} == expected
+        assert "tested on" in [column.head for column in table.heads]
+    report = build(mixed)
+    for line in markdown(report, tmp_path).splitlines():
+        if "0.9600" in line:  # the mean over the synthetic scenes
+            assert SYNTHETIC in line
+        if "0.7100" in line:
+            assert "data unknown" in line
+        if "0.8891" in line:
+            assert "cloud_slstr_ds1" in line
+    assert sum("Highest mean test accuracy" in line for line in report.summary) == 2
+    assert f"not comparable with: {SYNTHETIC}, data unknown" in report.summary[-1]
+
+
+def test_a_comparison_over_different_data_is_named_as_one(mixed):
+    (row,) = [row for row in comparisons_table(mixed).rows if row["quantity"] == "test accuracy"]
+    assert (row["factor"], row["data"]) == ("test data", f"{SYNTHETIC} against data unknown")
+
+
+def test_a_comparison_over_equal_data_says_which():
+    runs = [
+        recorded(f"{rate}-{k}", SYNTHETIC, 0.9 + k / 99, rate=rate)
+        for rate in (1, 2)
+        for k in (1, 2)
+    ]
+    (row,) = comparisons_table(Collection(["runs"], runs)).rows
+    assert (row["factor"], row["data"]) == ("rate", SYNTHETIC)

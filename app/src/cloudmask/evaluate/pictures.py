@@ -16,6 +16,9 @@ from cloudmask.scenes.slstr import (
 )
 from cloudmask.system.files import replacing
 
+COLUMNS = 2  # of panels beside a reference: with more, none can be read on a page
+WIDTH = 5.5  # inches, of a panel
+FONT = 12  # points
 LONGEST = 1000  # pixels of the longer side of a panel; scenes are thinned to it
 # Below this median reflectance (S3, 0.87 um) the visible channels show nothing: night.
 DARK = 0.02
@@ -23,12 +26,13 @@ DARK = 0.02
 WATER = ("ocean", "tidal", "inland_water")
 COAST = (0.95, 0.55, 0.1)  # red, green, blue
 NO_MEASUREMENT = "no measurement"
-COLORS = {  # of the panel "disagreement", as red, green, blue
-    "agree: clear": (0.13, 0.26, 0.42),
-    "agree: cloud": (0.93, 0.93, 0.93),
-    "cloud missed": (0.90, 0.30, 0.10),
-    "cloud invented": (0.98, 0.78, 0.15),
-    NO_MEASUREMENT: (0.35, 0.20, 0.45),
+# Of the panels of agreement, as red, green, blue; also deuteranopes can tell any two apart.
+COLORS = {
+    "agree: clear": (0.10, 0.24, 0.45),
+    "agree: cloud": (0.95, 0.95, 0.95),
+    "cloud missed": (0.80, 0.25, 0.05),
+    "cloud invented": (0.98, 0.80, 0.20),
+    NO_MEASUREMENT: (0.72, 0.45, 0.85),
 }
 
 
@@ -42,25 +46,25 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
     from matplotlib.patches import Patch
 
     panels, valid = _panels(prediction)
-    rows = 1 if prediction.scene.mask is None else 2
-    columns = len(panels) // rows
-    height = 1.6 + 5.5 * rows * valid.shape[0] / valid.shape[1]
-    figure = Figure(figsize=(5.5 * columns, height), layout="constrained")
+    columns = len(panels) if prediction.scene.mask is None else COLUMNS
+    rows = len(panels) // columns
+    height = 1.8 + (WIDTH * valid.shape[0] / valid.shape[1] + 0.4) * rows
+    figure = Figure(figsize=(WIDTH * columns, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=True):
         shown = np.where(valid[..., None], panel.content, COLORS[NO_MEASUREMENT])
         axis.imshow(shown, interpolation="nearest")
-        axis.set_title(panel.title, fontsize=10)
+        axis.set_title(panel.title, fontsize=FONT)
         axis.set_axis_off()
-    agreement = "" if accuracy is None else f"   {accuracy:.1%} of pixels as in the mask"
-    figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=10)
+    agreement = "" if accuracy is None else f"\n{accuracy:.1%} of pixels as in the mask"
+    figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=FONT)
     # Without a mask there is nothing that could agree.
     colors = (
         COLORS if prediction.scene.mask is not None else {NO_MEASUREMENT: COLORS[NO_MEASUREMENT]}
     )
     handles = [Patch(color=color, label=label) for label, color in colors.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=FONT)
     # Made in memory: on a full disk the libraries below end with errors of their own.
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=90)
@@ -77,7 +81,11 @@ class _Panel:
 
 
 def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
-    """An even number of panels, and where (H, W) they show a measurement."""
+    """The panels, and where (H, W) they show a measurement.
+
+    With a mask they are pairs: scene and probability, then each reference and how the prediction
+    agrees with it.
+    """
     scene = prediction.scene
     step = -(-max(scene.image.shape[:2]) // LONGEST)
 
@@ -93,13 +101,13 @@ def _panels(prediction: Prediction) -> tuple[list[_Panel], np.ndarray]:
     cloud, mask = probability > prediction.threshold, thinned(scene.mask) > 0
     panels = [
         false_color,
-        _Panel(_gray(mask), "mask, the benchmark's reference"),
         shown,
+        _Panel(_gray(mask), "mask, the benchmark's reference"),
         _Panel(_agreement(cloud, mask), "prediction against mask"),
     ]
     if scene.cloud_truth is not None:
         truth = thinned(scene.cloud_truth) > 0
-        panels.insert(2, _Panel(_gray(truth), "cloud truth"))
+        panels.append(_Panel(_gray(truth), "cloud truth"))
         panels.append(_Panel(_agreement(cloud, truth), "prediction against cloud truth"))
     return panels, valid
 

@@ -1,4 +1,4 @@
-"""Figures of accuracy: by group, by scene, calibration, against energy; and time per epoch."""
+"""Figures of accuracy: by group, by scene, calibration, against energy."""
 
 import numpy as np
 
@@ -37,11 +37,17 @@ def by_group(found: Collection) -> Drawing:
     for row, group in enumerate(groups):
         _draw_dots(axis, row, group, look[group.label].color)
     axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
-    handles = [handle("run", GREY, "", "o"), handle("mean", "black", "", "|")]
-    handles.append(handle(f"{LEVEL:.0%} interval of the mean (n ≥ 3)", "black"))
+    summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
+    handles = [handle("run", GREY, "", "o")]
+    if any(summary.n > 1 for summary in summaries):
+        handles.append(handle("mean of the group", "black", "", "|"))
+    if any(summary.interval for summary in summaries):
+        handles.append(handle(f"{LEVEL:.0%} interval of the mean (Student's t)", "black"))
     handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
-    caption = "Groups of different sources were tested on different scenes; see the table of runs."
+    caption = "Behind each group stands what it was tested on."
+    if len({group.tested_on for group in groups}) > 1:
+        caption += " Accuracies over different data are not comparable."
     return Drawing("accuracy_by_group", title, caption, figure)
 
 
@@ -59,7 +65,7 @@ def _draw_dots(axis, row: int, group: Group, color: str) -> None:
         axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
         axis.plot(summary.mean, row + MIDDLE, "|", color="black", markersize=16, markeredgewidth=2)
-    label_row(axis, row, f"{group.label}, n = {summary.n}")
+    label_row(axis, row, f"{group.label}, n = {summary.n}, {group.tested_on}")
 
 
 def by_scene(found: Collection) -> Drawing:
@@ -80,7 +86,9 @@ def by_scene(found: Collection) -> Drawing:
     axis.axhline(TARGET, color=GREY, linewidth=1)
     axis.set_xlim(0, 100)
     handles = [
-        handle(f"{g.label}, {len(m)} scenes", look[g.label].color, look[g.label].line)
+        handle(
+            f"{g.label}, {len(m)} scenes, {g.tested_on}", look[g.label].color, look[g.label].line
+        )
         for g, m in groups
     ]
     legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
@@ -167,7 +175,11 @@ def energy(found: Collection) -> Drawing:
         ]
         style = look[group.label]
         axis.plot(*zip(*pairs, strict=True), style.marker, color=style.color, alpha=0.8)
-    legend(figure, [handle(g.label, look[g.label].color, "", look[g.label].marker) for g in groups])
+    handles = [
+        handle(f"{g.label}, {g.tested_on}", look[g.label].color, "", look[g.label].marker)
+        for g in groups
+    ]
+    legend(figure, handles)
     caption = (
         "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
         "telemetry.csv."

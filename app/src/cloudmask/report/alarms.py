@@ -191,7 +191,7 @@ def _gaps(runs: Sequence[RecordedRun]) -> list[Alarm]:
                 Alarm(
                     "warning",
                     f"{len(absent)} of {len(wanted)} runs missing",
-                    f"{source}: of {len(devices)} GPU models and {', '.join(map(str, epochs))} "
+                    f"{source}: of {len(devices)} devices and {', '.join(map(str, epochs))} "
                     f"epochs there are no logs for {named(absent)}. Whether those runs failed is "
                     "unknown.",
                 )
@@ -299,8 +299,8 @@ def _best_of(groups: Sequence[Group], runs: Sequence[RecordedRun]) -> list[Alarm
             )
         )
     several = [
-        f"{group.label}: of {summary.n} the best has {summary.high:.4f}, the mean is "
-        f"{summary.mean:.4f} ± {summary.sd:.4f}"
+        f"{group.label}, {group.tested_on}: of {summary.n} the best has {summary.high:.4f}, "
+        f"the mean is {summary.mean:.4f} (standard deviation {summary.sd:.4f})"
         for group in groups
         if (summary := group.summary(lambda run: run.test_accuracy)) and summary.high > summary.low
     ]

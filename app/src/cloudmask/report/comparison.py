@@ -1,7 +1,8 @@
 """Pairs of groups that differ in one thing only, and what that thing does."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cloudmask.report.groups import STOPPING, Group
 from cloudmask.report.runs import RecordedRun
@@ -21,7 +22,10 @@ QUANTITIES: dict[str, Callable[[RecordedRun], float | None]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity in two groups; `corrected` is p after Holm over all comparisons of a report."""
+    """One quantity in two groups; `corrected` is p after Holm over all comparisons of a report.
+
+    data: over which scenes, of both groups where they differ; None for times.
+    """
 
     factor: str
     quantity: str
@@ -29,6 +33,24 @@ class Comparison:
     summaries: tuple[SampleSummary, SampleSummary]
     test: PermutationTest
     corrected: float | None = None
+    data: str | None = None
+
+
+class _Pair(NamedTuple):
+    """Two samples to be compared; the fields are those of Comparison."""
+
+    factor: str
+    quantity: str
+    names: tuple[str, str]
+    samples: Samples
+    paired: bool
+    data: str | None
+
+    def compared(self) -> Comparison:
+        first, second = self.samples
+        summaries = (summarize(first), summarize(second))
+        test = compare(first, second, self.paired)
+        return Comparison(self.factor, self.quantity, self.names, summaries, test, data=self.data)
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
@@ -44,14 +66,19 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
                 a, b = (list(dict.fromkeys(g.values(quantity))) for g in (first, second))
                 if min(len(a), len(b)) >= FEWEST:
                     names = (first.label, second.label)
-                    found.append(_comparison(factor, name, names, (a, b), paired=False))
+                    data = _data(name, first, second)
+                    found.append(_Pair(factor, name, names, (a, b), False, data))
     found.sort(key=lambda c: FIRST.index(c.factor) if c.factor in FIRST else len(FIRST))
-    found = found[:MOST]
-    corrected = holm([comparison.test.p for comparison in found])
-    return [
-        Comparison(c.factor, c.quantity, c.names, c.summaries, c.test, p)
-        for c, p in zip(found, corrected, strict=True)
-    ]
+    # Tests take their time: only those that are shown are made.
+    made = [pair.compared() for pair in found[:MOST]]
+    corrected = holm([comparison.test.p for comparison in made])
+    return [replace(c, corrected=p) for c, p in zip(made, corrected, strict=True)]
+
+
+def _data(quantity: str, first: Group, second: Group) -> str | None:
+    if "accuracy" not in quantity:
+        return None
+    return " against ".join(dict.fromkeys((first.tested_on, second.tested_on)))
 
 
 def only_difference(first: Group, second: Group) -> str | None:
@@ -67,7 +94,7 @@ def only_difference(first: Group, second: Group) -> str | None:
     return differing[0] if len(differing) == 1 and differing[0] != "source" else None
 
 
-def _tilings(groups: Sequence[Group]) -> list[Comparison]:
+def _tilings(groups: Sequence[Group]) -> list[_Pair]:
     """The same models evaluated in two ways of tiling: pairs, since each run has both."""
     found = []
     for group in groups:
@@ -84,7 +111,7 @@ def _tilings(groups: Sequence[Group]) -> list[Comparison]:
             known = [pair for pair in values if None not in pair]
             if len(known) >= FEWEST:
                 a, b = zip(*known, strict=True)
-                found.append(_comparison("tiling", name, names, (a, b), paired=True))
+                found.append(_Pair("tiling", name, names, (a, b), True, _data(name, group, group)))
     return found
 
 
@@ -93,11 +120,3 @@ def _tiled(run: RecordedRun) -> dict:
     alike = [e for e in run.evaluations if e.options == run.test.options]
     alike = [e for e in alike if e.precision == run.test.precision]
     return {e.tiling: e for e in alike if e.tiling in ("whole", "published")}
-
-
-def _comparison(
-    factor: str, quantity: str, names: tuple[str, str], samples: Samples, paired: bool
-) -> Comparison:
-    first, second = samples
-    summaries = (summarize(first), summarize(second))
-    return Comparison(factor, quantity, names, summaries, compare(first, second, paired))

@@ -10,12 +10,13 @@ from cloudmask.report.groups import Group
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-# Okabe and Ito's palette, which color-blind readers can distinguish; without its yellow, which is
-# too light on white. Line styles and markers change as well, for print in grey.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's palette without its yellow, which is too light on white, and with a darker
+# vermilion, which deuteranopes can tell from the orange. Line styles and markers change as well,
+# for print in grey.
+COLORS = ("#0072B2", "#B04500", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#666666"
+GREY = "#5A5A5A"
 # Narrow enough that the text is readable where a phone shrinks the figure to its width.
 WIDTH, HEIGHT = 5.4, 3.3  # inches, of the axes without legend
 LEGEND_ROW = 0.21

@@ -11,6 +11,8 @@ from cloudmask.report.statistics import SampleSummary, summarize
 ALWAYS_SHOWN = ("source", "device", "workers")
 Quantity = Callable[[RecordedRun], float | None]
 STOPPING = "early_stopping."
+TEST_DATA = "test data"
+UNKNOWN = "data unknown"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Group:
     def values(self, quantity: Quantity) -> list[float]:
         """`quantity(run)` of the runs that have it."""
         return [value for run in self.runs if (value := quantity(run)) is not None]
+
+    @property
+    def tested_on(self) -> str:
+        """What the scenes are over which its test accuracies are; equal for all of its runs."""
+        return self.factors.get(TEST_DATA) or UNKNOWN
 
     @property
     def best(self) -> RecordedRun:
@@ -78,6 +85,8 @@ def factors_of(run: RecordedRun) -> dict:
         "tiling": run.test.tiling,
         "epochs": run.epochs_set,
         "patches": run.data and run.data[:8],
+        TEST_DATA: run.test.data,
+        "training data": run.trained_on,
         "scenes": _scenes(run),
         **settings,
         **options,
@@ -161,6 +170,10 @@ def _phrase(name: str, value) -> str:
         return f"tiling {value}"
     if name in ("epochs", "nodes"):
         return f"{value} {name}" if value != 1 else f"1 {name[:-1]}"
+    if name == TEST_DATA:
+        return f"tested on {value}"
+    if name == "training data":
+        return f"trained on {value}"
     if name == "scenes":
         return f"{value} scenes"
     return f"{name.rpartition('.')[2]} {value}"

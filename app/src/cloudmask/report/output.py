@@ -33,15 +33,15 @@ def write_into(folder: output.OutputFolder, report: ReportDocument, notebook: st
     What an earlier report left and this one lacks is removed; files of others stay. Returns what
     was written. Raises InputError where a file of others has the name of one of them.
     """
-    contents = _contents(report, notebook)
+    contents = _contents(report, notebook, folder.path)
     folder.announce(contents)
     paths = [_write(folder.path / name, content) for name, content in contents.items()]
     folder.keep_only(contents)
     return paths
 
 
-def _contents(report: ReportDocument, notebook: str) -> dict[str, bytes]:
-    """The files by relative path; the page is last, so that who sees it finds what it names."""
+def _contents(report: ReportDocument, notebook: str, out: Path) -> dict[str, bytes]:
+    """The files by path in `out`; the page is last, so that who sees it finds what it names."""
     contents: dict[str, bytes] = {"report.ipynb": _encoded(notebook)}
     for table in report.tables:
         if table.rows:
@@ -52,11 +52,12 @@ def _contents(report: ReportDocument, notebook: str) -> dict[str, bytes]:
             contents[f"figures/{drawing.name}.svg"] = drawing.svg()
     for picture in report.pictures:
         contents[f"figures/{picture.file}"] = picture.jpeg
+        contents[f"figures/{picture.full_file}"] = picture.full
     if report.certificate:
         contents[CERTIFICATE] = _encoded(report.certificate.markdown())
         contents["certificate.json"] = _encoded(report.certificate.json())
-    contents["report.md"] = _encoded(markdown(report))
-    contents[PAGE] = _encoded(page(report, contents))
+    contents["report.md"] = _encoded(markdown(report, out))
+    contents[PAGE] = _encoded(page(report, contents, out))
     return contents
 
 

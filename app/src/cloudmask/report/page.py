@@ -1,16 +1,20 @@
-"""The report as one HTML file: figures and pictures inside, no script, nothing from the network."""
+"""The report as one HTML file: figures, pictures and script inside, nothing from the network.
+
+Only pictures in full size and the folders of runs are elsewhere, and lead there by links.
+"""
 
 import base64
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cloudmask.report.document import ReportDocument
+from cloudmask.report.document import NO_ALARM, ReportDocument
 from cloudmask.report.table import Table
-from cloudmask.report.template import stylesheet, template
+from cloudmask.report.template import inline, template
 
 TEMPLATE = "page.html.j2"
 STYLE = "page.css"
+SCRIPT = "page.js"
 MEDIA_TYPES = {".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 TABLES_FIRST = 2  # groups and comparisons; the figures follow, then the long tables
 
@@ -23,27 +27,38 @@ class Section(NamedTuple):
     table: Table | None = None
 
 
-def page(report: ReportDocument, contents: Mapping[str, bytes]) -> str:
-    """The page; `contents` holds the figures by the paths under which they are written."""
+def page(report: ReportDocument, contents: Mapping[str, bytes], out: Path) -> str:
+    """The page; `contents` holds the figures by the paths under which they are written in `out`."""
     from markupsafe import Markup
 
     return template(TEMPLATE).render(
         report=report,
         sections=_sections(report),
-        images={path: _data_url(path, content) for path, content in contents.items()},
-        style=Markup(stylesheet(STYLE).strip()),
+        image_url=lambda path: _data_url(path, contents[path]),
+        base=out,
+        no_alarm=NO_ALARM,
+        style=Markup(inline(STYLE).strip()),
+        script=Markup(inline(SCRIPT).strip()),
     )
 
 
 def _sections(report: ReportDocument) -> list[Section]:
     tables = [Section(table.name, table.title, table) for table in report.tables]
+    first, rest = (
+        [section for section in part if section.table and section.table.visible]
+        for part in (tables[:TABLES_FIRST], tables[TABLES_FIRST:])
+    )
     sections = [Section("alarms", "Alarms")]
     if report.damaged:
         sections.append(Section("damaged", "Damaged"))
-    sections += [*tables[:TABLES_FIRST], Section("figures", "Figures")]
+    sections += first
+    if any(drawing.figure for drawing in report.drawings):
+        sections.append(Section("figures", "Figures"))
     if report.pictures:
         sections.append(Section("pictures", "Best and worst scenes"))
-    sections += tables[TABLES_FIRST:]
+    sections += rest
+    if report.missing:
+        sections.append(Section("omitted", "Omitted for lack of data"))
     if report.citations:
         sections.append(Section("sources", "Sources"))
     return sections

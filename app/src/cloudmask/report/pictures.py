@@ -2,11 +2,14 @@
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.runs import RecordedRun
 from cloudmask.system import reading
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EACH = 2
 MOST_PIXELS = 50_000_000  # a file of some bytes can claim more than the memory holds
@@ -14,11 +17,20 @@ WIDTH = 1000  # pixels; JPEG of this width has about 100 KB
 
 
 class Picture(NamedTuple):
-    """One scene: `file` to write it under, its caption, and the picture itself as JPEG."""
+    """One scene: `file` to write it under, its caption, and the picture itself as JPEG.
+
+    full: the same in full size, for `full_file`.
+    """
 
     file: str
     caption: str
     jpeg: bytes
+    full: bytes
+
+    @property
+    def full_file(self) -> str:
+        """Name of the file in full size."""
+        return self.file.replace(".jpg", "-full.jpg")
 
 
 def pictures(found: Collection) -> list[Picture]:
@@ -51,27 +63,32 @@ def _picture(run: RecordedRun, kind: str, rank: int, entry: tuple[float, Path]) 
     """The picture of a scene; None if it is damaged, since a report can do without."""
     accuracy, path = entry
     try:
-        content = _jpeg(path)
+        small, full = _jpegs(path)
     except MemoryError:
         raise
     except Exception:  # Whatever a decoder raises of bytes that are no picture.
         return None
     which = kind if rank == 1 else f"{kind}, number {rank}"
     caption = f"{which.capitalize()} scene of {run.name}: {accuracy:.1%} as the mask. {path.stem}"
-    return Picture(f"{kind}-{rank}.jpg", caption, content)
+    return Picture(f"{kind}-{rank}.jpg", caption, small, full)
 
 
-def _jpeg(path: Path) -> bytes:
-    """The picture, thinned to WIDTH."""
+def _jpegs(path: Path) -> tuple[bytes, bytes]:
+    """The picture thinned to WIDTH, and in full size."""
     from PIL import Image
 
     with reading.opened(path) as file, Image.open(file, formats=("PNG",)) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError("too large")
-        height = round(image.height * WIDTH / image.width)
-        small = image.convert("RGB")
-        if image.width > WIDTH:
-            small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
+        full = image.convert("RGB")
+    small = full
+    if full.width > WIDTH:
+        height = round(full.height * WIDTH / full.width)
+        small = full.resize((WIDTH, height), Image.Resampling.LANCZOS)
+    return _encoded(small, 82), _encoded(full, 92)
+
+
+def _encoded(image: "Image.Image", quality: int) -> bytes:
     content = io.BytesIO()
-    small.save(content, "JPEG", quality=82)
+    image.save(content, "JPEG", quality=quality)
     return content.getvalue()

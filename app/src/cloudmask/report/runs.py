@@ -36,13 +36,15 @@ NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "che
 class RecordedEvaluation:
     """Whole scenes classified once.
 
-    accuracy, scores: fractions between 0 and 1; accuracy_all_pixels: with the pixels that were not
-    measured or have no label, as clear; per_scene: accuracy of each scene by its name, or
-    by its rank where the log gives no names; constant: every pixel got the same class; seconds: all
-    of it, seconds_per_scene: the network alone.
+    data: what the scenes are, None where nobody says. accuracy, scores: fractions between 0 and 1;
+    accuracy_all_pixels: with the pixels that were not measured or have no label, as clear;
+    per_scene: accuracy of each scene by its name, or by its rank where the log gives no names;
+    constant: every pixel got the same class; seconds: all of it, seconds_per_scene: the network
+    alone.
     """
 
     where: str
+    data: str | None = None
     tiling: str | None = None
     precision: str | None = None
     options: dict = field(default_factory=dict)
@@ -64,8 +66,9 @@ class RecordedRun:
 
     origin: "run", "log" or "paper"; source: whose; path: what was read. settings: the flat
     hyper-parameters that all repeats have. history: per curve of CURVES, and `seconds`, a value per
-    epoch. times: `start_up`, `staging`, `first_epoch`, `later_epochs`, `training` (both of these,
-    where the log does not separate them), `inference`.
+    epoch. data: checksum of the patches; trained_on: what they were cut from. times: `start_up`,
+    `staging`, `first_epoch`, `later_epochs`, `training` (both of these, where the log does not
+    separate them), `inference`.
     """
 
     name: str
@@ -97,6 +100,7 @@ class RecordedRun:
     evaluations: list[RecordedEvaluation] = field(default_factory=list)
     code: str | None = None
     data: str | None = None
+    trained_on: str | None = None
     log_problems: list[str] | None = None
     set_aside: bool = False
     shared_node: bool = False
@@ -242,6 +246,7 @@ def _checked(value: Any, where: str) -> Any:
 
 
 def _add_training(run: RecordedRun, training: Training) -> None:
+    run.trained_on = _data(training)
     run.epochs_run = training.epochs_run
     run.best_epoch = training.best_epoch
     run.stopped_early = training.stopped_early
@@ -264,6 +269,12 @@ def device_name(name: str | None) -> str | None:
     return " ".join(part for part in parts if not part.endswith("-Core")) or None
 
 
+def _data(section: Training | Inference) -> str | None:
+    """What the section says of its scenes; None in results that do not say it."""
+    text = getattr(getattr(section, "data", None), "text", None)
+    return text() if callable(text) else None
+
+
 def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> RecordedEvaluation:
     for entry in inference.calibration:
         if not (0 <= entry.probability <= 1 and 0 <= entry.cloud <= 1 and entry.pixels >= 0):
@@ -272,6 +283,7 @@ def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> Recor
     accuracies = inference.accuracy_per_scene.items()
     return RecordedEvaluation(
         where=where,
+        data=_data(inference),
         tiling=inference.tiling or None,
         precision=inference.computed_in or None,
         options={key: getattr(inference, key) for key in ("truth", "nan", "threshold")},

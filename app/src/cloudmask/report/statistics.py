@@ -1,19 +1,32 @@
-"""Few numbers, honestly: mean, spread, bootstrap interval, exact tests, effect size, a line."""
+"""Few numbers, honestly: mean, spread, Student's interval, exact tests, effect size, a line.
+
+The t distribution and the permutation tests are SciPy's. Where it is not installed, reports have no
+intervals and no p values, and say so (`available`).
+"""
 
 import functools
-import itertools
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 4000
 LEVEL = 0.95
-# Fewer values than this have no bootstrap interval: a resample would hardly differ from them.
+# Fewer different values have no interval: of two it would be 13 standard errors long on each side.
 FEWEST = 3
-EXACT = 50_000  # up to so many resamples or permutations all are tried, beyond that RESAMPLES
-SEED = 20240108  # of the resampling, so that a report made again is the same
+EXACT = 50_000  # up to so many permutations all are tried, beyond that RESAMPLES at random
+RESAMPLES = 4000
+SEED = 20240108  # of the permutations, so that a report made again is the same
+WITHOUT_SCIPY = (
+    " SciPy is not installed, so that there are no intervals and no p values; expected pip install "
+    "'cloudmask[report]'."
+)
+
+
+def available() -> bool:
+    """Whether SciPy is there for intervals and p values."""
+    return importlib.util.find_spec("scipy") is not None
 
 
 @dataclass(frozen=True)
@@ -29,42 +42,45 @@ class SampleSummary:
 
 
 def summarize(values: Sequence[float]) -> SampleSummary:
-    """Statistics of one value or more."""
+    """Statistics of one value or more.
+
+    In the interval, values that are equal to the last digit count once: repeats show no chance.
+    """
     array = np.asarray(values, float)
     sd = float(array.std(ddof=1)) if array.size > 1 else None
     low, high = float(array.min()), float(array.max())
-    return SampleSummary(array.size, float(array.mean()), sd, bootstrap(array), low, high)
+    interval = student_interval(list(dict.fromkeys(array.tolist())))
+    return SampleSummary(array.size, float(array.mean()), sd, interval, low, high)
 
 
-def bootstrap(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean at LEVEL; None for fewer than FEWEST values.
+def student_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """Interval of the mean at LEVEL by Student's t; None for fewer than FEWEST values.
 
-    None as well for values that are all the same: repeats to the last digit, which show no chance.
+    It covers the mean of a normal distribution as often as LEVEL says, for any number of values.
     """
     array = np.asarray(values, float)
-    if array.size < FEWEST or not np.ptp(array):
+    if array.size < FEWEST or not available():
         return None
-    means = array[_resamples(array.size)].mean(axis=1)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return float(low), float(high)
+    half = _quantile(array.size - 1) * float(array.std(ddof=1)) / math.sqrt(array.size)
+    mean = float(array.mean())
+    return mean - half, mean + half
 
 
 @functools.cache
-def _resamples(size: int) -> np.ndarray:
-    """Indices of all resamples of few values, of many RESAMPLES at random."""
-    if size**size <= EXACT:
-        return np.array(list(itertools.product(range(size), repeat=size)))
-    return np.random.default_rng(SEED).integers(0, size, (RESAMPLES, size))
+def _quantile(freedom: int) -> float:
+    """How many standard errors an interval at LEVEL is long on each side."""
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
 @dataclass(frozen=True)
 class PermutationTest:
     """Difference of two means (first minus second) and how sure it is.
 
-    p: of a permutation test, two-sided; smallest_p: what p these sizes allow at best; effect:
-    Hedges' g, None without spread; superiority: chance that a value of the first is above one of
-    the second, ties counting half.
+    p: of a permutation test, two-sided (twice the smaller tail); smallest_p: what p these sizes
+    allow at best; effect: Hedges' g, None without spread; superiority: chance that a value of the
+    first is above one of the second, ties counting half.
     """
 
     difference: float
@@ -83,45 +99,27 @@ def compare(
     difference = float(a.mean() - b.mean())
     above = np.sign(a[:, None] - b[None, :])
     superiority = float((above + 1).mean() / 2)
-    if paired:
-        count = 2**a.size
-        smallest = 2 / count
-        p = _sign_flips(a - b) if a.size > 1 else None
-    else:
-        count = math.comb(a.size + b.size, a.size)
-        # With equal sizes a permutation and its mirror image are equally extreme.
-        smallest = (2 if a.size == b.size else 1) / count
-        p = _permutations(a, b) if min(a.size, b.size) > 1 else None
-    return PermutationTest(difference, p, min(smallest, 1.0), _hedges(a, b), superiority, paired)
+    count = 2**a.size if paired else math.comb(a.size + b.size, a.size)
+    p = _permuted(a, b, paired, count) if min(a.size, b.size) > 1 else None
+    smallest = min(2 / (count if count <= EXACT else RESAMPLES + 1), 1.0)
+    return PermutationTest(difference, p, smallest, _hedges(a, b), superiority, paired)
 
 
-def _permutations(a: np.ndarray, b: np.ndarray) -> float:
-    pool, size = np.concatenate([a, b]), a.size
-    observed = abs(a.mean() - b.mean())
-    if math.comb(pool.size, size) <= EXACT:
-        chosen = np.array(list(itertools.combinations(range(pool.size), size)))
-        sums = pool[chosen].sum(axis=1)
-        extra = 0
-    else:
-        rng = np.random.default_rng(SEED)
-        sums = np.array([rng.permutation(pool)[:size].sum() for _ in range(RESAMPLES)])
-        extra = 1  # the sample itself is one of the permutations
-    differences = np.abs(sums / size - (pool.sum() - sums) / b.size)
-    hits = np.count_nonzero(differences >= observed * (1 - 1e-9) - 1e-15)
-    return (hits + extra) / (sums.size + extra)
+def _permuted(a: np.ndarray, b: np.ndarray, paired: bool, count: int) -> float | None:
+    """p of the difference of the means over all permutations, of more than EXACT over some."""
+    if not available():
+        return None
+    from scipy import stats
 
-
-def _sign_flips(differences: np.ndarray) -> float:
-    observed, size = abs(differences.mean()), differences.size
-    if 2**size <= EXACT:
-        signs = np.array(list(itertools.product((-1, 1), repeat=size)))
-        extra = 0
-    else:
-        signs = np.random.default_rng(SEED).choice((-1, 1), (RESAMPLES, size))
-        extra = 1
-    means = np.abs((signs * differences).mean(axis=1))
-    hits = np.count_nonzero(means >= observed * (1 - 1e-9) - 1e-15)
-    return (hits + extra) / (len(signs) + extra)
+    found = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
+        permutation_type="samples" if paired else "independent",
+        vectorized=True,
+        n_resamples=EXACT if count <= EXACT else RESAMPLES,
+        random_state=np.random.default_rng(SEED),
+    )
+    return float(found.pvalue)
 
 
 def _hedges(a: np.ndarray, b: np.ndarray) -> float | None:

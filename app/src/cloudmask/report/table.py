@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from cloudmask.report.template import template
+from cloudmask.report.template import relative_link, template
 from cloudmask.system.files import csv_text
 from cloudmask.system.text import markdown
 
@@ -15,19 +16,28 @@ ROWS_SHOWN = 200  # in the page; the CSV file has all
 
 @dataclass(frozen=True)
 class Column:
-    """key: in the CSV file; head: for people; digits: of a number; shown: also in the page."""
+    """key: in the CSV file; head: for people; digits: of a number; shown: also in the page.
+
+    link: key of the rows under which the path stands that the cell leads to.
+    """
 
     key: str
     head: str
     digits: int | None = None
     shown: bool = True
+    link: str | None = None
 
 
 class Cell(NamedTuple):
-    """One cell for people, with the class that the page's stylesheet knows it by, or ""."""
+    """One cell for people, with the class that the page's stylesheet knows it by, or "".
+
+    value: the number by which rows are sorted; path: what the cell leads to, or "".
+    """
 
     text: str
     css_class: str
+    value: float | None
+    path: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,8 @@ class Table:
     shown: Sequence[Row] | None = None
 
     @property
-    def _visible(self) -> Sequence[Row]:
+    def visible(self) -> Sequence[Row]:
+        """The rows for people."""
         return (self.rows if self.shown is None else self.shown)[:ROWS_SHOWN]
 
     @property
@@ -51,19 +62,19 @@ class Table:
         return [
             column
             for column in self.columns
-            if column.shown and any(row.get(column.key) is not None for row in self._visible)
+            if column.shown and any(row.get(column.key) is not None for row in self.visible)
         ]
 
     @property
     def cells(self) -> list[list[Cell]]:
         """The rows for people, numbers rounded, in the columns of `heads`."""
         heads = self.heads
-        return [[_cell(row.get(c.key), c.digits) for c in heads] for row in self._visible]
+        return [[_cell(row, column) for column in heads] for row in self.visible]
 
     @property
     def remarks(self) -> str:
         """How to read it, and what the page leaves out of it."""
-        left = len(self.rows) - len(self._visible)
+        left = len(self.rows) - len(self.visible)
         rest = f"{left} more rows in tables/{self.name}.csv." if left else ""
         return " ".join(part for part in (self.note, rest) if part)
 
@@ -71,29 +82,37 @@ class Table:
         """All columns and rows; what is not known is empty."""
         return csv_text([column.key for column in self.columns], self.rows)
 
-    def to_markdown(self) -> str:
-        """A pipe table, numbers rounded."""
+    def to_markdown(self, base: Path | str = ".") -> str:
+        """A pipe table, numbers rounded; links lead from the folder `base`."""
         lines = [
             _line(markdown(column.head) for column in self.heads),
             _line("---" if column.digits is None else "---:" for column in self.heads),
         ]
-        lines += [_line(markdown(cell.text) for cell in row) for row in self.cells]
+        lines += [_line(_markdown(cell, base) for cell in row) for row in self.cells]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """An HTML table, which notebooks show."""
-        return template("table.html.j2").render(table=self)
+        """An HTML table, which notebooks show; links lead from their folder."""
+        return template("table.html.j2").render(table=self, base=".")
 
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(value: object, digits: int | None) -> Cell:
-    text = _text(value, digits)
-    if digits is not None:
-        return Cell(text, "n")
-    return Cell(text, "long" if len(text) > LONG else "")
+def _markdown(cell: Cell, base: Path | str) -> str:
+    text = markdown(cell.text)
+    return f"[{text}]({relative_link(cell.path, base)})" if cell.path else text
+
+
+def _cell(row: Row, column: Column) -> Cell:
+    value = row.get(column.key)
+    text = _text(value, column.digits)
+    path = str(row.get(column.link) or "") if column.link else ""
+    number = float(value) if isinstance(value, (int, float)) else None
+    if column.digits is not None:
+        return Cell(text, "n", number, path)
+    return Cell(text, "long" if len(text) > LONG else "", number, path)
 
 
 def _text(value: object, digits: int | None) -> str:

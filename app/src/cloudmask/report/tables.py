@@ -3,31 +3,31 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
+from cloudmask.report.groups import UNKNOWN
 from cloudmask.report.hpc import hpc_table
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.statistics import LEVEL
+from cloudmask.report.statistics import LEVEL, WITHOUT_SCIPY, available
 from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
 from cloudmask.system.text import one_line
 
-# How often the bootstrap interval covers the true mean of so many normal values; measured.
-COVERAGE = {3: 0.67, 5: 0.84, 10: 0.91}
-
 RUN_COLUMNS = (
-    Column("run", "run"),
+    Column("run", "run", link="folder"),
     Column("source", "source"),
     Column("epochs_run", "epochs", 0),
     Column("seed", "seed"),
     Column("train_accuracy", "train acc.", 4),
     Column("validation_accuracy", "val. acc.", 4),
     Column("test_accuracy", "test acc.", 4),
+    Column("test_data", "tested on"),
     Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
     Column("seconds_per_scene", "avg. inference time (s/scene)", 2),
-    Column("gpu", "GPU"),
+    Column("device", "device"),
     Column("workers", "workers", 0),
     Column("machine", "machine"),
     Column("group", "group", shown=False),
@@ -47,6 +47,7 @@ RUN_COLUMNS = (
     Column("set_aside", "set aside", shown=False),
     Column("code", "code", shown=False),
     Column("data", "data", shown=False),
+    Column("training_data", "trained on", shown=False),
     Column("path", "read from", shown=False),
 )
 
@@ -60,7 +61,7 @@ def runs_table(found: Collection) -> Table:
         "included; times per scene are the network alone in own runs, with reading and writing in "
         "the published ones."
     )
-    return Table("runs", "Runs", RUN_COLUMNS, rows, note)
+    return Table("runs", "Runs", RUN_COLUMNS, rows, note if rows else "No run is finished.")
 
 
 def _run_row(run: RecordedRun, label: str | None) -> dict:
@@ -72,9 +73,11 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "train_accuracy": run.accuracy,
         "validation_accuracy": run.val_accuracy,
         "test_accuracy": run.test_accuracy,
+        "test_data": None if run.test_accuracy is None else run.test.data or UNKNOWN,
+        "training_data": run.trained_on,
         "seconds_per_epoch": run.seconds_per_epoch,
         "seconds_per_scene": run.test.seconds_per_scene,
-        "gpu": run.device,
+        "device": run.device,
         "workers": run.workers,
         "machine": run.machine,
         "group": label,
@@ -95,7 +98,16 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "code": run.code,
         "data": run.data,
         "path": one_line(run.path),
+        "folder": _folder(run),
     }
+
+
+def _folder(run: RecordedRun) -> str | None:
+    """What a reader of the run wants to open: its folder, or the one of its logs."""
+    if run.origin == "paper":
+        return None
+    path = Path(run.path)
+    return str(path if path.is_dir() else path.parent)
 
 
 GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None]]] = {
@@ -110,6 +122,7 @@ GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None
 def groups_table(found: Collection) -> Table:
     """One row per group: mean, standard deviation, interval, best, n of each quantity."""
     columns = [Column("group", "group"), Column("rest", "and"), Column("runs", "n", 0)]
+    columns.append(Column("test_data", "tested on"))
     for key, (head, digits, _) in GROUP_QUANTITIES.items():
         first = key == "test_accuracy"
         columns += [
@@ -134,14 +147,16 @@ def groups_table(found: Collection) -> Table:
                 values = (summary.n, summary.mean, summary.sd, low, high, best)
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
+        if "test_accuracy_n" in row:
+            row["test_data"] = group.tested_on
         rows.append(row)
-    covered = ", ".join(f"in {rate:.0%} of cases for {n}" for n, rate in COVERAGE.items())
     note = (
-        "A group is runs with equal settings. sd: sample standard deviation; interval: "
-        f"{LEVEL:.0%} percentile bootstrap of the mean, from three values on. Of few values it is "
-        f"too narrow: for normally distributed values it covers the true mean {covered}."
+        "A group is runs with equal settings. sd: sample standard deviation; "
+        f"{LEVEL:.0%} from … to: interval of the mean by Student's t, from three different values "
+        "on. It assumes values that scatter normally; equal repeats count once in it."
     )
-    return Table("groups", "Groups", tuple(columns), rows, note)
+    note += "" if available() else WITHOUT_SCIPY
+    return Table("groups", "Groups", tuple(columns), rows, note if rows else "No run is finished.")
 
 
 def comparisons_table(found: Collection) -> Table:
@@ -153,6 +168,7 @@ def comparisons_table(found: Collection) -> Table:
             {
                 "factor": c.factor,
                 "quantity": c.quantity,
+                "data": c.data,
                 "first": c.names[0],
                 "second": c.names[1],
                 "first_mean": first.mean,
@@ -170,6 +186,7 @@ def comparisons_table(found: Collection) -> Table:
     columns = (
         Column("factor", "factor"),
         Column("quantity", "quantity"),
+        Column("data", "tested on"),
         Column("first", "first"),
         Column("second", "second"),
         Column("n", "n", 0),
@@ -184,12 +201,14 @@ def comparisons_table(found: Collection) -> Table:
     )
     note = (
         "Groups of one source that differ in one factor only, or in the device and the precision "
-        "that comes with it. Hedges' g: from three runs a side on. p: permutation test of the "
-        "means, two-sided, exact for small groups (signs of the differences where the same models "
-        "are evaluated twice); Holm's correction is over this table. Where the smallest possible p "
+        "that comes with it. Equal repeats count once. Hedges' g: from three runs a side on. "
+        "p: permutation test of the means, two-sided, exact for small groups (signs of the "
+        "differences where the same models are evaluated twice); Holm's correction is over this "
+        "table. Where the smallest possible p "
         "is above 0.05, no result of so few runs could be significant. Groups of one run are not "
         "compared."
     )
+    note += "" if available() else WITHOUT_SCIPY
     if not rows:
         note = "No two groups of two runs or more, of one source, differ in one factor only."
     return Table("comparisons", "Comparisons", columns, rows, note)
@@ -208,7 +227,8 @@ def evaluations_table(found: Collection) -> Table:
                     "evaluation": evaluation.where,
                     "classifier": name,
                 }
-                row |= {"tiling": evaluation.tiling, "scenes": len(evaluation.per_scene) or None}
+                row |= {"data": evaluation.data or UNKNOWN, "tiling": evaluation.tiling}
+                row["scenes"] = len(evaluation.per_scene) or None
                 row |= {key: values.get(key) for key in ("accuracy", *scores)}
                 if name == "network":
                     row["accuracy_all_pixels"] = evaluation.accuracy_all_pixels
@@ -218,6 +238,7 @@ def evaluations_table(found: Collection) -> Table:
         Column("run", "run"),
         Column("evaluation", "evaluation"),
         Column("classifier", "classifier"),
+        Column("data", "tested on"),
         Column("tiling", "tiling"),
         Column("scenes", "scenes", 0),
         Column("accuracy", "accuracy", 4),
@@ -271,6 +292,8 @@ def scenes_table(found: Collection) -> Table:
     )
     shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
     note = "The five worst and the five best; the CSV file has all." if len(rows) > 10 else ""
+    if not rows:
+        note = "No own run has accuracies of scenes."
     return Table("scenes", "Scenes", columns, rows, note or "Own runs.", shown)
 
 

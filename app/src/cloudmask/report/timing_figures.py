@@ -19,16 +19,17 @@ from cloudmask.report.drawing import (
     look,
     row_axes,
 )
-from cloudmask.report.timing import PARTS, machines, parts, scalings
+from cloudmask.report.statistics import Line
+from cloudmask.report.timing import PARTS, Machine, machines, parts, scalings
 
 MOST_BARS = 24
 # Of the parts; hatching sets "not separated" off from both kinds of epochs.
 PART_COLORS = {
-    "start_up": "#999999",
+    "start_up": "#4D4D4D",
     "staging": "#CC79A7",
     "first_epoch": "#E69F00",
     "later_epochs": "#0072B2",
-    "training": "#8ab6d6",
+    "training": "#A8D4F0",
     "inference": "#009E73",
 }
 
@@ -39,7 +40,7 @@ def run_time(found: Collection) -> Drawing:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    title = "Run time by machine"
+    title = "Run time"
     known = [(group, parts(group)) for group in found.groups]
     known = [(group, split) for group, split in known if split][:MOST_BARS]
     if not known:
@@ -79,11 +80,17 @@ def run_time(found: Collection) -> Drawing:
             for part in used
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
-    caption = (
-        "Each source has a scale of its own. Staging is zero where data were read in place. "
-        "The published logs do not separate the first epoch from the others; the fit of the "
-        "fixed cost does."
-    )
+    remarks = []
+    if len(sources) > 1:
+        remarks.append("Each source has a scale of its own.")
+    if "staging" in used:
+        remarks.append("Staging takes no time where data are read in place.")
+    if "training" in used:
+        remarks.append(
+            "Logs of others do not separate the first epoch from the rest; the fit of the fixed "
+            "cost does."
+        )
+    caption = " ".join(remarks)
     return Drawing("run_time", title, caption, figure)
 
 
@@ -102,18 +109,27 @@ def epoch_time(found: Collection) -> Drawing:
         values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
         heights = dots(row, len(values))
         axis.plot(values, heights, "o", color=COLORS[0], alpha=0.6, markersize=5)
-        if machine.line and machine.line.slope > 0:
-            axis.plot(machine.line.slope, row + MIDDLE, "D", color=COLORS[1], markersize=7)
+        if line := _shown(machine):
+            axis.plot(line.slope, row + MIDDLE, "D", color=COLORS[1], markersize=7)
         label_row(axis, row, f"{machine.label}, n = {len(values)}")
     handles = [handle("a run: training time / epochs", COLORS[0], "", "o")]
-    if any(machine.line for machine in known):
+    remarks = []
+    if any(map(_shown, known)):
+        remarks.append(
+            "Where dots lie far to the right of the diamond, the first pass over the data is what "
+            "costs."
+        )
         handles.append(handle("an epoch without the fixed cost, fitted", COLORS[1], "", "D"))
     legend(figure, handles)
-    caption = (
-        "Where dots lie far above the diamond, the first pass over the data is what costs. The "
-        "paper's times are as published; see the note on them."
-    )
-    return Drawing("epoch_time", title, caption, figure)
+    if any(run.origin == "paper" for machine in known for run in machine.runs):
+        remarks.append("The paper's times are as published; see the note on them.")
+    return Drawing("epoch_time", title, " ".join(remarks), figure)
+
+
+def _shown(machine: Machine) -> Line | None:
+    """The fitted line, if it has a cost per epoch that a logarithmic axis can show."""
+    line = machine.line
+    return line if line and line.slope > 0 else None
 
 
 def fixed_cost(found: Collection) -> Drawing:
@@ -137,8 +153,8 @@ def fixed_cost(found: Collection) -> Drawing:
     axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     legend(figure, handles)
     caption = (
-        "Where a line meets the left edge is what a run costs before its epochs: in the published "
-        "runs the first pass over the shared file system. Two points always lie on a line."
+        "Where a line meets the left edge is what a run costs besides its epochs, such as the "
+        "first pass over a shared file system. Two points always lie on a line."
     )
     return Drawing("fixed_cost", title, caption, figure)
 

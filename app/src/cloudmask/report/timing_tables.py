@@ -22,7 +22,7 @@ def times_table(found: Collection) -> Table:
         Column("total", "total (s)", 1),
     )
     note = "Means over the runs of a group. Published logs do not separate the first epoch."
-    return Table("times", "Run time", columns, rows, note)
+    return Table("times", "Run time", columns, rows, note if rows else "No run has times.")
 
 
 def fits_table(found: Collection) -> Table:
@@ -74,7 +74,7 @@ def scaling_table(found: Collection) -> Table:
         Column("efficiency", "efficiency", 3),
     )
     note = "" if rows else "No runs that differ in their number of workers only."
-    return Table("scaling", "Scaling", columns, rows, note)
+    return Table("scaling", "Scaling over workers", columns, rows, note)
 
 
 def targets_table(found: Collection) -> Table:

@@ -36,14 +36,12 @@ def repeats(found: Collection, curve: str) -> Drawing:
         _draw_group(axis, group, curve, look[group.label])
     handles = [handle(_counted(g, curve), look[g.label].color, look[g.label].line) for g in groups]
     if any(run.stopped_early for group in groups for run in group.runs):
-        handles.append(handle("stopped early", GREY, "", "x"))
+        handles.append(handle("ended by early stopping", GREY, "", "x"))
     axis.set_xlim(left=0)
     legend(figure, handles)
-    caption = (
-        "Each line is a run; a cross marks where early stopping ended one."
-        if sum(len(group.runs) for group in groups) <= MANY
-        else "Thin lines are runs, thick ones the medians of their groups."
-    )
+    caption = "Each line is a run."
+    if any(sum(_has(run, curve) for run in group.runs) > MANY for group in groups):
+        caption = f"Thin lines are runs; of groups of more than {MANY}, thick ones are the medians."
     return Drawing(name, f"{title}, all repeats", caption, figure)
 
 
@@ -123,7 +121,10 @@ def best(found: Collection, kind: str) -> Drawing:
     more = (
         f" The best runs of {left} more groups are in the figures of all repeats." if left else ""
     )
-    caption = "For each group the run with the best test accuracy: a best of n." + more
+    caption = (
+        "For each group the run with the best test accuracy, or else validation accuracy: a best "
+        f"of n.{more}"
+    )
     return Drawing(name, title, caption, figure)
 
 
