@@ -45,7 +45,7 @@ def mixed():
 
 def test_no_accuracy_without_its_data(mixed, tmp_path):
     """Every row with a test accuracy, and every sentence, says over what it is."""
-    expected = {SYNTHETIC, "data unknown", "cloud_slstr_ds1"}
+    expected = {SYNTHETIC, "data unknown", "100 scenes of cloud_slstr_ds1"}
     for table in (runs_table(mixed), groups_table(mixed)):
         assert {row["test_data"] for row in table.rows} == expected
         assert "tested on" in [column.head for column in table.heads]
@@ -56,7 +56,7 @@ def test_no_accuracy_without_its_data(mixed, tmp_path):
         if "0.7100" in line:
             assert "data unknown" in line
         if "0.8891" in line:
-            assert "cloud_slstr_ds1" in line
+            assert "100 scenes of cloud_slstr_ds1" in line
     assert sum("Highest mean test accuracy" in line for line in report.summary) == 2
     assert f"not comparable with: {SYNTHETIC}, data unknown" in report.summary[-1]
 

@@ -129,7 +129,7 @@ def summary(found: Collection) -> list[str]:
         )
     for group, best in [pair for pair in scored if pair[0].factors["source"] == "NYU Greene"]:
         others = [
-            data for data in dict.fromkeys(g.tested_on for g, _ in own) if data != PUBLIC_DATA
+            data for data in dict.fromkeys(g.tested_on for g, _ in own) if data != group.tested_on
         ]
         apart = f"; not comparable with: {', '.join(others)}" if others else ""
         lines.append(

@@ -31,7 +31,10 @@ def published(sources: Collection[str] = ()) -> list[RecordedRun]:
                 run.epochs_run, run.stopped_early = epochs, epochs < entry["epochs_set"]
                 run.evaluations.append(
                     RecordedEvaluation(
-                        "in the paper", run.trained_on, accuracy=accuracy, seconds_per_scene=scene
+                        "in the paper",
+                        entry["test_data"],
+                        accuracy=accuracy,
+                        seconds_per_scene=scene,
                     )
                 )
                 runs.append(run)

@@ -246,7 +246,7 @@ def _checked(value: Any, where: str) -> Any:
 
 
 def _add_training(run: RecordedRun, training: Training) -> None:
-    run.trained_on = _data(training)
+    run.trained_on = training.data.text() if training.data else None
     run.epochs_run = training.epochs_run
     run.best_epoch = training.best_epoch
     run.stopped_early = training.stopped_early
@@ -269,12 +269,6 @@ def device_name(name: str | None) -> str | None:
     return " ".join(part for part in parts if not part.endswith("-Core")) or None
 
 
-def _data(section: Training | Inference) -> str | None:
-    """What the section says of its scenes; None in results that do not say it."""
-    text = getattr(getattr(section, "data", None), "text", None)
-    return text() if callable(text) else None
-
-
 def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> RecordedEvaluation:
     for entry in inference.calibration:
         if not (0 <= entry.probability <= 1 and 0 <= entry.cloud <= 1 and entry.pixels >= 0):
@@ -283,7 +277,7 @@ def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> Recor
     accuracies = inference.accuracy_per_scene.items()
     return RecordedEvaluation(
         where=where,
-        data=_data(inference),
+        data=inference.data.text() if inference.data else None,
         tiling=inference.tiling or None,
         precision=inference.computed_in or None,
         options={key: getattr(inference, key) for key in ("truth", "nan", "threshold")},
