@@ -1,6 +1,10 @@
 """Job arrays: staging once per node, a directory for each task, tasks that are killed."""
 
 import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +34,21 @@ def test_five_repeats_on_two_nodes(cluster):
     assert all(result["inference"]["scenes"] == 2 for result in results)
     models = list(cluster.tree.glob("runs/five/*/model.keras"))
     assert len({(model.stat().st_ino, model.stat().st_mtime_ns) for model in models}) == 5
+    certificate_of_five(cluster.tree / "runs/five", cluster.tree.parent / "certified")
+
+
+def certificate_of_five(runs, out):
+    """Synthetic scenes are not the paper's: accuracies stay untested, and the reason is told."""
+    command = Path(sys.executable).with_name("cloudmask-report")
+    done = subprocess.run(
+        [command, runs, "--out", out, "--certificate"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    certified = json.loads((out / "certificate.json").read_text())
+    verdicts = {claim["name"]: claim["these_runs"] for claim in certified["claims"]}
+    assert verdicts["accuracy-band"]["outcome"] == "not testable"
+    assert "2 synthetic scenes" in json.dumps(verdicts["accuracy-band"])
+    assert verdicts["stopping-rule"]["outcome"] == "confirmed"
 
 
 @pytest.mark.long
