@@ -10,6 +10,7 @@ import pytest
 
 from cloudmask import commands
 from cloudmask.commands import run
+from cloudmask.errors import Interrupted
 
 BIN = Path(sys.executable).parent
 
@@ -50,6 +51,22 @@ def test_ctrl_c_is_one_word_from_the_first_line_on(monkeypatch, capsys, moment):
     monkeypatch.setattr(commands, moment, interrupted)
     assert commands.run(lambda: None) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("interruption", "code"), [(KeyboardInterrupt(), 130), (Interrupted("the same continues"), 75)]
+)
+def test_an_interruption_stays_one_where_cleaning_up_fails(capsys, interruption, code):
+    """Matplotlib's pages, for one, fail an assertion when they are closed half-written."""
+
+    def fail():
+        try:
+            raise interruption
+        finally:
+            raise AssertionError("No offset for object 13")
+
+    assert run(fail) == code
+    assert capsys.readouterr().err.startswith("interrupted")
 
 
 def test_other_errors_keep_their_traceback():

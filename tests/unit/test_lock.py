@@ -77,6 +77,30 @@ def test_removed_after_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_refused_removal_is_tried_again_and_no_error(tmp_path, monkeypatch):
+    """A file server may be busy; the work that the lock protected is done."""
+    path, left = tmp_path / "lock", [1]
+    unlink = type(path).unlink
+
+    def refused(self, missing_ok=False):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.EBUSY, "busy", str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(type(path), "unlink", refused)
+    with lock.exclusive(path, "it"):
+        pass
+    assert not path.exists()
+    left[0] = 2
+    with lock.exclusive(path, "it"):
+        pass
+    assert path.exists()
+    with lock.exclusive(path, "it"):
+        assert path.exists()
+    assert not path.exists()
+
+
 def test_another_node_is_known_by_its_heartbeat(tmp_path, quick):
     """A file system whose locks do not reach the other node."""
     path = tmp_path / "lock"

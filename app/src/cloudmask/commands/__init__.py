@@ -36,10 +36,24 @@ def run(command: Callable[[], None]) -> int:
     """
     try:
         _prepare_process()
-        return _run(command)
+        return _run(lambda: _unmasked(command))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _unmasked(command: Callable[[], None]) -> None:
+    """Run it; an interruption stays one where a library fails while it cleans up after it."""
+    try:
+        command()
+    except Exception as error:
+        met: BaseException | None = error
+        # What is raised "from" something else is meant so.
+        while met and not met.__suppress_context__:
+            met = met.__context__
+            if isinstance(met, (KeyboardInterrupt, Interrupted)):
+                raise met from None
+        raise
 
 
 def _prepare_process() -> None:

@@ -160,8 +160,21 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        _remove(path)
         lock.close()
+
+
+def _remove(path: Path) -> None:
+    """Remove a lock file of this process.
+
+    One that stays protects nothing, and the work that it protected is done: that is no error. A file
+    server may refuse the first attempt only, being busy.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def remove_abandoned(path: Path) -> None:
