@@ -167,8 +167,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 def _remove(path: Path) -> None:
     """Remove a lock file of this process.
 
-    One that stays protects nothing, and the work that it protected is done: that is no error. A file
-    server may refuse the first attempt only, being busy.
+    One that stays protects nothing, and the work that it protected is done: that is no error. A
+    file server may refuse the first attempt only, being busy.
     """
     try:
         path.unlink(missing_ok=True)
