@@ -16,7 +16,7 @@ from cloudmask.record.history import Epoch, write_history
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
-from cloudmask.train.finite import require_none
+from cloudmask.train.finite import require_none, require_pixels
 from cloudmask.train.progress import EpochFigures, EpochProgress, duration
 from cloudmask.train.step import (
     BAD_GRADIENTS,
@@ -209,6 +209,7 @@ class Trainer:
         clock.update()
         progress.close()
         require_none(self._step.not_finite(batch), epoch)
+        require_pixels(state.sums[VALID], "training", epoch)
         self._log.epoch_stop(epoch)
         loss, accuracy = state.means
         return {
@@ -228,6 +229,7 @@ class Trainer:
             stop = self._attempt.stop
             _add([self._step.validate(batch, stop.requested) for batch in batches], sums)
         require_none(_bad(sums), epoch)
+        require_pixels(sums[VALID], "validation", epoch)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         self._log.eval_stop(epoch)

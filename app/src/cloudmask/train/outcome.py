@@ -5,9 +5,21 @@ from typing import Any
 
 from cloudmask.record import provenance, staging_times
 from cloudmask.record.history import Epoch
-from cloudmask.record.result import Calibration, Result, System, Training
+from cloudmask.record.result import Calibration, MeanScores, Result, System, Training
 from cloudmask.train.attempt import Attempt
 from cloudmask.train.loop import Trainer
+
+# What the log's result says of the inference: all scores, over which pixels and by which labels.
+LOGGED_INFERENCE = {
+    "scenes",
+    *MeanScores.model_fields,
+    "unlabeled_scenes",
+    "truth",
+    "trained_labels",
+    "threshold",
+    "nan",
+    "seconds_per_scene",
+}
 
 
 def system_section(attempt: Attempt, facts: Mapping[str, Any]) -> System:
@@ -75,6 +87,5 @@ def logged_result(result: Result, history: Sequence[Epoch]) -> dict[str, Any]:
         figures = {name: [getattr(epoch, name) for epoch in history] for name in columns}
         described["training"] = {**result.training.model_dump(), "history": figures}
     if result.inference:
-        names = {"scenes", "accuracy", "iou", "precision", "recall", "f1", "seconds_per_scene"}
-        described["inference"] = result.inference.model_dump(include=names)
+        described["inference"] = result.inference.model_dump(include=LOGGED_INFERENCE)
     return described

@@ -4,17 +4,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cloudmask.config.settings import Config
-from cloudmask.errors import Interrupted, NotAScene
+from cloudmask.errors import Interrupted
 from cloudmask.evaluate.evaluation import EvaluationOptions, NothingToJudge, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
+from cloudmask.evaluate.scene_check import check_scenes
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
@@ -26,14 +27,13 @@ from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.scenes.calibration import TARGETS, UNKNOWN
-from cloudmask.scenes.formats import format_of
 from cloudmask.scenes.slstr import LABEL_SOURCES
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.faults import check_batch_size, explained
+from cloudmask.train.faults import check_batch_size, check_pixels, explained
 from cloudmask.train.log_settings import log_settings, log_staging
 from cloudmask.train.loop import Trainer
 from cloudmask.train.outcome import logged_result, system_section, training_result
@@ -47,7 +47,8 @@ class TrainingRequest:
     """What to train on what, and where.
 
     data: patch store. scenes: whole scenes to evaluate on at the end, if any. command: the command
-    line, for the record. force: move a finished run aside first.
+    line, for the record. force: move a finished run aside first. skip_bad: leave out scenes that
+    cannot be judged. left_out: those that were, and why.
     """
 
     config: Config
@@ -56,6 +57,8 @@ class TrainingRequest:
     scenes: Sequence[Path] = ()
     command: Sequence[str] = ()
     force: bool = False
+    skip_bad: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ def train(request: TrainingRequest) -> Result:
     """Train on the patch store, evaluate on the scenes if any, and return the result.
 
     The run directory is created, or continued if its run was interrupted. Raises InputError if the
-    run is finished, belongs to another configuration or is in use; Interrupted if a signal or the
-    death of another worker ended it; Fault if the work cannot go on.
+    run is finished, belongs to another configuration or is in use, or if one part of the patches
+    has no valid pixel; SceneError if a scene cannot be judged, unless they are skipped, in both
+    cases before the training; Interrupted if a signal or the death of another worker ended it;
+    Fault if the work cannot go on.
     """
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
     message = f"{request.run}: nothing is lost; the same command continues"
@@ -91,22 +96,18 @@ def train(request: TrainingRequest) -> Result:
         store = PatchStore(request.data)
         verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
-        _check_scenes(request.scenes, store)
+        check_pixels(store, patches.split)
         worker, _ = rank()
         if worker:
-            # The chief alone holds and prepares the run directory.
+            # The chief alone holds and prepares the run directory, and judges scenes.
             return _train(request, patches, stop)
+        options = _evaluation_options(request, store)
+        scenes = check_scenes(request.scenes, options)
+        request = replace(request, scenes=scenes.usable, left_out=scenes.left_out)
         if request.force and (aside := run.move_aside()):
             logger.info("%s: finished; moved to %s", run, aside)
         with run.claimed(config.to_yaml()):
             return _train(request, patches, stop)
-
-
-def _check_scenes(scenes: Sequence[Path], store: PatchStore) -> None:
-    """Raise SceneError for a scene that cannot be judged, which would else show in the end."""
-    for path in scenes:
-        with contextlib.suppress(NotAScene):  # The evaluation passes over it.
-            format_of(path).reader.check(path, store.reading)
 
 
 def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Result:
@@ -125,9 +126,7 @@ def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Re
         save(training.step.published(), attempt.run.model, facts)
         if request.scenes:
             temperature = calibration.temperature
-            inference = _evaluate(
-                attempt, training.step, request.scenes, patches.store, temperature
-            )
+            inference = _evaluate(attempt, training.step, request, patches.store, temperature)
             result = result.model_copy(update={"inference": inference})
         attempt.log.run_stop("success")
         attempt.log.result(logged_result(result, training.trainer.state.history))
@@ -244,19 +243,35 @@ def _facts(config: Config, store: PatchStore, calibration: Calibration) -> Netwo
     )
 
 
+def _evaluation_options(
+    request: TrainingRequest, store: PatchStore, temperature: float = 1.0
+) -> EvaluationOptions:
+    """Whole scenes are read, labeled and adapted as those of the patch store were."""
+    settings = request.config.evaluation
+    return EvaluationOptions(
+        threshold=settings.threshold,
+        labels=store.label_source,
+        nan=settings.nan,
+        skip_bad=request.skip_bad,
+        reading=store.reading,
+        calibration=store.calibration,
+        temperature=temperature,
+    )
+
+
 def _evaluate(
     attempt: Attempt,
     step: TrainStep,
-    scenes: Sequence[Path],
+    request: TrainingRequest,
     store: PatchStore,
     temperature: float,
 ) -> Inference | None:
-    """Evaluate the trained network on whole scenes, read as those of the patch store were.
+    """Evaluate the trained network on whole scenes, judged by the labels that it learned.
 
     None, with a warning, if none of them has a label: the training is not lost by that.
     """
-    settings = attempt.config.evaluation
-    predict = Predictor(step.model, POLICIES[attempt.precision], settings.tiling)
+    tiling = attempt.config.evaluation.tiling
+    predict = Predictor(step.model, POLICIES[attempt.precision], tiling)
 
     def predict_unless_stopped(image: np.ndarray) -> np.ndarray:
         if attempt.stop.requested:
@@ -266,21 +281,18 @@ def _evaluate(
         return predict(image)
 
     with attempt.watch.timer("inference"):
-        options = EvaluationOptions(
-            threshold=settings.threshold,
-            labels=store.label_source,
-            nan=settings.nan,
-            reading=store.reading,
-            calibration=store.calibration,
-            temperature=temperature,
-        )
+        options = _evaluation_options(request, store, temperature)
         try:
-            inference = evaluate(predict_unless_stopped, scenes, options)
+            inference = evaluate(predict_unless_stopped, request.scenes, options)
         except NothingToJudge as error:
             logger.warning("no evaluation: %s", error)
             return None
-    computed = {"tiling": settings.tiling, "computed_in": attempt.precision}
-    return inference.model_copy(update=computed)
+    computed = {"tiling": tiling, "computed_in": attempt.precision}
+    told = {
+        "left_out": (*request.left_out, *inference.left_out),
+        "trained_labels": store.label_source,
+    }
+    return inference.model_copy(update=computed | told)
 
 
 def _write(attempt: Attempt, result: Result) -> None:
