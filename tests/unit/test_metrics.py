@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
-from cloudmask.evaluate.metrics import BINS, ConfusionCounts, mean_scores
+from cloudmask.evaluate.metrics import BINS, Agreement, ConfusionCounts, mean_scores
 
 SHAPE = (40, 50, 1)
 
@@ -75,3 +75,35 @@ def test_probability_one_falls_into_the_last_bin():
         np.ones(SHAPE, np.float32), np.ones(SHAPE, np.uint8), np.ones(SHAPE, bool)
     )
     assert counts.count[-1] == counts.hits == np.prod(SHAPE)
+
+
+def test_means_pooled_and_all_pixels_are_scikit_learns():
+    """Three scenes, one of them without cloud: a mean tells over how many it is."""
+    samples = [sample(6), sample(7), (np.full(SHAPE, 0.1, np.float32), *clear_scene())]
+    agreement = Agreement()
+    for probability, mask, valid in samples:
+        agreement.add(probability, mask, valid)
+    found = agreement.scores()
+    measured = [(mask[valid], p[valid] > 0.5) for p, mask, valid in samples]
+    everywhere = [(mask.ravel(), p.ravel() > 0.5) for p, mask, _ in samples]
+    functions = {
+        "accuracy": oracle.accuracy_score,
+        "iou": oracle.jaccard_score,
+        "f1": oracle.f1_score,
+        "skill": lambda *pair: oracle.balanced_accuracy_score(*pair, adjusted=True),
+    }
+    accuracies = [oracle.accuracy_score(*pair) for pair in everywhere]
+    assert found.accuracy_all_pixels == pytest.approx(np.mean(accuracies))
+    assert found.accuracy_all_pixels != pytest.approx(found.accuracy)
+    for name, function in functions.items():
+        defined = measured if name == "accuracy" else measured[:2]
+        assert getattr(found, name) == pytest.approx(np.mean([function(*pair) for pair in defined]))
+        for pairs, pooled in ((measured, found.pooled), (everywhere, found.pooled_all_pixels)):
+            together = [np.concatenate(part) for part in zip(*pairs, strict=True)]
+            assert getattr(pooled, name) == pytest.approx(function(*together))
+    counts = {name: getattr(found, f"{name}_scenes") for name in ("iou", "f1", "skill", "recall")}
+    assert counts == dict.fromkeys(counts, 2)
+
+
+def clear_scene():
+    return np.zeros(SHAPE, np.uint8), np.ones(SHAPE, bool)

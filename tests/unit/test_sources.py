@@ -1,11 +1,13 @@
 """The networks that can be evaluated, and what is known about each."""
 
+import json
 import os
 
 import pytest
 
 from cloudmask.errors import InputError
-from cloudmask.evaluate import example
+from cloudmask.evaluate import example, saved_network
+from cloudmask.evaluate.saved_network import NetworkFacts
 from cloudmask.evaluate.sources import ExampleNetwork, FileNetwork, RunNetwork, newest_run
 from cloudmask.record.run_directory import RunDirectory
 
@@ -57,3 +59,13 @@ def test_little_is_known_about_other_networks(tmp_path):
         file.load()
     config = ExampleNetwork().config()
     assert (config.name, config.model.filters) == ("example", example.FILTERS)
+
+
+def test_a_run_whose_network_does_not_tell_has_the_labels_of_its_patches(tmp_path, store_path):
+    run = finished(tmp_path / "run", 100)
+    saved_network.save(example.network(), run.model, NetworkFacts())
+    assert RunNetwork(run).facts().labels == ""
+    run.provenance.write_text(json.dumps({"earlier": [], "data": {"path": str(store_path)}}))
+    assert RunNetwork(run).facts().labels == "bayes"
+    run.provenance.write_text("{")
+    assert RunNetwork(run).facts().labels == ""

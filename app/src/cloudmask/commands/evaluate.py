@@ -138,14 +138,12 @@ def _scenes(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _print_inference(inference: "Inference") -> None:
-    from cloudmask.evaluate.evaluation import table
+    from cloudmask.commands.train import print_left_out
+    from cloudmask.evaluate.score_table import table
 
     for line in inference.notes:
         print(line)
-    if inference.left_out:
-        print(f"left out {len(inference.left_out)} scenes:")
-        for line in inference.left_out:
-            print(f"  {line}")
+    print_left_out(inference)
     print(table(inference))
     if inference.unlabeled_scenes:
         print(f"{inference.unlabeled_scenes} scenes without labels: predicted, not judged")

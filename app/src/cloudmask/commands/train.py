@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cloudmask.commands import run
 
 if TYPE_CHECKING:
-    from cloudmask.record.result import Result
+    from cloudmask.record.result import Inference, Result
 
 EPILOG = """\
 examples:
@@ -40,7 +40,13 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="evaluate on these whole scenes at the end, as part of the run",
+        help="evaluate on these whole scenes at the end, as part of the run; each is read once "
+        "before the training to see that it can be judged by the labels of the patches",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out --scenes that cannot be judged; list them",
     )
     parser.add_argument(
         "--force", action="store_true", help="move a finished run of that name aside first"
@@ -75,6 +81,7 @@ def _train(arguments: argparse.Namespace) -> None:
         scenes=scenes,
         command=sys.argv,
         force=arguments.force,
+        skip_bad=arguments.skip_bad,
     )
     print_result(arguments.run, train(request))
 
@@ -88,5 +95,27 @@ def print_result(run: Path, result: "Result") -> None:
             f"validation accuracy {training.val_accuracy:.4f}, "
             f"{training.seconds_per_epoch:.1f} s per epoch"
         )
-    if inference:
-        print(f"inference: accuracy {inference.accuracy:.4f} on whole scenes")
+    if not inference:
+        return
+    from cloudmask.evaluate.score_table import table
+
+    print_left_out(inference)
+    everywhere = inference.accuracy_all_pixels
+    print(
+        f"inference: accuracy {_figure(inference.accuracy)} on {inference.scenes} whole scenes, "
+        f"{_figure(everywhere)} over all their pixels"
+    )
+    print(table(inference))
+
+
+def print_left_out(inference: "Inference") -> None:
+    """Print which scenes could not be used, if there are any, and why."""
+    if not inference.left_out:
+        return
+    print(f"left out {len(inference.left_out)} scenes:")
+    for line in inference.left_out:
+        print(f"  {line}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

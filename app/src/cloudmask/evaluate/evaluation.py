@@ -11,12 +11,12 @@ import numpy as np
 
 from cloudmask.errors import InputError, NotAScene, SceneError
 from cloudmask.evaluate.masks import write_mask
-from cloudmask.evaluate.metrics import ConfusionCounts, mean_scores
+from cloudmask.evaluate.metrics import Agreement
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.evaluate.scaling import scaled
 from cloudmask.record.described_data import UsedScene, describe
-from cloudmask.record.result import ClassifierScores, Inference, Scores
+from cloudmask.record.result import ClassifierScores, Inference
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes.calibration import AS_STORED
 from cloudmask.scenes.raw import ReadOptions
@@ -24,7 +24,6 @@ from cloudmask.scenes.scene import Scene, locate, read_scene
 from cloudmask.scenes.slstr import REFLECTANCES
 from cloudmask.system.files import write_csv
 from cloudmask.system.progress import track
-from cloudmask.system.tables import plain_table
 
 # (H, W, 9) normalized image to (H, W, 1), probability of cloud or 0 and 1.
 Classifier = Callable[[np.ndarray], np.ndarray]
@@ -76,7 +75,8 @@ def evaluate(
     """Classify each scene and return the section "inference" of a result.
 
     Scenes without labels are classified as well, but not judged. Scores are means over the scenes
-    that have labels, as the benchmark's; "pooled" holds those over all their pixels together.
+    that have labels, as the benchmark's; "pooled" holds those over all their valid pixels together,
+    "pooled_all_pixels" those over every pixel, as published.
     `seconds_per_scene` is the network alone, without tracing; `seconds_per_scene_all` contains
     reading and writing as well. Raises SceneError for a bad scene unless `skip_bad`.
     """
@@ -120,28 +120,28 @@ def read_for(path: Path, options: EvaluationOptions, located: bool) -> Scene:
 
 @dataclass
 class _Tables:
-    """One classifier's counts by scene, against the mask and, where known, the cloud truth."""
+    """One classifier's agreement with the mask and, where known, with the cloud truth."""
 
-    mask: list[ConfusionCounts] = field(default_factory=list)
-    cloud_truth: list[ConfusionCounts] = field(default_factory=list)
+    mask: Agreement = field(default_factory=Agreement)
+    cloud_truth: Agreement = field(default_factory=Agreement)
 
     def add(
         self, result: np.ndarray, scene: Scene, mask: np.ndarray, threshold: float
-    ) -> ConfusionCounts:
-        counts = ConfusionCounts.of(result, mask, scene.valid, threshold)
-        self.mask.append(counts)
+    ) -> dict[str, Any]:
+        """Count one scene; returns its scores and counts against the mask."""
+        self.mask.add(result, mask, scene.valid, threshold)
         if scene.cloud_truth is not None:
-            self.cloud_truth.append(
-                ConfusionCounts.of(result, scene.cloud_truth, scene.valid, threshold)
-            )
-        return counts
+            self.cloud_truth.add(result, scene.cloud_truth, scene.valid, threshold)
+        counts, everywhere = self.mask.valid[-1], self.mask.everywhere[-1]
+        all_pixels = {"accuracy_all_pixels": everywhere.scores().accuracy}
+        return counts.scores().model_dump() | all_pixels | counts.confusion().model_dump()
 
     def scores(self) -> dict[str, Any]:
-        """Means over scenes; those against the cloud truth are named true_field in the file."""
-        means = mean_scores([counts.scores() for counts in self.mask]).model_dump()
-        if self.cloud_truth:
-            means["true_field"] = mean_scores([counts.scores() for counts in self.cloud_truth])
-        return means
+        """All scores; those against the cloud truth are named true_field in the file."""
+        found = self.mask.scores().model_dump()
+        if self.cloud_truth.valid:
+            found["true_field"] = self.cloud_truth.scores()
+        return found
 
 
 class NothingToJudge(InputError):
@@ -197,12 +197,9 @@ class _Judge:
             self._unlabeled.append(scene.unlabeled)
             self.notes.append(f"{scene.name}: predicted, not judged: {scene.unlabeled}")
             return {}
-        counts = self._network.add(probability, scene, mask, threshold)
         for name, tables in self._others.items():
             tables.add(self._baselines[name](scene.image), scene, mask, BASELINE_THRESHOLD)
-        agree = (probability > threshold) == (mask > 0)
-        everywhere = {"accuracy_all_pixels": float(np.mean(agree))}
-        return counts.scores().model_dump() | everywhere | counts.confusion().model_dump()
+        return self._network.add(probability, scene, mask, threshold)
 
     @property
     def columns(self) -> list[str]:
@@ -225,7 +222,7 @@ class _Judge:
         """The section "inference"; `elapsed`: seconds with reading and writing, without tracing."""
         judged = [row for row in self.rows if "accuracy" in row]
         count, options = len(self.rows), self._options
-        pooled = sum(self._network.mask, ConfusionCounts())
+        pooled = self._network.mask.pooled()
         baselines = {name: ClassifierScores(**t.scores()) for name, t in self._others.items()}
         return Inference(
             scenes=len(judged),
@@ -234,9 +231,7 @@ class _Judge:
                 [UsedScene(row["name"]) for row in self.rows], self._origins, options.trained_on
             ),
             **self._network.scores(),
-            accuracy_all_pixels=float(np.mean([row["accuracy_all_pixels"] for row in judged])),
             accuracy_per_scene={row["name"]: row["accuracy"] for row in judged},
-            pooled=pooled.scores(),
             confusion=pooled.confusion(),
             calibration=pooled.calibration(),
             threshold=options.threshold,
@@ -276,31 +271,3 @@ def _write(output: EvaluationOutput, prediction: Prediction, row: Mapping[str, A
     if output.pictures:
         output.folder.pictures.mkdir(exist_ok=True)
         write_picture(output.folder.pictures / f"{name}.png", prediction, row.get("accuracy"))
-
-
-def table(inference: Inference) -> str:
-    """The scores of the network and the baselines as a plain table, in percent.
-
-    Against the mask, which the benchmark takes for truth (its target is 90 %), and against the
-    cloud truth where it is known.
-    """
-    columns = ("accuracy", "iou", "precision", "recall", "f1", "skill")
-    entries: dict[str, ClassifierScores] = {"U-Net": inference, **inference.baselines}
-    rows = []
-    for name, scores in entries.items():
-        rows.append([f"{name}, mask", *_cells(scores, columns)])
-        if scores.true_field:
-            rows.append([f"{name}, cloud truth", *_cells(scores.true_field, columns)])
-    lines = plain_table(("agreement with", *columns), rows, right=columns)
-    everywhere = inference.accuracy_all_pixels
-    if inference.invalid_pixels and everywhere is not None:
-        lines.append(
-            f"over all pixels, unmeasured ones included and unlabeled ones as clear: "
-            f"accuracy {everywhere:.2%}"
-        )
-    return "\n".join(lines)
-
-
-def _cells(scores: Scores, columns: Sequence[str]) -> list[str]:
-    values = [getattr(scores, column) for column in columns]
-    return ["-" if value is None else f"{value:.2%}" for value in values]

@@ -12,7 +12,7 @@ from cloudmask.errors import InputError
 from cloudmask.evaluate.baselines import NaiveBayes, ThresholdTest
 from cloudmask.evaluate.evaluation import Classifier, EvaluationOptions, EvaluationOutput, evaluate
 from cloudmask.evaluate.inference import Predictor
-from cloudmask.evaluate.saved_network import weights_identity
+from cloudmask.evaluate.saved_network import NetworkFacts, weights_identity
 from cloudmask.evaluate.sources import NetworkSource
 from cloudmask.hardware.devices import POLICIES, Devices, choose_precision, open_devices
 from cloudmask.patches.batches import BatchLoader
@@ -88,7 +88,8 @@ def run_evaluation(request: EvaluationRequest) -> FinishedEvaluation:
 
 def _evaluate(request: EvaluationRequest, folder: RunDirectory) -> Inference:
     config, trained = request.source.config(), request.source.result()
-    options, tiling = _options(request, config), request.tiling or config.evaluation.tiling
+    facts, tiling = request.source.facts(), request.tiling or config.evaluation.tiling
+    options = _options(request, config, facts)
     scenes = find_scenes(request.scenes, part="inference")
     baselines = _baselines(request, config) if request.baselines else {}
     devices = open_devices()
@@ -100,13 +101,19 @@ def _evaluate(request: EvaluationRequest, folder: RunDirectory) -> Inference:
         folder,
         request.masks,
         request.pictures,
-        labels=request.source.facts().labels,
+        labels=facts.labels,
         model=weights_identity(network.get_weights()),
     )
     watch = Stopwatch(config.name)
     with Telemetry(folder.telemetry) as telemetry, watch.timer("inference"):
         inference = evaluate(predict, scenes, options, to, baselines)
-    inference = inference.model_copy(update={"tiling": tiling, "computed_in": precision})
+    told = {
+        "tiling": tiling,
+        "computed_in": precision,
+        "trained_labels": facts.labels or None,
+        "notes": (*_label_notes(request, facts.labels, options.labels), *inference.notes),
+    }
+    inference = inference.model_copy(update=told)
     system = _record_machine(request, folder, devices, precision)
     files.write_text(folder.summary, watch.summary(system.model_dump()))
     Result(
@@ -120,14 +127,13 @@ def _evaluate(request: EvaluationRequest, folder: RunDirectory) -> Inference:
     return inference
 
 
-def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
+def _options(request: EvaluationRequest, config: Config, facts: NetworkFacts) -> EvaluationOptions:
     threshold = config.evaluation.threshold if request.threshold is None else request.threshold
     if not 0 < threshold < 1:
         raise InputError(f"--threshold {threshold:g}: expected a probability between 0 and 1")
     limit = request.memory_limit
     if not 0 <= limit < math.inf:
         raise InputError(f"--memory-limit {limit / 1e9:g}: expected gigabytes, 0 for no limit")
-    facts = request.source.facts()
     return EvaluationOptions(
         threshold=threshold,
         labels=request.labels or facts.labels or DEFAULT_LABELS,
@@ -137,6 +143,18 @@ def _options(request: EvaluationRequest, config: Config) -> EvaluationOptions:
         temperature=facts.temperature,
         calibration=facts.calibration if request.calibration == "auto" else request.calibration,
     )
+
+
+def _label_notes(request: EvaluationRequest, learned: str, judged: str) -> tuple[str, ...]:
+    """A line if the scores are not by the labels that the network learned, or may not be."""
+    if learned and learned != judged:
+        return (f"judged by '{judged}' labels, but the network learned '{learned}' (--labels)",)
+    if not learned and not request.labels:
+        return (
+            f"judged by '{judged}' labels: {request.source} does not tell which it learned "
+            "(--labels names them)",
+        )
+    return ()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from cloudmask.record.result import CalibrationBin, Confusion, Scores
+from cloudmask.record.result import CalibrationBin, Confusion, MeanScores, Scores
 
 BINS = 20  # of predicted probability, for calibration
 
@@ -105,10 +105,52 @@ def _fraction(part: float, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Mean of each score over the scenes for which it is defined."""
-    means: dict[str, float | None] = {}
+def mean_scores(scores: Sequence[Scores]) -> MeanScores:
+    """Mean of each score over the scenes for which it is defined, and the number of those scenes.
+
+    The mean over no scene is None.
+    """
+    found: dict[str, float | int | None] = {}
     for name in Scores.model_fields:
         values = [value for one in scores if (value := getattr(one, name)) is not None]
-        means[name] = float(np.mean(values)) if values else None
-    return Scores(**means)
+        found[name] = float(np.mean(values)) if values else None
+        if (count := f"{name}_scenes") in MeanScores.model_fields:
+            found[count] = len(values)
+    return MeanScores.model_validate(found)
+
+
+@dataclass
+class Agreement:
+    """One classifier's counts scene by scene against one field: the mask, or the cloud truth.
+
+    valid: over the pixels that are measured and labeled; everywhere: over all pixels, as published.
+    """
+
+    valid: list[ConfusionCounts] = field(default_factory=list)
+    everywhere: list[ConfusionCounts] = field(default_factory=list)
+
+    def add(
+        self, probability: np.ndarray, mask: np.ndarray, valid: np.ndarray, threshold: float = 0.5
+    ) -> None:
+        """Count one scene; arrays as in `ConfusionCounts.of`, the mask 0 where it is not known."""
+        counts = ConfusionCounts.of(probability, mask, valid, threshold)
+        self.valid.append(counts)
+        everywhere = np.ones_like(valid)
+        self.everywhere.append(
+            counts if valid.all() else ConfusionCounts.of(probability, mask, everywhere, threshold)
+        )
+
+    def scores(self) -> MeanScores:
+        """Means over the scenes, and the scores of their pixels together."""
+        accuracies = [counts.scores().accuracy for counts in self.everywhere]
+        together = {
+            "accuracy_all_pixels": float(np.mean([value or 0.0 for value in accuracies])),
+            "pooled": self.pooled().scores(),
+            "pooled_all_pixels": sum(self.everywhere, ConfusionCounts()).scores(),
+        }
+        means = mean_scores([counts.scores() for counts in self.valid])
+        return means.model_copy(update=together)
+
+    def pooled(self) -> ConfusionCounts:
+        """The valid pixels of all scenes together."""
+        return sum(self.valid, ConfusionCounts())

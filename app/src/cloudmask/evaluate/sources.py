@@ -1,5 +1,6 @@
 """The networks that can be evaluated: that of a run, one from a file, and the example."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,9 +9,11 @@ from cloudmask.config.settings import Config, load_config
 from cloudmask.errors import InputError
 from cloudmask.evaluate import example, saved_network
 from cloudmask.evaluate.saved_network import NetworkFacts
+from cloudmask.patches.store import PatchStore
 from cloudmask.record import provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
+from cloudmask.scenes.slstr import LABEL_SOURCES
 
 RUNS = Path("runs")  # where runs are looked for if none is named
 
@@ -75,7 +78,16 @@ class RunNetwork:
             raise InputError(f"{path}: damaged; expected the path of the patches in it") from None
 
     def facts(self) -> NetworkFacts:
-        return saved_network.facts(self.run.model)
+        found = saved_network.facts(self.run.model)
+        return found if found.labels else found.model_copy(update={"labels": self._labels()})
+
+    def _labels(self) -> str:
+        """Label source of the run's patches if they are still there: older networks do not tell."""
+        with contextlib.suppress(InputError):
+            if (path := self.patches()) and path.is_file():
+                labels = PatchStore(path).label_source
+                return labels if labels in LABEL_SOURCES else ""
+        return ""
 
     def load(self) -> Any:
         return saved_network.load(self.run.model)

@@ -56,10 +56,43 @@ class Scores(Section):
     )
 
 
-class ClassifierScores(Scores):
+class MeanScores(Scores):
+    """Scores as means over scenes, each over those scenes for which it is defined.
+
+    The accuracy is defined in every scene that is judged, and so are `brier` and
+    `calibration_error`.
+    """
+
+    iou_scenes: int | None = Field(None, description="scenes that define iou: with cloud in either")
+    precision_scenes: int | None = Field(
+        None, description="scenes that define precision: with predicted cloud"
+    )
+    recall_scenes: int | None = Field(None, description="scenes that define recall: with cloud")
+    f1_scenes: int | None = Field(None, description="scenes that define f1: with cloud in either")
+    skill_scenes: int | None = Field(
+        None, description="scenes that define skill: with both cloud and clear sky"
+    )
+    accuracy_all_pixels: Number = Field(
+        None,
+        description="accuracy over all pixels, those without a measurement or a label as clear "
+        "sky: the published fashion; mean over scenes",
+    )
+    pooled: Scores | None = Field(
+        None, description="scores over the valid pixels of all scenes together"
+    )
+    pooled_all_pixels: Scores | None = Field(
+        None,
+        description="scores over all pixels of all scenes together, those without a measurement "
+        "or a label as clear sky",
+    )
+
+
+class ClassifierScores(MeanScores):
     """A classifier's scores against the mask and, for synthetic scenes, the simulated clouds."""
 
-    true_field: Scores | None = Field(None, description="against the cloud truth, where simulated")
+    true_field: MeanScores | None = Field(
+        None, description="against the cloud truth, where simulated"
+    )
 
 
 class Confusion(Section):
@@ -119,24 +152,21 @@ def _scenes_of(count: int, origin: str) -> str:
 
 
 class Inference(ClassifierScores):
-    """Whole scenes classified: scores are means over scenes, `pooled` those over all pixels."""
+    """Whole scenes classified: scores are means over scenes, `pooled` those over their pixels."""
 
     tiling: str | None = Field(None, description="whole or published (63 tiles)")
     computed_in: str | None = Field(None, description="precision of the computation")
     scenes: int = Field(description="scenes evaluated")
     unlabeled_scenes: int = Field(0, description="scenes without labels: classified, not judged")
-    accuracy_all_pixels: Number = Field(
-        None,
-        description="accuracy over all pixels, those without a measurement or a label as clear "
-        "sky: the published fashion",
-    )
     data: DataDescription | None = Field(None, description="which scenes were evaluated")
     accuracy_per_scene: dict[str, Number] = Field({}, description="accuracy by the scene's name")
-    pooled: Scores | None = Field(None, description="scores over all pixels together")
     confusion: Confusion | None = Field(None, description="contingency table, all scenes together")
     calibration: tuple[CalibrationBin, ...] = Field((), description="by bins of probability")
     threshold: Number = Field(None, description="a pixel is cloud above this probability")
-    truth: str | None = Field(None, description="label source: bayes or summary")
+    truth: str | None = Field(None, description="label source judged by: bayes or summary")
+    trained_labels: str | None = Field(
+        None, description="label source that the network learned; null where it is not known"
+    )
     nan: str | None = Field(None, description="policy for pixels without measurement")
     calibration_target: str | None = Field(
         None, description="calibration (baseline collection) that S1 to S6 were adapted to"

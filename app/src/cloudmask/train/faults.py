@@ -1,10 +1,11 @@
-"""What TensorFlow's errors mean for the user, in one line."""
+"""What a training cannot begin with, and what TensorFlow's errors mean, in one line each."""
 
 import contextlib
 from collections.abc import Iterator
 
 from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.hardware.devices import Devices
+from cloudmask.patches.store import INVALID, PatchStore, Split
 from cloudmask.record.run_directory import RunDirectory
 
 
@@ -15,6 +16,20 @@ def check_batch_size(batch: int, devices: Devices) -> None:
             f"training.batch_size: {batch} does not divide among {devices.replicas} devices; "
             f"expected a multiple of {devices.replicas}"
         )
+
+
+def check_pixels(store: PatchStore, split: Split) -> None:
+    """Raise InputError unless both parts of the split hold a pixel that counts.
+
+    A loss over no pixel would be 0, the best there is. The search ends at the first valid pixel.
+    """
+    store.check()
+    for part, rows in (("training", split.training), ("validation", split.validation)):
+        if not any((store.labels[row] & INVALID == 0).any() for row in rows):
+            raise InputError(
+                f"{store.path}: no pixel of the {len(rows)} {part} patches holds a measurement and "
+                "a label; expected at least one (another data.split_seed picks other scenes)"
+            )
 
 
 @contextlib.contextmanager

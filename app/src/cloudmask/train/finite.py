@@ -40,3 +40,12 @@ def require_none(bad: Mapping[str, int], epoch: int) -> None:
             "training.learning_rate, or training.precision float32. The previous checkpoint is "
             "kept"
         )
+
+
+def require_pixels(valid: float, part: str, epoch: int) -> None:
+    """Raise Fault unless an epoch saw a pixel to judge by: the loss over none would be 0."""
+    if not valid:
+        raise Fault(
+            f"epoch {epoch}: not one valid pixel in the {part} patches, so that their loss is not "
+            "defined; check the store with cloudmask-prepare --verify"
+        )

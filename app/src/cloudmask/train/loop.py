@@ -16,7 +16,7 @@ from cloudmask.record.history import Epoch, write_history
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
-from cloudmask.train.finite import require_none
+from cloudmask.train.finite import require_none, require_pixels
 from cloudmask.train.progress import EpochFigures, EpochProgress, duration
 from cloudmask.train.step import (
     BAD_GRADIENTS,
@@ -213,6 +213,7 @@ class Trainer:
         clock.update()
         progress.close()
         require_none(self._step.not_finite(batch), epoch)
+        require_pixels(state.sums[VALID], "training", epoch)
         loss, accuracy = state.means
         return {
             "loss": loss,
@@ -230,6 +231,7 @@ class Trainer:
             stop = self._attempt.stop
             _add([self._step.validate(batch, stop.requested) for batch in batches], sums)
         require_none(_bad(sums), epoch)
+        require_pixels(sums[VALID], "validation", epoch)
         loss, accuracy = _means(sums)
         self._log.eval_accuracy(accuracy, epoch)
         return {"val_loss": loss, "val_accuracy": accuracy}, sums[STOPS] > 0

@@ -8,9 +8,22 @@ from cloudmask.patches.store import PatchStore
 from cloudmask.record import neighbors, provenance, staging_times
 from cloudmask.record.described_data import describe
 from cloudmask.record.history import Epoch
-from cloudmask.record.result import Calibration, OtherJobs, Result, System, Training
+from cloudmask.record.result import Calibration, MeanScores, OtherJobs, Result, System, Training
 from cloudmask.train.attempt import Attempt
 from cloudmask.train.loop import Trainer
+
+# What the log's result says of the inference: all scores, over which pixels and by which labels.
+LOGGED_INFERENCE = {
+    "scenes",
+    *MeanScores.model_fields,
+    "unlabeled_scenes",
+    "truth",
+    "trained_labels",
+    "threshold",
+    "nan",
+    "data",
+    "seconds_per_scene",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +110,5 @@ def logged_result(result: Result, history: Sequence[Epoch]) -> dict[str, Any]:
         figures = {name: [getattr(epoch, name) for epoch in history] for name in columns}
         described["training"] = {**result.training.model_dump(), "history": figures}
     if result.inference:
-        names = {"scenes", "accuracy", "iou", "precision", "recall", "f1", "seconds_per_scene"}
-        described["inference"] = result.inference.model_dump(include=names)
+        described["inference"] = result.inference.model_dump(include=LOGGED_INFERENCE)
     return described

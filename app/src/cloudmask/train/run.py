@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from cloudmask.config.settings import Config
-from cloudmask.errors import Interrupted, NotAScene
+from cloudmask.errors import Interrupted
 from cloudmask.evaluate.evaluation import EvaluationOptions, NothingToJudge, evaluate
 from cloudmask.evaluate.inference import Predictor
 from cloudmask.evaluate.saved_network import NetworkFacts, fact_text, save
+from cloudmask.evaluate.scene_check import check_scenes
 from cloudmask.hardware import container_image
 from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices, rank
 from cloudmask.patches.batches import BatchLoader
@@ -27,14 +28,13 @@ from cloudmask.record.run_directory import RunDirectory
 from cloudmask.record.stopwatch import Stopwatch
 from cloudmask.record.telemetry import Telemetry
 from cloudmask.scenes.calibration import TARGETS, UNKNOWN
-from cloudmask.scenes.formats import format_of
 from cloudmask.scenes.slstr import LABEL_SOURCES
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
-from cloudmask.train.faults import check_batch_size, explained
+from cloudmask.train.faults import check_batch_size, check_pixels, explained
 from cloudmask.train.log_settings import log_settings
 from cloudmask.train.loop import Trainer
 from cloudmask.train.outcome import (
@@ -55,7 +55,8 @@ class TrainingRequest:
     """What to train on what, and where.
 
     data: patch store. scenes: whole scenes to evaluate on at the end, if any. command: the command
-    line, for the record. force: move a finished run aside first.
+    line, for the record. force: move a finished run aside first. skip_bad: leave out scenes that
+    cannot be judged. left_out: those that were, and why.
     """
 
     config: Config
@@ -64,6 +65,8 @@ class TrainingRequest:
     scenes: Sequence[Path] = ()
     command: Sequence[str] = ()
     force: bool = False
+    skip_bad: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def train(request: TrainingRequest) -> Result:
     """Train on the patch store, evaluate on the scenes if any, and return the result.
 
     The run directory is created, or continued if its run was interrupted. Raises InputError if the
-    run is finished, belongs to another configuration or is in use; Interrupted if a signal or the
-    death of another worker ended it; Fault if the work cannot go on.
+    run is finished, belongs to another configuration or is in use, or if one part of the patches
+    has no valid pixel; SceneError if a scene cannot be judged, unless they are skipped, in both
+    cases before the training; Interrupted if a signal or the death of another worker ended it;
+    Fault if the work cannot go on.
     """
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
     message = f"{request.run}: nothing is lost; the same command continues"
@@ -102,22 +107,18 @@ def train(request: TrainingRequest) -> Result:
         store = PatchStore(request.data)
         verify_sample(store)
         patches = _Patches(store, store.split(data.split, data.split_seed, data.split_by))
-        _check_scenes(request.scenes, store)
+        check_pixels(store, patches.split)
         if worker:
-            # The chief alone holds and prepares the run directory.
+            # The chief alone holds and prepares the run directory, and judges scenes.
             return _train(request, patches, stop)
         container_image.compute_checksum()
+        options = _evaluation_options(request, store)
+        scenes = check_scenes(request.scenes, options, headers_only=run.history.exists())
+        request = replace(request, scenes=scenes.usable, left_out=scenes.left_out)
         if request.force and (aside := run.move_aside()):
             logger.info("%s: finished; moved to %s", run, aside)
         with run.claimed(config.to_yaml()):
             return _train(request, patches, stop)
-
-
-def _check_scenes(scenes: Sequence[Path], store: PatchStore) -> None:
-    """Raise SceneError for a scene that cannot be judged, which would else show in the end."""
-    for path in scenes:
-        with contextlib.suppress(NotAScene):  # The evaluation passes over it.
-            format_of(path).reader.check(path, store.reading)
 
 
 def _train(request: TrainingRequest, patches: _Patches, stop: StopRequest) -> Result:
@@ -153,7 +154,7 @@ def _measured(
     save(training.step.published(), attempt.run.model, _facts(attempt.config, store, calibration))
     if not request.scenes:
         return result
-    inference = _evaluate(attempt, training.step, request.scenes, store, calibration.temperature)
+    inference = _evaluate(attempt, training.step, request, store, calibration.temperature)
     return result.model_copy(update={"inference": inference})
 
 
@@ -266,19 +267,36 @@ def _facts(config: Config, store: PatchStore, calibration: Calibration) -> Netwo
     )
 
 
+def _evaluation_options(
+    request: TrainingRequest, store: PatchStore, temperature: float = 1.0
+) -> EvaluationOptions:
+    """Whole scenes are read, labeled and adapted as those of the patch store were."""
+    settings = request.config.evaluation
+    return EvaluationOptions(
+        threshold=settings.threshold,
+        labels=store.label_source,
+        nan=settings.nan,
+        skip_bad=request.skip_bad,
+        reading=store.reading,
+        calibration=store.calibration,
+        temperature=temperature,
+        trained_on=store.used_scenes(),
+    )
+
+
 def _evaluate(
     attempt: Attempt,
     step: TrainStep,
-    scenes: Sequence[Path],
+    request: TrainingRequest,
     store: PatchStore,
     temperature: float,
 ) -> Inference | None:
-    """Evaluate the trained network on whole scenes, read as those of the patch store were.
+    """Evaluate the trained network on whole scenes, judged by the labels that it learned.
 
     None, with a warning, if none of them has a label: the training is not lost by that.
     """
-    settings = attempt.config.evaluation
-    predict = Predictor(step.model, POLICIES[attempt.precision], settings.tiling)
+    tiling = attempt.config.evaluation.tiling
+    predict = Predictor(step.model, POLICIES[attempt.precision], tiling)
 
     def predict_unless_stopped(image: np.ndarray) -> np.ndarray:
         if attempt.stop.requested:
@@ -288,22 +306,18 @@ def _evaluate(
         return predict(image)
 
     with attempt.watch.timer("inference"):
-        options = EvaluationOptions(
-            threshold=settings.threshold,
-            labels=store.label_source,
-            nan=settings.nan,
-            reading=store.reading,
-            calibration=store.calibration,
-            temperature=temperature,
-            trained_on=store.used_scenes(),
-        )
+        options = _evaluation_options(request, store, temperature)
         try:
-            inference = evaluate(predict_unless_stopped, scenes, options)
+            inference = evaluate(predict_unless_stopped, request.scenes, options)
         except NothingToJudge as error:
             logger.warning("no evaluation: %s", error)
             return None
-    computed = {"tiling": settings.tiling, "computed_in": attempt.precision}
-    return inference.model_copy(update=computed)
+    computed = {"tiling": tiling, "computed_in": attempt.precision}
+    told = {
+        "left_out": (*request.left_out, *inference.left_out),
+        "trained_labels": store.label_source,
+    }
+    return inference.model_copy(update=computed | told)
 
 
 def _write(attempt: Attempt, result: Result) -> None:
