@@ -185,6 +185,7 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
         source = {"path": str(request.data.resolve()), "checksum": store.checksum}
         facts = provenance.collect(request.command, source)
         facts["other_jobs"] = attempt.others.described()
+        facts["settings"] = attempt.config.model_dump(mode="json", include={"training", "loss"})
         batches = _batches(attempt, patches)
         step = _step(attempt, batches.training)
         system = system_section(attempt, facts)
