@@ -229,6 +229,7 @@ class Submission(Section):
     """Who ran it, for the MLPerf log."""
 
     organization: str = Field("none", description="who submits, such as a university")
+    organization_url: str = Field("", description="web address of the organization")
     division: Literal["open"] = Field("open", description="of MLPerf; the benchmark has one")
     status: Literal["onprem", "cloud", "preview", "research"] = Field(
         "onprem", description="availability of the system, as MLPerf names it"
@@ -237,6 +238,11 @@ class Submission(Section):
     name: str = Field("", description="name of the submission")
     user: str = Field("", description="the person to ask")
     email: str = Field("", description="address of that person")
+    repository: str = Field(
+        "", description="address of the program's repository; empty: where its checkout is from"
+    )
+    branch: str = Field("", description="branch in it; empty: the checkout's")
+    tag: str = Field("", description="tag of the commit; empty: the checkout's")
 
 
 class Config(Section):
