@@ -8,8 +8,9 @@ from cloudmask.config.settings import Config, make_config
 from cloudmask.record import provenance
 from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts
 from cloudmask.record.history import Epoch, write_history
-from cloudmask.record.result import Energy, Inference, Result, System, Training
+from cloudmask.record.result import DataDescription, Energy, Inference, Result, System, Training
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.scenes import dataset
 
 SUBMISSION = {
     "organization": "A University",
@@ -27,8 +28,13 @@ COMMAND = "cloudmask-train --data patches.h5 --scenes data/inference --run runs/
 EPOCHS = 2
 
 
-def make_run(folder: Path, accuracy: float = 0.87, scenes: int = 2, **settings) -> RunDirectory:
-    """A finished run in `folder` whose mean accuracy over that many scenes is the given one."""
+def make_run(
+    folder: Path, accuracy: float = 0.87, public: bool = False, **settings
+) -> RunDirectory:
+    """A finished run in `folder` of that accuracy over two synthetic scenes.
+
+    public: over the hundred inference scenes of the public data set instead.
+    """
     tree = {"training": {"epochs": EPOCHS}, "submission": SUBMISSION} | settings
     config = make_config(tree, "test")
     run = RunDirectory(folder)
@@ -49,8 +55,9 @@ def make_run(folder: Path, accuracy: float = 0.87, scenes: int = 2, **settings) 
         training=Training(
             epochs_run=EPOCHS, best_epoch=1, accuracy=0.86, loss=0.3, val_accuracy=0.85,
             val_loss=0.31, seconds=18.0, seconds_per_epoch=9.0,
+            data=DataDescription(scenes=6, origins={"synthetic": 6}),
         ),
-        inference=_inference(accuracy, scenes),
+        inference=_inference(accuracy, public),
         system=system,
         energy=Energy(joules=2500.0),
     )  # fmt: skip
@@ -67,13 +74,21 @@ def add_evaluation(run: RunDirectory, accuracy: float = 0.87) -> RunDirectory:
     folder.scenes_table.write_text("scene,accuracy\n")
     facts = provenance.collect(["cloudmask-eval", "--run", str(run)], {"model": str(run)})
     provenance.write(folder.provenance, facts | {"git": GIT})
-    Result(status="success", inference=_inference(accuracy, 2)).write(folder.result)
+    Result(status="success", inference=_inference(accuracy, False)).write(folder.result)
     return folder
 
 
-def _inference(accuracy: float, scenes: int) -> Inference:
+def _inference(accuracy: float, public: bool) -> Inference:
+    scenes = dataset.INFERENCE_SCENES if public else 2
     names = [f"S3A_{number}" for number in range(1, scenes + 1)]
+    data = DataDescription(
+        scenes=scenes,
+        origins={dataset.NAME if public else "synthetic": scenes},
+        months={dataset.INFERENCE_MONTH: scenes},
+        seen_in_training=0,
+    )
     return Inference(
+        data=data,
         scenes=scenes,
         accuracy=accuracy,
         iou=0.7,
@@ -88,7 +103,7 @@ def _write_log(run: RunDirectory, config: Config, accuracy: float) -> None:
     who = config.submission
     with EventLog(run.log) as log:
         log.cache_clear(False)
-        log.init_start()
+        log.start("init")
         log.submission(
             SubmissionFacts(
                 who.organization, who.division, "0.1.0", GIT["commit"], who.status, who.platform,
@@ -96,18 +111,18 @@ def _write_log(run: RunDirectory, config: Config, accuracy: float) -> None:
             )
         )  # fmt: skip
         optimizer = {"name": "adam", "base_learning_rate": 1e-3}
-        log.settings(TrainingFacts(16, 8, 32, config.seed, optimizer, 1, 1, 0))
-        log.init_stop()
-        log.staging_start()
-        log.staging_stop()
-        log.run_start()
+        log.settings(TrainingFacts(16, 8, 32, config.seed_number, optimizer, 1, 1, 0))
+        log.stop("init")
+        log.start("staging")
+        log.stop("staging")
+        log.start("run")
         for epoch in range(1, EPOCHS + 1):
-            log.epoch_start(epoch)
-            log.epoch_stop(epoch)
-            log.eval_start(epoch)
+            log.start("epoch", epoch_num=epoch)
+            log.stop("epoch", epoch_num=epoch)
+            log.start("eval", epoch_num=epoch)
             log.eval_accuracy(0.85, epoch)
-            log.eval_stop(epoch)
-        log.run_stop()
+            log.stop("eval", epoch_num=epoch)
+        log.stop("run", status="success")
         log.result({"name": "cloudmask", "inference": {"accuracy": accuracy}})
 
 

@@ -90,7 +90,7 @@ def add_run(entities: Entities, run: RunDirectory) -> None:
     config = entities.add_file(run.config, "complete configuration", YAML)
     outputs = _existing(entities, _files(run))
     action = _action(run, "training", facts, submission, _figures(result))
-    inputs = [config, _patches(entities, facts)]
+    inputs = [config, _patches(entities, facts, result)]
     if result.inference:
         inputs.append(_scenes(entities, action.name, result.inference))
     _add_action(entities, action, inputs, outputs)
@@ -187,14 +187,16 @@ def _figures(found: Result) -> dict[str, float | None]:
     return figures
 
 
-def _patches(entities: Entities, facts: Mapping[str, Any]):
+def _patches(entities: Entities, facts: Mapping[str, Any], result: Result):
     """The patches that it was trained on, which lie outside of the crate."""
+    described = result.training.data if result.training else None
+    source = f" of {described.text()}" if described else " of the training scenes"
     data = facts.get("data") or {}
     checksum = data.get("checksum") or "unknown"
     properties = {
         "@type": "CreativeWork",
         "name": Path(str(data.get("path") or "patches")).name,
-        "description": "patches of the training scenes and their labels, HDF5",
+        "description": f"patches{source} and their labels, HDF5",
         "identifier": f"sha256:{checksum}",
     }
     return entities.add(f"#patches-{checksum}", properties)
@@ -204,10 +206,11 @@ def _scenes(entities: Entities, action: str, inference: Inference):
     """The whole scenes that were judged, which lie outside of the crate."""
     names = sorted(inference.accuracy_per_scene)
     more = ", …" if len(names) > SCENES_SHOWN else ""
+    origin = f" ({inference.data.text()})" if inference.data else ""
     properties = {
         "@type": "CreativeWork",
         "name": f"{inference.scenes} inference scenes",
-        "description": f"Sentinel-3 SLSTR scenes: {', '.join(names[:SCENES_SHOWN])}{more}",
+        "description": f"whole scenes{origin}: {', '.join(names[:SCENES_SHOWN])}{more}",
         "encodingFormat": "application/x-hdf5",
     }
     return entities.add(f"#scenes-{_fragment(action)}", properties)

@@ -17,7 +17,7 @@ import yaml
 from cloudmask.errors import InputError
 from cloudmask.patches.geometry import PATCH
 from cloudmask.publication import contribution, submission_text
-from cloudmask.publication.eligibility import SubmittedRun, choose_runs
+from cloudmask.publication.eligibility import DataClaim, SubmittedRun, choose_runs
 from cloudmask.publication.submission_text import APPLICATION, Submission
 from cloudmask.record import run_directory
 from cloudmask.record.system_description import system_description
@@ -40,23 +40,27 @@ DATA = {
     "endpoint": dataset.ENDPOINT,
     "retrieval": dataset.RETRIEVAL,
 }
+BENCHMARK_DATA = DataClaim()
 UNUSED = "not used: no step filters by the temperature of the sea surface"
 
 
 def write(
-    folders: Sequence[Path], out: Path, descriptor: str, best: bool, other_data: str | None = None
+    folders: Sequence[Path],
+    out: Path,
+    descriptor: str,
+    best: bool,
+    claim: DataClaim = BENCHMARK_DATA,
 ) -> Path:
     """Write the directory below `out` from these runs and return it.
 
-    best: submit the best of them alone; how many there were is declared. other_data: what the data
-    is, if it is not the benchmark's. Raises InputError with every reason for which the rules would
-    refuse it.
+    best: submit the best of them alone; how many there were is declared. claim: the data that the
+    submission is about. Raises InputError with every reason for which the rules would refuse it.
     """
-    runs = choose_runs(folders, descriptor)
+    runs = choose_runs(folders, descriptor, claim)
     chosen = [max(runs, key=lambda run: run.accuracy)] if best else runs
     who, machine = runs[0].config.submission, runs[0].system
     system = who.platform or machine.gpu or machine.cpu or "unknown"
-    submission = Submission(tuple(chosen), system, _selection(runs, best), other_data)
+    submission = Submission(tuple(chosen), system, _selection(runs, best), claim.other_data)
     folder = out / _name(who.organization) / APPLICATION / _name(system) / descriptor
     if folder.exists():
         raise InputError(f"{folder}: is there already; expected another --descriptor")
@@ -166,11 +170,15 @@ def _config(submission: Submission) -> dict[str, Any]:
 
 
 def _data(submission: Submission) -> dict[str, Any]:
-    """Where the data is and the commands that fetch it."""
-    checksum = {"patches_sha256": submission.runs[0].patches_checksum}
+    """Where the data is, the commands that fetch it, and what the runs recorded of it."""
+    run = submission.runs[0]
+    facts: dict[str, Any] = {"patches_sha256": run.patches_checksum}
+    for part, found in (("training", run.training.data), ("inference", run.inference.data)):
+        if found:
+            facts[part] = found.model_dump(exclude_none=True)
     if submission.other_data:
-        return {"name": submission.other_data, "benchmark_data": False, **checksum}
-    return DATA | {"commands": submission_text.data_commands(submission)} | checksum
+        return {"name": submission.other_data, "benchmark_data": False, **facts}
+    return DATA | {"commands": submission_text.data_commands(submission)} | facts
 
 
 def _version(run: SubmittedRun) -> str:
