@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One node or several. To be sourced.
 #
+# CLOUDMASK_JOB_SCRIPT  the job script, from here; exported, so that the run keeps a copy of it
 # CLOUDMASK_FIRST   file with the process number of the first worker's program; exported, so that the
 #                   workers of the job's step have it; beside it with .failed: the exit code that counts
 set -euo pipefail
@@ -12,6 +13,7 @@ readonly NODES_FIRST_PORT=20000 NODES_PORTS=10000
 # node and end with what becomes of it. In such a step, and on a single node: go on.
 nodes::enter() {
   local code=0
+  export CLOUDMASK_JOB_SCRIPT=$1
   if [[ -n ${SLURM_STEP_ID:-} ]]; then
     nodes::cluster
     return 0

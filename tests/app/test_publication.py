@@ -162,7 +162,7 @@ def test_crate_of_a_run_and_of_an_experiment(copy, tmp_path):
         made = crate.get_by_type("CreateAction")
         assert len(made) == actions
         assert made[0]["instrument"]["identifier"] == "0123abc"
-        assert made[0]["agent"]["name"] == "Ada"
+        assert made[0]["agent"]["name"] == "ada"
         assert all((folder / entity.id).exists() for entity in crate.data_entities)
     done = call("cloudmask-fair", "crate", tmp_path, cwd=tmp_path)
     assert done.returncode == 2 and "expected a finished run" in done.stderr

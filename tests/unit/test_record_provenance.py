@@ -111,10 +111,14 @@ def test_overlay_by_its_manifest(tmp_path, monkeypatch):
     assert provenance.identity(found)["overlay_sha256"] == "cd" * 32
 
 
+NOWHERE = dict.fromkeys(("commit", "dirty", "repository", "branch", "tag"))
+
+
 @pytest.mark.parametrize(("value", "dirty"), [("0123abc", False), ("0123abc-dirty", True)])
 def test_commit_of_the_image_wins(monkeypatch, value, dirty):
     monkeypatch.setenv("CLOUDMASK_GIT_COMMIT", value)
-    assert provenance.collect(["c"])["git"] == {"commit": "0123abc", "dirty": dirty}
+    found = provenance.collect(["c"])["git"]
+    assert found == NOWHERE | {"commit": "0123abc", "dirty": dirty}
 
 
 def test_commit_of_a_source_tree(tmp_path, monkeypatch):
@@ -129,21 +133,26 @@ def test_commit_of_a_source_tree(tmp_path, monkeypatch):
         command = ["git", "-C", str(tmp_path), *who, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    git("init")
+    git("init", "--initial-branch=main")
     git("commit", "--allow-empty", "-m", "of another project")
     # An installed copy inside a foreign tree is not that tree's commit.
-    assert provenance.collect(["c"])["git"] == {"commit": None, "dirty": None}
+    assert provenance.collect(["c"])["git"] == NOWHERE
     git("add", ".")
     git("commit", "-m", "x")
     commit = git("rev-parse", "HEAD")
-    assert provenance.collect(["c"])["git"] == {"commit": commit, "dirty": False}
+    on_main = NOWHERE | {"commit": commit, "dirty": False, "branch": "main"}
+    assert provenance.collect(["c"])["git"] == on_main
+    git("tag", "v1")
+    git("remote", "add", "origin", "https://ada:secret@example.org/cloudmask.git")
+    where = {"tag": "v1", "repository": "https://example.org/cloudmask.git"}
+    assert provenance.collect(["c"])["git"] == on_main | where
     source.write_text("changed = True\n")
-    assert provenance.collect(["c"])["git"] == {"commit": commit, "dirty": True}
+    assert provenance.collect(["c"])["git"] == on_main | where | {"dirty": True}
 
 
 def test_no_git_is_no_fault(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert provenance.collect(["c"])["git"] == {"commit": None, "dirty": None}
+    assert provenance.collect(["c"])["git"] == NOWHERE
 
 
 def test_user_without_a_name(monkeypatch):

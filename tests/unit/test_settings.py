@@ -99,7 +99,7 @@ def test_missing_file():
 def test_contradictory_settings_are_named_together():
     with pytest.raises(InputError) as caught:
         load_config(None, ["training.warmup_epochs=3", "training.epochs=3"])
-    assert "schedule: cosine" in str(caught.value)
+    assert "expected schedule: cosine" in str(caught.value)
     with pytest.raises(InputError, match=r"warmup_epochs: 3 leaves nothing of epochs: 3"):
         load_config(
             None,

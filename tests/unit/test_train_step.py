@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from cloudmask.config.settings import Training, make_config
+from cloudmask.config.settings import make_config
 from cloudmask.hardware.devices import Devices, open_devices
 from cloudmask.model import unet
 from cloudmask.patches.store import INVALID
-from cloudmask.train.step import BAD_GRADIENTS, BAD_INPUTS, BAD_OUTPUTS, TrainStep, _learning_rate
+from cloudmask.train.step import BAD_GRADIENTS, BAD_INPUTS, BAD_OUTPUTS, LOSS, TrainStep
 
 pytestmark = pytest.mark.slow
 
@@ -20,11 +20,11 @@ PATCHES = RANDOM.normal(size=(BATCH, 256, 256, 9)).astype(np.float16)
 LABELS = RANDOM.choice([0, 1, INVALID], size=(BATCH, 256, 256), p=[0.6, 0.3, 0.1]).astype(np.uint8)
 
 
-def make(devices=None, seed=3, steps_per_epoch=2, precision="float32", **settings):
+def make(devices=None, seed=3, steps_per_epoch=2, precision="float32", loss=None, **settings):
     import keras
 
     keras.utils.set_random_seed(1)
-    tree = {"model": {"filters": 2}, "training": settings, "seed": seed}
+    tree = {"model": {"filters": 2}, "training": settings, "loss": loss or {}, "seed": seed}
     config = make_config(tree, "test")
     return TrainStep(devices or open_devices(), config, precision, steps_per_epoch)
 
@@ -175,11 +175,38 @@ def test_averaged_weights_are_judged_and_kept():
     np.testing.assert_array_equal(weights(steps)[0], raw[0])
 
 
-def test_the_learning_rate_rises_and_falls():
-    settings = Training(epochs=10, schedule="cosine", warmup_epochs=2, learning_rate=0.01)
-    rate = _learning_rate(settings, steps_per_epoch=10)
-    rates = [float(rate(step)) for step in (0, 10, 20, 60, 100)]
-    np.testing.assert_allclose(rates, [0, 0.005, 0.01, 0.005, 0], atol=1e-6)
+def test_the_loss_is_tensorflows_weighted_cross_entropy():
+    import tensorflow as tf
+
+    for weight in (1.0, 3.0):
+        steps = make(loss={"positive_weight": weight})
+        batch = steps.to_device(PATCHES, LABELS)
+        probability = steps.model(tf.cast(PATCHES, tf.float32), training=False).numpy()[..., 0]
+        logits = np.log(probability.astype(np.float64)) - np.log1p(-probability.astype(np.float64))
+        valid = LABELS < INVALID
+        pixels = tf.nn.weighted_cross_entropy_with_logits(
+            LABELS[valid].astype(np.float64), logits[valid], weight
+        )
+        loss = steps.validate(batch).numpy()[LOSS]
+        np.testing.assert_allclose(loss, float(tf.reduce_sum(pixels)), rtol=1e-5)
+
+
+def test_a_positive_weight_finds_more_cloud():
+    def cloud(weight):
+        steps = make(learning_rate=0.01, loss={"positive_weight": weight})
+        run(steps, 5)
+        return float(np.mean(steps.model(PATCHES.astype(np.float32), training=True)))
+
+    assert cloud(8.0) > cloud(1.0) > cloud(0.125)
+
+
+def test_the_learning_rate_can_be_set_between_epochs():
+    steps, other = make(learning_rate=0.01), make(learning_rate=0.001)
+    steps.set_learning_rate(0.001)
+    run(steps)
+    run(other)
+    for a, b in zip(weights(steps), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_beta_2_reaches_adam():

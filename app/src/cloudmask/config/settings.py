@@ -64,11 +64,41 @@ class Training(Section):
     beta_2: Fraction = Field(
         0.999, description="of Adam; a lower value forgets the size of earlier gradients sooner"
     )
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="of the learning rate; cosine falls to 0 over all epochs"
+    schedule: Literal["constant", "cosine", "polynomial", "exponential", "step", "plateau"] = Field(
+        "constant",
+        description="of the learning rate; cosine, polynomial and exponential fall to "
+        "end_learning_rate over all epochs, step falls after decay_epochs, plateau where the "
+        "figure of early_stopping.monitor stops improving",
     )
     warmup_epochs: float = Field(
-        0.0, ge=0, description="epochs in which the learning rate rises from 0; with cosine only"
+        0.0,
+        ge=0,
+        description="epochs in which the learning rate rises from 0; with every schedule but "
+        "constant and plateau",
+    )
+    end_learning_rate: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="the lowest, that cosine, polynomial and exponential end with, and below which "
+        "plateau does not go",
+    )
+    decay_power: float = Field(
+        1.0, gt=0, le=100, description="exponent of schedule: polynomial; 1: the rate falls evenly"
+    )
+    decay_epochs: tuple[Positive, ...] = Field(
+        (),
+        strict=False,
+        max_length=1000,
+        description="epochs after which schedule: step multiplies the learning rate",
+    )
+    decay_factor: Fraction = Field(
+        0.1, description="what step and plateau multiply the learning rate by"
+    )
+    decay_patience: Positive = Field(
+        10,
+        le=1_000_000,
+        description="epochs without improvement before schedule: plateau multiplies",
     )
     augment: bool = Field(False, description="flip and turn the patches at random")
     averaging: float = Field(
@@ -98,16 +128,64 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Training":
-        if self.warmup_epochs and self.schedule == "constant":
+        if self.warmup_epochs and self.schedule in ("constant", "plateau"):
             raise ValueError(
-                "warmup_epochs belongs to schedule: cosine; expected that, or warmup_epochs: 0"
+                f"warmup_epochs does not go with schedule: {self.schedule}; expected schedule: "
+                "cosine, polynomial, exponential or step, or warmup_epochs: 0"
             )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs: {self.warmup_epochs:g} leaves nothing of epochs: {self.epochs}; "
                 "expected fewer"
             )
+        self._check_end()
+        self._check_steps()
         return self
+
+    def _check_end(self) -> None:
+        """Raise ValueError unless the last learning rate suits the first and the schedule."""
+        if self.end_learning_rate and self.schedule in ("constant", "step"):
+            raise ValueError(
+                f"end_learning_rate does not go with schedule: {self.schedule}; expected schedule: "
+                "cosine, polynomial, exponential or plateau, or end_learning_rate: 0"
+            )
+        if self.schedule == "exponential" and not self.end_learning_rate:
+            raise ValueError(
+                "schedule: exponential never falls to 0; expected an end_learning_rate above 0"
+            )
+        if self.end_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"end_learning_rate: {self.end_learning_rate:g} is more than learning_rate: "
+                f"{self.learning_rate:g}; expected at most that"
+            )
+
+    def _check_steps(self) -> None:
+        """Raise ValueError unless the epochs of the steps suit the schedule."""
+        if (self.schedule == "step") != bool(self.decay_epochs):
+            raise ValueError(
+                "decay_epochs belongs to schedule: step; expected both, such as [100, 150], or "
+                "none of them"
+            )
+        if list(self.decay_epochs) != sorted(set(self.decay_epochs)):
+            raise ValueError("decay_epochs: expected growing numbers, such as [100, 150]")
+        if self.decay_epochs and self.decay_epochs[0] < self.warmup_epochs:
+            raise ValueError(
+                f"decay_epochs begin before warmup_epochs: {self.warmup_epochs:g} are over; "
+                "expected later ones"
+            )
+
+
+class Loss(Section):
+    """What training makes small: binary cross-entropy, averaged over valid pixels."""
+
+    positive_weight: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="factor of the loss of pixels labeled cloud, in training and in validation; "
+        "above 1 less cloud is missed, and probabilities come out higher than the frequency of "
+        "cloud",
+    )
 
 
 class EarlyStoppingSettings(Section):
@@ -151,6 +229,7 @@ class Submission(Section):
     """Who ran it, for the MLPerf log."""
 
     organization: str = Field("none", description="who submits, such as a university")
+    organization_url: str = Field("", description="web address of the organization")
     division: Literal["open"] = Field("open", description="of MLPerf; the benchmark has one")
     status: Literal["onprem", "cloud", "preview", "research"] = Field(
         "onprem", description="availability of the system, as MLPerf names it"
@@ -159,6 +238,11 @@ class Submission(Section):
     name: str = Field("", description="name of the submission")
     user: str = Field("", description="the person to ask")
     email: str = Field("", description="address of that person")
+    repository: str = Field(
+        "", description="address of the program's repository; empty: where its checkout is from"
+    )
+    branch: str = Field("", description="branch in it; empty: the checkout's")
+    tag: str = Field("", description="tag of the commit; empty: the checkout's")
 
 
 class Config(Section):
@@ -178,6 +262,7 @@ class Config(Section):
     data: Data = Data()
     model: Model = Model()
     training: Training = Training()
+    loss: Loss = Loss()
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()

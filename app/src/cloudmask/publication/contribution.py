@@ -1,4 +1,8 @@
-"""The scientific contribution of a submission: a PDF of tables and curves made of its results."""
+"""The scientific contribution of a submission: a PDF of tables and curves made of its results.
+
+Its pages: who submits what, method and findings; the measurements beside the published ones; the
+curves of training; the accuracy of every scene; all settings; references.
+"""
 
 import io
 import statistics
@@ -7,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudmask.publication import reference
 from cloudmask.publication.eligibility import SubmittedRun
+from cloudmask.publication.reference import number
+from cloudmask.publication.submission_text import Submission
 from cloudmask.record.rules import TARGET
 from cloudmask.report.drawing import plain_text
 from cloudmask.system.files import replacing
@@ -18,7 +25,10 @@ if TYPE_CHECKING:
 
 PAGE = (8.27, 11.69)  # A4, inches
 WIDTH = 88  # characters of a line of text on it
-MISSING = "-"  # where a figure is not known
+SETTINGS_LINES = 58  # of a column of settings
+SETTINGS_WIDTH = 46  # characters of a line there
+TITLE = "Cloud masking of Sentinel-3 SLSTR scenes"
+KEYWORDS = "MLCommons Science, cloud masking, Sentinel-3, SLSTR, U-Net, benchmark"
 
 METHOD = (
     "Every pixel of a Sentinel-3 SLSTR scene is labeled as cloud or clear sky by a U-Net that is "
@@ -29,26 +39,53 @@ METHOD = (
 )
 
 
-def write(path: Path, runs: Sequence[SubmittedRun], system: str, selection: str) -> None:
-    """Write the PDF of these runs; `selection` declares how they were chosen."""
+REFERENCES = (
+    "G. von Laszewski et al., MLCommons Cloud Masking Benchmark with Early Stopping, 2023, "
+    "arXiv:2401.08636: the published results that are compared with here.",
+    "J. Thiyagalingam et al., AI Benchmarking for Science: Efforts from the MLCommons Science "
+    "Working Group, 2022: the benchmark and its purpose.",
+    "MLCommons Science Working Group, Science Benchmark Policy, version 0.5, "
+    "https://github.com/mlcommons/science/blob/main/policy.adoc: the rules.",
+    "O. Ronneberger, P. Fischer, T. Brox, U-Net: Convolutional Networks for Biomedical Image "
+    "Segmentation, MICCAI 2015, arXiv:1505.04597: the network.",
+    "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv:1412.6980: "
+    "the optimizer.",
+    "C. J. Merchant et al., Probabilistic physically based cloud screening of satellite infrared "
+    "imagery for operational sea surface temperature retrieval, Q. J. R. Meteorol. Soc. 131, 2005, "
+    "doi:10.1256/qj.05.15: the Bayesian cloud mask that the labels are.",
+    "C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv:1706.04599: the "
+    "temperature of the probabilities.",
+)
+
+
+def write(path: Path, submission: Submission) -> None:
+    """Write the PDF of a submission."""
     import matplotlib
 
     matplotlib.use("Agg")
     plain_text()
     from matplotlib.backends.backend_pdf import PdfPages
 
+    runs = submission.runs
+    figures = [_summary(submission), _measurements(submission), _curves(runs), _scenes(runs)]
+    figures += [*_settings(runs[0]), _references()]
     # Made in memory: on a full disk Matplotlib ends with an error of its own, while closing.
     content = io.BytesIO()
-    with PdfPages(content) as pages:
-        for page in (_summary(runs, system, selection), _curves(runs), _scenes(runs)):
+    with PdfPages(content, metadata=_metadata(submission)) as pages:
+        for page in figures:
             pages.savefig(page)
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 
-def number(value: float | None, digits: int) -> str:
-    """The value with that many decimals."""
-    return MISSING if value is None else f"{value:.{digits}f}"
+def _metadata(submission: Submission) -> dict[str, str]:
+    who = submission.runs[0].config.submission
+    return {
+        "Title": f"{TITLE}: {who.name}",
+        "Author": f"{who.user}, {who.organization}",
+        "Subject": f"MLCommons Science submission, cloudmask on {submission.system}",
+        "Keywords": KEYWORDS,
+    }
 
 
 def _figure(title: str) -> "Figure":
@@ -59,43 +96,103 @@ def _figure(title: str) -> "Figure":
     return figure
 
 
-def _summary(runs: Sequence[SubmittedRun], system: str, selection: str) -> "Figure":
-    figure = _figure("Cloud masking of Sentinel-3 SLSTR scenes")
-    first = runs[0]
-    who, machine = first.config.submission, first.system
-    paragraphs = [
-        f"{who.name}, {who.organization}",
-        METHOD,
-        f"System: {system}; GPUs: {machine.gpus or 'none'}, nodes: {machine.nodes}, "
-        f"TensorFlow {machine.tensorflow}.",
-        _setting(first),
-        f"Submitted: {selection}.",
-        _finding(runs),
-    ]
-    text = "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs)
+def _summary(submission: Submission) -> "Figure":
+    figure = _figure(TITLE)
+    text = "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs(submission))
     figure.text(0.1, 0.91, text, fontsize=10, va="top", linespacing=1.2)
-    below = 0.91 - (text.count("\n") + 3) * 12 / 72 / PAGE[1]
-    axes = figure.add_axes((0.1, 0.05, 0.8, below - 0.05))
-    axes.axis("off")
-    heads = ("run", "epochs", "accuracy", "IoU", "F1", "training s", "s/scene", "kJ")
-    rows = [_row(count, run) for count, run in enumerate(runs, 1)]
-    table = axes.table(cellText=rows, colLabels=heads, loc="upper center")
-    table.auto_set_font_size(False)
-    table.set_fontsize(9)
-    table.scale(1, 1.3)
     return figure
 
 
+def paragraphs(submission: Submission) -> list[str]:
+    """The text of the first page: who, what, how and what was found."""
+    runs, first = submission.runs, submission.runs[0]
+    machine, where = first.system, submission.program
+    identification = "; ".join(f"{k}: {v}" for k, v in submission.identification.items())
+    source = ", ".join(f"{key} {value}" for key, value in where.items() if value)
+    texts = [
+        identification,
+        METHOD,
+        f"System: {submission.system}; GPUs: {machine.gpus or 'none'}, nodes: {machine.nodes}, "
+        f"TensorFlow {machine.tensorflow}. Program: {source}.",
+        _setting(first),
+        f"Submitted: {submission.selection}.",
+        _finding(runs),
+        reference.comparison(runs, submission.other_data),
+    ]
+    if submission.other_data:
+        texts.insert(1, f"Data other than the benchmark's: {submission.other_data}.")
+    return texts
+
+
+def _measurements(submission: Submission) -> "Figure":
+    figure = _figure("Measurements")
+    rows = reference.table(submission.runs, submission.other_data)
+    wrapped = [[textwrap.fill(cell, 34) for cell in row] for row in rows]
+    _draw_table(figure, (0.1, 0.55, 0.8, 0.36), reference.HEADS, wrapped)
+    heads = ("run", "epochs", "accuracy", "IoU", "F1", "training s", "s/scene", "kJ")
+    cells = [_row(count, run) for count, run in enumerate(submission.runs, 1)]
+    _draw_table(figure, (0.1, 0.05, 0.8, 0.45), heads, cells)
+    return figure
+
+
+def _draw_table(
+    figure: "Figure",
+    box: tuple[float, float, float, float],
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> None:
+    """Draw a table into a part of the page: left, bottom, width, height."""
+    axes = figure.add_axes(box)
+    axes.axis("off")
+    table = axes.table(cellText=list(rows), colLabels=list(heads), loc="upper center")
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+    table.scale(1, 2 if any("\n" in cell for row in rows for cell in row) else 1.3)
+    table.auto_set_column_width(range(len(heads)))
+
+
 def _setting(run: SubmittedRun) -> str:
-    training, stopping = run.config.training, run.config.early_stopping
+    training, stopping, weight = (
+        run.config.training,
+        run.config.early_stopping,
+        run.config.loss.positive_weight,
+    )
     ends = "no early stopping"
     if stopping.enabled:
         ends = f"early stopping on {stopping.monitor} with patience {stopping.patience}"
     return (
         f"Setting: {run.config.model.filters} filters on the first level, at most "
-        f"{training.epochs} epochs, batch {training.batch_size}, learning rate "
-        f"{training.learning_rate:g}, seed {run.config.seed}, {ends}."
+        f"{training.epochs} epochs, batch {training.batch_size}, Adam with learning rate "
+        f"{training.learning_rate:g} ({training.schedule}), binary cross-entropy with weight "
+        f"{weight:g} of cloud, {'with' if training.augment else 'without'} augmentation, seed "
+        f"{run.config.seed}, {ends}. All settings follow below."
     )
+
+
+def _settings(run: SubmittedRun) -> list["Figure"]:
+    """The complete configuration, in two columns on as many pages as it takes."""
+    lines: list[str] = []
+    for line in run.config.to_yaml().splitlines():
+        lines += textwrap.wrap(line, SETTINGS_WIDTH, subsequent_indent="    ") or [""]
+    columns = [lines[k : k + SETTINGS_LINES] for k in range(0, len(lines), SETTINGS_LINES)]
+    figures = []
+    for count, column in enumerate(columns):
+        if count % 2 == 0:
+            figures.append(_figure("Settings"))
+        left = 0.1 if count % 2 == 0 else 0.52
+        text = "\n".join(column)
+        figures[-1].text(left, 0.91, text, fontsize=8, va="top", family="monospace")
+    return figures
+
+
+def _references() -> "Figure":
+    figure = _figure("References")
+    listed = [
+        textwrap.fill(f"[{count}] {text}", WIDTH, subsequent_indent="    ")
+        for count, text in enumerate(REFERENCES, 1)
+    ]
+    figure.text(0.1, 0.91, "\n\n".join(listed), fontsize=10, va="top", linespacing=1.2)
+    return figure
 
 
 def _finding(runs: Sequence[SubmittedRun]) -> str:

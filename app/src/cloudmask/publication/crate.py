@@ -1,40 +1,32 @@
 """An RO-Crate of a run, or of an experiment with its finished runs, written by the rocrate library.
 
-`ro-crate-metadata.json` is added to the folder, which so becomes the crate.
+`ro-crate-metadata.json` is added to the folder, which so becomes the crate. It follows the profile
+Process Run Crate: each training and each evaluation is an action with its inputs and outputs.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
-from cloudmask.record import provenance
-from cloudmask.record.result import Result
+from cloudmask.publication.crate_actions import Entities, add_run
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, output, reading
 
 NAME = "ro-crate-metadata.json"
 TITLE = "Cloud masking of Sentinel-3 SLSTR scenes: "
 LARGEST_FILE = 64 * reading.MIB  # a run takes some 10 KB of it
+SPECIFICATION = "1.1"  # of RO-Crate, on which the profile is built
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+PROFILE_FACTS = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
 LICENSE = "https://spdx.org/licenses/Apache-2.0"
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What the crate records about a run, beside its files."""
-
-    name: str
-    code: str  # version of the program
-    commit: str | None
-    user: str
-    person: str  # the user's name as the run's configuration has it
-    started: str
-    command: str
-    figures: Mapping[str, float | None]
+LICENSE_FACTS = {
+    "@type": "CreativeWork",
+    "name": "Apache-2.0",
+    "description": "Apache License, version 2.0",
+}
 
 
 def describe(folder: Path) -> Path:
@@ -81,111 +73,16 @@ def _crate(folder: Path, planned, finished: Sequence[RunDirectory]):
     """The crate of the finished runs in a folder; `planned`: its plan, if an experiment."""
     from rocrate.rocrate import ROCrate
 
-    crate = ROCrate()
+    crate = ROCrate(version=SPECIFICATION)
     crate.name = f"{TITLE}{folder.resolve().name}"
     crate.description = (
         "Training and evaluation of a U-Net, by the MLCommons Science cloud-masking benchmark."
     )
-    crate.license = LICENSE
+    entities = Entities(crate, folder)
+    crate.root_dataset["license"] = entities.add(LICENSE, LICENSE_FACTS)
+    crate.root_dataset["conformsTo"] = entities.add(PROFILE, PROFILE_FACTS)
     if planned:
-        rows = folder / plan.NAME
-        _add_file(crate, folder, rows, "rows of the experiment, frozen", "application/json")
+        entities.add_file(folder / plan.NAME, "rows of the experiment, frozen", "application/json")
     for run in finished:
-        _add_run(crate, folder, run)
+        add_run(entities, run)
     return crate
-
-
-def _files(run: RunDirectory) -> dict[Path, tuple[str, str]]:
-    """The files of a run: what each is, and its media type."""
-    return {
-        run.config: ("complete configuration", "application/yaml"),
-        run.history: ("figures of every epoch", "text/csv"),
-        run.log: ("events of the run, MLPerf logging", "text/plain"),
-        run.summary: ("times by phase", "text/plain"),
-        run.telemetry: ("power, use and memory while it ran", "text/csv"),
-        run.provenance: ("software, machine, job and data", "application/json"),
-        run.row: ("which row of which experiment it is", "application/json"),
-        run.source: ("the program, where no commit identifies it", "application/gzip"),
-        run.model: ("the trained network", "application/zip"),
-        run.result: ("accuracy, times, energy", "application/json"),
-    }
-
-
-def _facts(run: RunDirectory) -> RunFacts:
-    """Read the facts; raises InputError that names the file where they are damaged."""
-    found = run.read_result()
-    facts = provenance.read(run.provenance)
-    try:
-        return RunFacts(
-            name=run.path.resolve().name,
-            code=facts["versions"]["cloudmask"],
-            commit=facts["git"]["commit"],
-            user=facts["user"],
-            person=found.experiment["submission"].get("name") or facts["user"],
-            started=(facts["earlier"] or [facts])[0]["started"],
-            command=" ".join(facts["command"]),
-            figures=_figures(found),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{run.provenance}: damaged ({error!r})") from None
-
-
-def _figures(found: Result) -> dict[str, float | None]:
-    figures = {}
-    if found.training:
-        figures["accuracy of validation"] = found.training.val_accuracy
-    if found.inference:
-        figures["accuracy on whole scenes"] = found.inference.accuracy
-    return figures
-
-
-def _add_run(crate, root: Path, run: RunDirectory) -> None:
-    from rocrate.model.person import Person
-
-    facts = _facts(run)
-    outputs = [
-        _add_file(crate, root, path, *description)
-        for path, description in _files(run).items()
-        if path.exists()
-    ]
-    software = {"@type": "SoftwareApplication", "name": "cloudmask", "softwareVersion": facts.code}
-    if facts.commit:
-        software["identifier"] = facts.commit
-    action = {
-        "@type": "CreateAction",
-        "name": f"run {facts.name}",
-        "startTime": facts.started,
-        "description": facts.command,
-    }
-    entity = _add_entity(crate, f"#run-{facts.name}", action)
-    entity["instrument"] = _add_entity(
-        crate, f"#cloudmask-{facts.code}-{facts.commit or 'unknown'}", software
-    )
-    entity["agent"] = crate.add(Person(crate, f"#{facts.user}", {"name": facts.person}))
-    entity["result"] = outputs
-    entity["variableMeasured"] = [
-        _add_entity(
-            crate,
-            f"#{facts.name}-{name.replace(' ', '-')}",
-            {"@type": "PropertyValue", "name": name, "value": value},
-        )
-        for name, value in facts.figures.items()
-    ]
-    crate.root_dataset.append_to("mentions", entity)
-
-
-def _add_entity(crate, identifier: str, properties: Mapping[str, Any]):
-    from rocrate.model.contextentity import ContextEntity
-
-    return crate.add(ContextEntity(crate, identifier, dict(properties)))
-
-
-def _add_file(crate, root: Path, path: Path, description: str, media_type: str):
-    name = str(path.relative_to(root))
-    properties = {
-        "name": path.name,
-        "description": description,
-        "encodingFormat": media_type,
-        "contentSize": str(path.stat().st_size),
-    }
-    return crate.add_file(path, dest_path=name, properties=properties)

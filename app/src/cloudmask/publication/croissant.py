@@ -42,6 +42,7 @@ VISIBLE_WAVELENGTHS = (554.27, 659.47, 868.0, 1374.8, 1613.4, 2255.7)
 THERMAL_WAVELENGTHS = (3742.0, 10854.0, 12022.5)
 MEDIA_TYPE = "application/x-hdf5"
 SCENE_FILES = "scene-files"
+PATCHES_FILE = "patches-file"
 
 
 class Band(NamedTuple):
@@ -97,9 +98,10 @@ class DataSet:
 def describe(data: DataSet, out: Path) -> None:
     """Write the description of the data set to `out`.
 
-    Record sets: `scenes` and `bands` hold their records; `contents` (and `patches`) list the
-    arrays in the files, which the library describes but, HDF5 being none of its formats, cannot
-    read. Raises InputError if the library is not installed, or refuses the description.
+    Record sets: `scenes` and `bands` hold their records, `files` lists the scenes that are found,
+    by their paths from the description's own folder; `contents` (and `patches`) list the arrays in
+    the files, which the library describes but, HDF5 being none of its formats, cannot read. Raises
+    InputError if the library is not installed, or refuses the description.
     """
     try:
         import mlcroissant as mlc
@@ -115,7 +117,7 @@ def describe(data: DataSet, out: Path) -> None:
         version="1.0.0",
         date_published=datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
         cite_as=f"Cloud masking data set {dataset.NAME}, STFC Scientific Machine Learning",
-        distribution=_distribution(data),
+        distribution=_distribution(data, out),
         record_sets=_record_sets(data),
     )
     issues = metadata.ctx.issues
@@ -137,24 +139,24 @@ def _is_description(path: Path) -> bool:
     return isinstance(found, dict) and "/croissant/" in str(found.get("conformsTo"))
 
 
-def _distribution(data: DataSet) -> list:
-    """All files, and the scenes as a set."""
+def _distribution(data: DataSet, out: Path) -> list:
+    """All files, by their paths from the description's folder, and the scenes as a set."""
     import mlcroissant as mlc
 
-    parts = sorted({str(path.parent) for path in data.paths})
-    found = [_file(str(path), data.folder / path) for path in data.paths]
-    found.append(
-        mlc.FileSet(
-            id=SCENE_FILES,
-            name=SCENE_FILES,
-            description="all scenes",
-            encoding_formats=[MEDIA_TYPE],
-            includes=[f"{part}/S3A*.hdf" for part in parts],
-        )
+    found = [
+        _file(str(name), path, out) for name, path in zip(data.paths, data.scenes, strict=True)
+    ]
+    # Made of the files, not by a pattern: patterns find only what lies below the description.
+    scenes = mlc.FileSet(
+        id=SCENE_FILES,
+        name=SCENE_FILES,
+        description="all scenes",
+        encoding_formats=[MEDIA_TYPE],
+        contained_in=[file.id for file in found],
+        includes=["*.hdf"],
     )
-    if data.patches:
-        found.append(_file(os.path.relpath(data.patches, data.folder), data.patches))
-    return found
+    patches = [_file(PATCHES_FILE, data.patches, out)] if data.patches else []
+    return [*found, scenes, *patches]
 
 
 def _record_sets(data: DataSet) -> list:
@@ -186,24 +188,41 @@ def _record_sets(data: DataSet) -> list:
         fields=_arrays("contents", CONTENTS, data.scenes, {"file_set": SCENE_FILES}),
     )
     if not data.patches:
-        return [scenes, bands, contents]
-    source = {"file_object": os.path.relpath(data.patches, data.folder)}
+        return [scenes, bands, contents, _found_files()]
+    source = {"file_object": PATCHES_FILE}
     patches = mlc.RecordSet(
         id="patches",
         name="patches",
         description="patches of the training scenes, as cloudmask-prepare cuts them",
         fields=_arrays("patches", PATCHES, [data.patches], source),
     )
-    return [scenes, bands, contents, patches]
+    return [scenes, bands, contents, _found_files(), patches]
 
 
-def _file(name: str, path: Path):
+def _found_files():
+    """A record set of the scenes that are found where the description says, by name."""
+    import mlcroissant as mlc
+
+    name = mlc.Extract(file_property=mlc.FileProperty.filename)
+    field = mlc.Field(
+        id="files/name",
+        name="name",
+        description="of the file",
+        data_types=[mlc.DataType.TEXT],
+        source=mlc.Source(file_set=SCENE_FILES, extract=name),
+    )
+    return mlc.RecordSet(
+        id="files", name="files", description="the scenes that are found", fields=[field]
+    )
+
+
+def _file(identifier: str, path: Path, out: Path):
     import mlcroissant as mlc
 
     return mlc.FileObject(
-        id=name,
+        id=identifier,
         name=path.name,
-        content_url=name,
+        content_url=os.path.relpath(path, out.parent),
         content_size=f"{path.stat().st_size} B",
         encoding_formats=[MEDIA_TYPE],
         sha256=files.sha256(path),

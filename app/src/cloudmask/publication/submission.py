@@ -1,60 +1,66 @@
 """The directory that MLCommons Science takes: `{organization}/{application}/{system}/{descriptor}`.
 
-It holds `result-N.txt` (the log of each run), `config.yaml`, the scripts, `system.yaml`,
-`README.md` and `sientific_contribution.pdf`, which the rules spell so.
+It holds `result-N.txt` (the log of each run), `config.yaml`, the scripts, definition and lock files
+that ran (`job/`), `systems/NAME.json`, `README.md`, `result.md`, `VERSION` and
+`sientific_contribution.pdf`, which the rules spell so.
 """
 
+import json
 import re
-import shlex
 import shutil
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from cloudmask.errors import InputError
-from cloudmask.publication import contribution
-from cloudmask.publication.eligibility import SubmittedRun, choose_runs
+from cloudmask.patches.geometry import PATCH
+from cloudmask.publication import contribution, submission_text
+from cloudmask.publication.eligibility import DataClaim, SubmittedRun, choose_runs
+from cloudmask.publication.submission_text import APPLICATION, Submission
 from cloudmask.record import run_directory
-from cloudmask.record.rules import TARGET
+from cloudmask.record.system_description import system_description
 from cloudmask.scenes import dataset
-from cloudmask.system import files
-from cloudmask.system.text import markdown
+from cloudmask.system import files, reading
 
-APPLICATION = "cloudmask"
 CONTRIBUTION = "sientific_contribution.pdf"
 HYPERPARAMETERS = "hyperparameters.yaml"
-SYSTEM, SCRIPT, README = "system.yaml", "run.sh", "README.md"
+SYSTEM, SYSTEMS, SCRIPT, README, RESULT = (
+    "system.yaml",
+    "systems",
+    "run.sh",
+    "README.md",
+    "result.md",
+)
+VERSION, PACKAGES = "VERSION", "packages.txt"
 DATA = {
     "name": dataset.NAME,
     "location": dataset.LOCATION,
     "endpoint": dataset.ENDPOINT,
     "retrieval": dataset.RETRIEVAL,
 }
+BENCHMARK_DATA = DataClaim()
+UNUSED = "not used: no step filters by the temperature of the sea surface"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """Runs that are submitted together; `selection` declares how they were chosen."""
-
-    runs: tuple[SubmittedRun, ...]
-    system: str  # name of the machine
-    selection: str
-
-
-def write(folders: Sequence[Path], out: Path, descriptor: str, best: bool) -> Path:
+def write(
+    folders: Sequence[Path],
+    out: Path,
+    descriptor: str,
+    best: bool,
+    claim: DataClaim = BENCHMARK_DATA,
+) -> Path:
     """Write the directory below `out` from these runs and return it.
 
-    best: submit the best of them alone; how many there were is declared. Raises InputError with
-    every reason for which the rules would refuse it.
+    best: submit the best of them alone; how many there were is declared. claim: the data that the
+    submission is about. Raises InputError with every reason for which the rules would refuse it.
     """
-    runs = choose_runs(folders, descriptor)
+    runs = choose_runs(folders, descriptor, claim)
     chosen = [max(runs, key=lambda run: run.accuracy)] if best else runs
     who, machine = runs[0].config.submission, runs[0].system
     system = who.platform or machine.gpu or machine.cpu or "unknown"
-    submission = Submission(tuple(chosen), system, _selection(runs, best))
+    submission = Submission(tuple(chosen), system, _selection(runs, best), claim.other_data)
     folder = out / _name(who.organization) / APPLICATION / _name(system) / descriptor
     if folder.exists():
         raise InputError(f"{folder}: is there already; expected another --descriptor")
@@ -70,14 +76,55 @@ def _fill(folder: Path, submission: Submission) -> None:
     for number, run in enumerate(submission.runs, 1):
         shutil.copy(run.directory.log, folder / f"result-{number}.txt")
     shutil.copy(first.directory.config, folder / HYPERPARAMETERS)
-    _write_yaml(folder / run_directory.CONFIG, _config(first, submission.selection))
+    _write_yaml(folder / run_directory.CONFIG, _config(submission))
     _write_yaml(folder / SYSTEM, first.system.model_dump(exclude_unset=True))
-    files.write_text(folder / SCRIPT, _script(first))
+    (folder / SYSTEMS).mkdir()
+    described = system_description(first.result, first.provenance, first.config.submission)
+    text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+    files.write_text(folder / SYSTEMS / f"{_name(submission.system)}.json", text)
+    files.write_text(folder / VERSION, f"{_version(first)}\n")
+    _copy_job(first, folder)
+    files.write_text(folder / SCRIPT, submission_text.script(submission, HYPERPARAMETERS))
     (folder / SCRIPT).chmod(0o755)
-    files.write_text(folder / README, _readme(submission))
-    contribution.write(
-        folder / CONTRIBUTION, submission.runs, submission.system, submission.selection
-    )
+    contribution.write(folder / CONTRIBUTION, submission)
+    files.write_text(folder / RESULT, submission_text.result_document(submission))
+    files.write_text(folder / README, submission_text.readme(submission, _listing(folder)))
+
+
+def _copy_job(run: SubmittedRun, folder: Path) -> None:
+    """Copy the scripts, definition and lock files that the run has kept, and list its packages."""
+    source = run.directory.job
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            copy = folder / run_directory.JOB / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(copy, reading.read_text(path, reading.MIB))
+    packages = run.provenance.get("packages") or {}
+    if isinstance(packages, Mapping) and packages:
+        lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
+        files.write_text(folder / PACKAGES, "".join(lines))
+
+
+def _listing(folder: Path) -> list[tuple[str, str]]:
+    """The files of the directory in the order of reading it, and what each is."""
+    known = {
+        RESULT: "the results, beginning with the table of measurements",
+        CONTRIBUTION: "the scientific result, all settings, references",
+        "result-N.txt": "the MLPerf log of each run",
+        run_directory.CONFIG: "identification, program, data, selection and all hyper-parameters",
+        HYPERPARAMETERS: "the configuration as `cloudmask-train --config` takes it",
+        SCRIPT: "makes such a run",
+        f"{run_directory.JOB}/": "batch scripts, image definition and lock file that ran",
+        PACKAGES: "the Python packages that the first run found installed",
+        f"{SYSTEMS}/": "the machine, by the keys of MLPerf submissions",
+        SYSTEM: "the machine as the run recorded it",
+        VERSION: "version of the program",
+    }
+    return [
+        (name, meaning)
+        for name, meaning in known.items()
+        if name == "result-N.txt" or (folder / name).exists()
+    ]
 
 
 def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
@@ -87,58 +134,55 @@ def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
     return f"the best of {len(runs)} by accuracy on the inference scenes ({accuracies})"
 
 
-def _config(run: SubmittedRun, selection: str) -> dict:
+def _config(submission: Submission) -> dict[str, Any]:
+    """config.yaml: the keys of the policy, identification first, then what is ours."""
+    run = submission.runs[0]
+    config, where = run.config, submission.program
     return {
+        **submission.identification,
         "benchmark": APPLICATION,
-        "division": run.config.submission.division,
-        "selection": selection,
+        "selection": submission.selection,
+        "github": {
+            "description": f"{APPLICATION}, the MLCommons Science cloud-masking benchmark",
+            "repo": where["repository"],
+            "branch": where["branch"],
+            "version": _version(run),
+            "tag": where["tag"],
+            "commit": where["commit"],
+        },
         "code": {
-            "version": run.provenance["versions"]["cloudmask"],
+            "version": _version(run),
             "commit": run.commit,
             "container": run.provenance.get("container"),
         },
-        "data": DATA | {"patches_sha256": run.patches_checksum},
-        "hyperparameters": run.config.model_dump(),
+        "data": _data(submission),
+        # By the names that the policy lists for this benchmark.
+        "policy": {
+            "epochs": config.training.epochs,
+            "learning_rate": config.training.learning_rate,
+            "batch_size": config.training.batch_size,
+            "MIN_SST": UNUSED,
+            "PATCH_SIZE": PATCH,
+            "seed": config.seed,
+        },
+        "hyperparameters": config.model_dump(),
     }
 
 
-def _script(run: SubmittedRun) -> str:
-    return (
-        "#!/usr/bin/env bash\n"
-        "# Data, patches, training and inference of this submission. One call is one run.\n"
-        "set -euo pipefail\n"
-        f"{dataset.RETRIEVAL}\n"
-        "[[ -e patches.h5 ]] || cloudmask-prepare --scenes data/training --out patches.h5\n"
-        f'cloudmask-train --config "$(dirname "$0")/{HYPERPARAMETERS}" --data patches.h5 \\\n'
-        '  --scenes data/inference --run "${1:?run directory}"\n'
-        f"# The command of the first run: {shlex.join(run.provenance['command'])}\n"
-    )
+def _data(submission: Submission) -> dict[str, Any]:
+    """Where the data is, the commands that fetch it, and what the runs recorded of it."""
+    run = submission.runs[0]
+    facts: dict[str, Any] = {"patches_sha256": run.patches_checksum}
+    for part, found in (("training", run.training.data), ("inference", run.inference.data)):
+        if found:
+            facts[part] = found.model_dump(exclude_none=True)
+    if submission.other_data:
+        return {"name": submission.other_data, "benchmark_data": False, **facts}
+    return DATA | {"commands": submission_text.data_commands(submission)} | facts
 
 
-def _readme(submission: Submission) -> str:
-    runs = submission.runs
-    who = runs[0].config.submission
-    rows = "".join(
-        f"| result-{number}.txt | {run.training.epochs_run} | {run.accuracy:.4f} | "
-        f"{contribution.number(run.training.seconds, 1)} | "
-        f"{contribution.number(run.inference.seconds_per_scene, 3)} |\n"
-        for number, run in enumerate(runs, 1)
-    )
-    mean = statistics.mean(run.accuracy for run in runs)
-    return (
-        f"# {APPLICATION} on {markdown(submission.system)}\n\n"
-        f"Submitted by {markdown(who.name)} ({markdown(who.email)}), "
-        f"{markdown(who.organization)}; division {who.division}, status {who.status}.\n\n"
-        f"Submitted: {submission.selection}. Mean accuracy {mean:.4f} on "
-        f"{runs[0].inference.scenes} scenes; the working group's target is {TARGET:g} "
-        f"on the data set's {dataset.INFERENCE_SCENES}.\n\n"
-        "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
-        f"|---|---|---|---|---|\n{rows}\n"
-        f"`{run_directory.CONFIG}`: all hyper-parameters, the code's version, the data and how to "
-        f"get them.\n"
-        f"`{SYSTEM}`: the machine. `{SCRIPT} RUN`: makes such a run. "
-        f"`{CONTRIBUTION}`: the scientific result.\n"
-    )
+def _version(run: SubmittedRun) -> str:
+    return run.provenance["versions"]["cloudmask"]
 
 
 def _write_yaml(path: Path, tree: Mapping) -> None:

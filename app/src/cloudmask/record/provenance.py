@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -222,18 +223,27 @@ def _version(names: Sequence[str]) -> str | None:
 
 
 def git() -> dict:
-    """Commit of the running source and whether its tree has changes; None where nobody knows."""
+    """The running source by `commit` and `dirty` (whether its tree has changes), and where it is:
+    `repository`, `branch` and `tag`; None where nobody knows.
+    """
+    where = ("repository", "branch", "tag")
     commit = os.environ.get("CLOUDMASK_GIT_COMMIT")
     if commit:
-        return {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
+        known = {"commit": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
+        return known | dict.fromkeys(where)
     source = Path(cloudmask.__file__)
     # An installed copy may lie in some other project's tree: only a tracked file has a commit.
     if _git_output(source.parent, "ls-files", "--error-unmatch", source.name) is None:
-        return {"commit": None, "dirty": None}
+        return dict.fromkeys(("commit", "dirty", *where))
     changes = _git_output(source.parent, "status", "--porcelain", "--untracked-files=no")
+    remote = _git_output(source.parent, "remote", "get-url", "origin")
     return {
         "commit": _git_output(source.parent, "rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
+        # A remote may hold a password.
+        "repository": remote and re.sub(r"//[^/@]*@", "//", remote),
+        "branch": _git_output(source.parent, "symbolic-ref", "--short", "HEAD"),
+        "tag": _git_output(source.parent, "describe", "--tags", "--exact-match"),
     }
 
 

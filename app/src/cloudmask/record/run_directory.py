@@ -23,6 +23,7 @@ TELEMETRY = "telemetry.csv"
 PROVENANCE = "provenance.json"
 MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"
+JOB = "job"
 # What an evaluation leaves.
 SCENES_TABLE = "scenes.csv"
 MASKS = "masks"
@@ -97,6 +98,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Folder of the states that an interrupted run continues from."""
         return self.path / CHECKPOINTS
+
+    @property
+    def job(self) -> Path:
+        """Folder of what started it: batch script, image definition, lock file of the image."""
+        return self.path / JOB
 
     @property
     def lock(self) -> Path:

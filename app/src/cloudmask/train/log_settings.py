@@ -8,6 +8,7 @@ from cloudmask.config.settings import Config
 from cloudmask.record.events import SubmissionFacts, TrainingFacts
 from cloudmask.record.provenance import identity
 from cloudmask.record.result import System
+from cloudmask.train import learning_rate
 from cloudmask.train.attempt import Attempt, TrainingBatches
 
 
@@ -49,12 +50,16 @@ def _training(
         seed=config.seed_number,
         optimizer={
             "name": "adam",
-            "base_learning_rate": config.training.learning_rate,
             "adam_beta_2": config.training.beta_2,
-            "learning_rate_warmup_epochs": config.training.warmup_epochs,
+            **learning_rate.log_facts(config.training, batches.training.steps),
         },
         number_of_ranks=devices.replicas,
         number_of_nodes=devices.workers,
         accelerators_per_node=devices.gpus // devices.workers,
-        others={"precision": attempt.precision, "config_sha256": config.sha256(), **software},
+        others={
+            "loss_positive_weight": config.loss.positive_weight,
+            "precision": attempt.precision,
+            "config_sha256": config.sha256(),
+            **software,
+        },
     )

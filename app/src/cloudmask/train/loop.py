@@ -17,6 +17,7 @@ from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.checkpoint import Checkpoint, Checkpoints
 from cloudmask.train.early_stopping import EarlyStopping
 from cloudmask.train.finite import require_none, require_pixels
+from cloudmask.train.learning_rate import plateau_rate
 from cloudmask.train.progress import EpochFigures, EpochProgress, duration
 from cloudmask.train.step import (
     BAD_GRADIENTS,
@@ -176,6 +177,8 @@ class Trainer:
         state, epochs = self.state, self._config.training.epochs
         watch = self._attempt.watch
         while state.epoch < epochs and not self._early_stopping.stop_after(state.epoch):
+            if self._config.training.schedule == "plateau":
+                self._step.set_learning_rate(plateau_rate(self._config, state.history))
             began = time.perf_counter()
             number = state.epoch + 1
             with watch.interval("epoch", epoch_num=number):

@@ -21,7 +21,7 @@ from cloudmask.hardware.devices import POLICIES, choose_precision, open_devices,
 from cloudmask.patches.batches import BatchLoader
 from cloudmask.patches.store import PatchStore, Split
 from cloudmask.patches.verification import verify_sample
-from cloudmask.record import caches, neighbors, provenance, staging_times
+from cloudmask.record import caches, job_files, neighbors, provenance, staging_times
 from cloudmask.record.events import EventLog
 from cloudmask.record.result import Calibration, Energy, Inference, Result, System
 from cloudmask.record.run_directory import RunDirectory
@@ -186,12 +186,14 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
         source = {"path": str(request.data.resolve()), "checksum": store.checksum}
         facts = provenance.collect(request.command, source)
         facts["other_jobs"] = attempt.others.described()
+        facts["settings"] = attempt.config.model_dump(mode="json", include={"training", "loss"})
         batches = _batches(attempt, patches)
         step = _step(attempt, batches.training)
         system = system_section(attempt, facts)
         log_settings(attempt, facts, system, batches)
         if chief:
             provenance.write(attempt.run.provenance, facts)
+            job_files.keep(attempt.run)
         trainer = Trainer(attempt, step, batches)
         messages = trainer.resume(store.checksum)
         with attempt.watch.timer("tracing"), _explained(attempt):

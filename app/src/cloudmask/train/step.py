@@ -16,6 +16,7 @@ from cloudmask.hardware.devices import POLICIES, Devices
 from cloudmask.model import unet
 from cloudmask.patches.store import CLOUD, INVALID
 from cloudmask.train.finite import convolutions, count_bad
+from cloudmask.train.learning_rate import learning_rate
 from cloudmask.train.logits import count
 
 EPSILON = 1e-7  # keeps the logarithm of a probability finite, as Keras does
@@ -49,6 +50,7 @@ class TrainStep:
         self._filters = config.model.filters
         self._policy = POLICIES[precision]
         self._decay = settings.averaging
+        self._positive_weight = config.loss.positive_weight
         with devices.strategy.scope():
             # XLA has no gradient of Keras 2's up-sampling, and on a GPU it is not deterministic.
             plain = settings.deterministic or settings.xla
@@ -104,6 +106,10 @@ class TrainStep:
         """Give the model these weights."""
         for variable, value in zip(self.model.variables, weights, strict=True):
             variable.assign(value)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Train with this rate from now on; only where no schedule of the steps decides it."""
+        self.optimizer.learning_rate.assign(rate)
 
     def train(self, batch: Sequence, stop: bool = False) -> Any:
         """One update with a batch of `to_device`; returns float64 FIGURES, equal for all workers.
@@ -250,6 +256,8 @@ class TrainStep:
         probability = self.model(patches, training=training)
         clipped = tf.clip_by_value(probability, EPSILON, 1 - EPSILON)
         pixel = -tf.math.log(tf.where(cloud, clipped, 1 - clipped))
+        if self._positive_weight != 1:
+            pixel = tf.where(cloud, pixel * self._positive_weight, pixel)
         loss = tf.reduce_sum(tf.where(valid, pixel, 0.0))
         right = ((probability > 0.5) == cloud) & valid
         counts = [tf.math.count_nonzero(right), tf.math.count_nonzero(valid)]
@@ -345,19 +353,5 @@ def _variable(value: Any) -> Any:
 def _optimizer(settings: Training, steps_per_epoch: int) -> Any:
     import keras
 
-    rate = _learning_rate(settings, steps_per_epoch)
+    rate = learning_rate(settings, steps_per_epoch)
     return keras.optimizers.Adam(rate, beta_2=settings.beta_2)
-
-
-def _learning_rate(settings: Training, steps_per_epoch: int) -> Any:
-    import keras
-
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    warm_up = round(settings.warmup_epochs * steps_per_epoch)
-    falling = max(settings.epochs * steps_per_epoch - warm_up, 1)
-    if not warm_up:
-        return keras.optimizers.schedules.CosineDecay(settings.learning_rate, falling)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, falling, warmup_target=settings.learning_rate, warmup_steps=warm_up
-    )
