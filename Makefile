@@ -124,7 +124,7 @@ COMPILE = $(abspath $(BIN))/uv pip compile -q --universal --python-version 3.10 
 .PHONY: locks
 locks: $(VENV)/dev.stamp ## pin what the app asks for, with checksums, in app/locks/; UPGRADE=1 the newest of all
 	$(PIP) install uv
-	cd app && $(COMPILE) pyproject.toml --extra cpu --extra data --extra check --extra fair --extra map \
+	cd app && $(COMPILE) pyproject.toml --extra cpu --extra data --extra check --extra fair --extra map --extra report \
 	  --extra test --extra lint -o locks/dev.txt
 	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
 	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu -o locks/cpu.txt
