@@ -128,6 +128,7 @@ locks: $(VENV)/dev.stamp ## pin what the app asks for, with checksums, in app/lo
 	  --extra test --extra lint -o locks/dev.txt
 	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu --extra data -o locks/data.txt
 	cd app && $(COMPILE) pyproject.toml -c locks/dev.txt --extra cpu -o locks/cpu.txt
+	cd app && $(COMPILE) locks/crate-validator.in -o locks/crate-validator.txt
 	$(COMPILE) containers/requirements.in -o containers/requirements.txt
 	bash app/locks/images.sh $(abspath $(BIN))/uv $(if $(UPGRADE),--upgrade)
 

@@ -61,40 +61,50 @@ def copy(runs, tmp_path):
     return sorted(tmp_path.glob("runs/e/0*"))
 
 
+OTHER = ("--other-data", "synthetic scenes")
+
+
 def test_submission_of_all_and_of_the_best(runs, tmp_path):
     folders = sorted(runs.glob("runs/e/0*"))
-    done = call("cloudmask-submission", *folders, "--out", tmp_path, cwd=tmp_path)
+    done = call("cloudmask-submission", *folders, "--out", tmp_path, *OTHER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     submission = tmp_path / "A_University/cloudmask/Two_Cores/paper"
     assert {path.name for path in submission.iterdir()} == {
         "README.md",
+        "VERSION",
         "config.yaml",
         "hyperparameters.yaml",
+        "packages.txt",
         "result-1.txt",
         "result-2.txt",
+        "result.md",
         "run.sh",
         "sientific_contribution.pdf",
         "system.yaml",
+        "systems",
     }
     assert findings(submission / "result-2.txt") == []
     assert (submission / "sientific_contribution.pdf").read_bytes().startswith(b"%PDF-")
     config = yaml.safe_load((submission / "config.yaml").read_text())
     assert config["code"]["commit"] == "0123abc"
-    assert config["data"]["retrieval"] == "cloudmask-data --out data"
+    assert config["data"]["name"] == "synthetic scenes"
+    assert config["data"]["training"]["origins"] == {"synthetic": 6}
     assert config["hyperparameters"]["training"]["epochs"] == 1
     assert config["selection"] == "all 2 runs given"
     accuracy = f"{RunDirectory(folders[0]).read_result().inference.accuracy:.4f}"
     assert accuracy in (submission / "README.md").read_text()
     subprocess.run(["bash", "-n", submission / "run.sh"], check=True)
 
-    best = ("--best", "--descriptor", "best")
+    best = (*OTHER, "--best", "--descriptor", "best")
     done = call("cloudmask-submission", *folders, "--out", tmp_path, *best, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not (submission.with_name("best") / "result-2.txt").exists()
     for name in ("config.yaml", "README.md"):
         assert "the best of 2 by accuracy" in (submission.with_name("best") / name).read_text()
-    done = call("cloudmask-submission", *folders, "--out", tmp_path, cwd=tmp_path)
+    done = call("cloudmask-submission", *folders, "--out", tmp_path, *OTHER, cwd=tmp_path)
     assert done.returncode == 2 and "is there already" in done.stderr
+    done = call("cloudmask-submission", *folders, "--out", tmp_path / "claim", cwd=tmp_path)
+    assert done.returncode == 2 and "evaluated 2 synthetic scenes, not the" in done.stderr
 
 
 def edit(path, change):
@@ -145,7 +155,8 @@ def test_runs_that_do_not_belong_together_are_refused(copy, tmp_path):
         ((first, second), "ran other code than"),
         ((first, first), "the same run is given twice"),
     ):
-        done = call("cloudmask-submission", *folders, "--out", tmp_path / "out", cwd=tmp_path)
+        words = (*folders, "--out", tmp_path / "out", *OTHER)
+        done = call("cloudmask-submission", *words, cwd=tmp_path)
         assert done.returncode == 2 and reason in done.stderr
 
 
