@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from support.paper_runs import as_published, write_run
 
+from cloudmask.record.result import DataDescription
 from cloudmask.report import certificate_claims, certificate_tests, paper_comparison
 from cloudmask.report.certificate import certify
 from cloudmask.report.certificate_claims import CLAIMS
@@ -127,12 +128,19 @@ def test_one_setting_that_differs_is_named(tmp_path, public_data):
 def test_what_a_record_says_of_its_data(published_again, monkeypatch):
     (run, *_) = collect([published_again], with_published=False).runs
     assert paper_comparison.data_of(run) == DataOrigin(False, UNKNOWN)
-    for origins, public in (((PUBLIC,), True), (("synthetic",), False), ((PUBLIC, "x"), False)):
-        data = SimpleNamespace(origins=origins, text=lambda: "100 scenes")
+    hundred = {"scenes": 100, "months": {"2019-10": 100}}
+    for facts, public in (
+        ({**hundred, "origins": {PUBLIC: 100}}, True),
+        ({**hundred, "origins": {"synthetic": 100}}, False),
+        ({**hundred, "origins": {PUBLIC: 99, "x": 1}}, False),
+        ({"scenes": 3, "months": {"2019-10": 3}, "origins": {PUBLIC: 3}}, False),
+        ({**hundred, "months": {"2019-06": 100}, "origins": {PUBLIC: 100}}, False),
+    ):
+        data = DataDescription(**facts)
         result = SimpleNamespace(inference=SimpleNamespace(data=data))
         monkeypatch.setattr(paper_comparison.RunDirectory, "read_result", lambda _, r=result: r)
         paper_comparison._recorded.cache_clear()
-        assert paper_comparison.data_of(run) == DataOrigin(public, "100 scenes")
+        assert paper_comparison.data_of(run) == DataOrigin(public, data.text())
     paper_comparison._recorded.cache_clear()
 
 

@@ -150,7 +150,7 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         texts.append(f"its result does not say which scenes were evaluated; {DECLARE}")
     elif data.origins != {dataset.NAME: data.scenes}:
         texts.append(f"evaluated {data.text()}, not the data set {dataset.NAME}; {DECLARE}")
-    elif data.months != {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}:
+    elif not data.of_benchmark:
         months = ", ".join(f"{count} of {month}" for month, count in data.months.items())
         texts.append(
             f"evaluated {data.scenes} scenes ({months or 'of unknown months'}), not the "

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
+from cloudmask.scenes import dataset
 from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
 from cloudmask.system import files, reading
 
@@ -132,6 +133,12 @@ class DataDescription(Section):
         description="of evaluated scenes: how many are pieces of the swath that the patch store "
         "holds as well, under whatever name; null where the patch store is not at hand",
     )
+
+    @property
+    def of_benchmark(self) -> bool:
+        """Whether these are the benchmark's inference scenes, by origin, count and month."""
+        months = {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}
+        return self.origins == {dataset.NAME: self.scenes} and self.months == months
 
     def text(self) -> str:
         """In words, such as "12 synthetic scenes"."""

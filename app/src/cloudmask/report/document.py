@@ -22,10 +22,10 @@ from cloudmask.report.paper_comparison import has_paper
 from cloudmask.report.paper_figures import PAPER_FIGURES
 from cloudmask.report.paper_tables import PAPER_TABLES
 from cloudmask.report.pictures import Picture, pictures
-from cloudmask.report.published import PUBLIC_DATA
 from cloudmask.report.published_paper import paper
 from cloudmask.report.statistics import SampleSummary
 from cloudmask.report.table import Table, plural
+from cloudmask.scenes import dataset
 from cloudmask.system.text import one_line
 
 TITLE = "Report of the runs"
@@ -125,7 +125,7 @@ def summary(found: Collection) -> list[str]:
         verdict = "reaches" if best.mean >= TARGET else "does not reach"
         lines.append(
             f"Highest mean test accuracy ({data}): {_spread(best)}, {group.label}; it {verdict} "
-            f"{TARGET:g}, the target for {PUBLIC_DATA}."
+            f"{TARGET:g}, the target for {dataset.NAME}."
         )
     for group, best in [pair for pair in scored if pair[0].factors["source"] == "NYU Greene"]:
         others = [

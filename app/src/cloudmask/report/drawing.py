@@ -180,3 +180,14 @@ def label_row(axis, row: int, text: str) -> None:
 def rows_of(count: int) -> int:
     """Lines that a legend of `count` entries takes."""
     return min(count, MOST_IN_LEGEND + 1)
+
+
+def logarithmic(*sides) -> None:
+    """Make the axes logarithmic, with 1, 2 and 5 of each decade as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for side in sides:
+        side.axes.set(**{f"{side.axis_name}scale": "log"})
+        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        side.set_major_formatter(lambda value, _: f"{value:g}")
+        side.set_minor_formatter(NullFormatter())

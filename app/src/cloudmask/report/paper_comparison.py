@@ -10,8 +10,9 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published_paper import GREENE, paper
 from cloudmask.report.runs import RecordedRun
+from cloudmask.scenes import dataset
 
-PUBLIC = "cloud_slstr_ds1"
+PUBLIC = dataset.NAME
 UNKNOWN = f"data not known to be {PUBLIC}"
 FILTERS = 32  # of the first level of the published network
 DEVICE = "V100"
@@ -49,12 +50,9 @@ def _recorded(path: str, stamp: int) -> DataOrigin:
         inference = RunDirectory(path).read_result().inference
     except (InputError, OSError):
         return DataOrigin(False, UNKNOWN)
-    # Results of versions that did not look have no such section, or one of another kind.
-    data = getattr(inference, "data", None)
-    origins = getattr(data, "origins", None)
-    if data is None or not origins:
+    if inference is None or inference.data is None:
         return DataOrigin(False, UNKNOWN)
-    return DataOrigin({str(origin) for origin in origins} == {PUBLIC}, data.text())
+    return DataOrigin(inference.data.of_benchmark, inference.data.text())
 
 
 def protocol_differences(run: RecordedRun) -> list[str]:

@@ -15,6 +15,7 @@ from cloudmask.report.drawing import (
     handle,
     label_row,
     legend,
+    logarithmic,
     look,
     looks,
     row_axes,
@@ -46,7 +47,7 @@ def one_epoch(found: Collection) -> Drawing:
     own = [(m, _first_epochs(m)) for m in _machines(found)]
     own = [(machine, values) for machine, values in own if values][: MOST_ROWS - len(bars)]
     figure, axis = row_axes(title, "seconds", len(bars) + len(own))
-    _logarithmic(axis.xaxis)
+    logarithmic(axis.xaxis)
     colors = {"shared": COLORS[1], "local": COLORS[0]}
     for row, bar in enumerate(bars):
         color = colors[bar.storage]
@@ -107,7 +108,7 @@ def time_per_epoch(found: Collection) -> Drawing:
         color, _, marker = look(number)
         axis.plot(*zip(*points, strict=True), marker, color=color, ms=6)
         handles.append(handle(machine.label, color, "", marker))
-    _logarithmic(axis.xaxis, axis.yaxis)
+    logarithmic(axis.xaxis, axis.yaxis)
     legend(figure, handles)
     runs = [run for machine, _ in own for run in machine.runs]
     text = caption(
@@ -122,17 +123,6 @@ def time_per_epoch(found: Collection) -> Drawing:
 def _per_epoch(machine: Machine) -> list[tuple[int, float]]:
     known = [(run.epochs_run, run.seconds_per_epoch) for run in machine.runs]
     return sorted((epochs, seconds) for epochs, seconds in known if epochs and seconds)
-
-
-def _logarithmic(*sides) -> None:
-    """Make the axes logarithmic, with 1, 2 and 5 of each decade as plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    for side in sides:
-        side.axes.set(**{f"{side.axis_name}scale": "log"})
-        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        side.set_major_formatter(lambda value, _: f"{value:g}")
-        side.set_minor_formatter(NullFormatter())
 
 
 def total_time(found: Collection) -> Drawing:
@@ -152,7 +142,7 @@ def total_time(found: Collection) -> Drawing:
             axis.plot(x[seconds > 0], seconds[seconds > 0], style, color=color, lw=1.2)
             label += f": {fixed:.0f} s + {slope:.1f} s per epoch"
         handles.append(handle(label, color, style, marker))
-    _logarithmic(axis.xaxis, axis.yaxis)
+    logarithmic(axis.xaxis, axis.yaxis)
     legend(figure, handles)
     runs = [run for machine in known[2:] for run in machine.runs]
     text = caption(

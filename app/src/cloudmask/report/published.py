@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
+from cloudmask.report.table import plural
 
-PUBLIC_DATA = "cloud_slstr_ds1"  # the data set of the benchmark, as MLCommons names it
 TIME_NOTE = (
     "The paper's “avg. train time” is shown as published, in seconds per epoch. It grows with the "
     "number of epochs ({low:.2f} to {high:.2f} per epoch in all five rows), which a time per epoch "
@@ -39,7 +39,7 @@ def published(sources: Collection[str] = ()) -> list[RecordedRun]:
                 )
                 runs.append(run)
         for epochs in entry.get("epochs", []):
-            run = _run(entry, f"{entry['source']} {epochs} epochs")
+            run = _run(entry, f"{entry['source']} {plural(epochs, 'epoch')}")
             run.epochs_set = run.epochs_run = epochs
             scenes = {f"scene {k}": value for k, value in enumerate(entry["per_scene"], 1)}
             mean = sum(scenes.values()) / len(scenes)

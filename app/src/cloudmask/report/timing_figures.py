@@ -16,6 +16,7 @@ from cloudmask.report.drawing import (
     handle,
     label_row,
     legend,
+    logarithmic,
     look,
     row_axes,
 )
@@ -103,8 +104,7 @@ def epoch_time(found: Collection) -> Drawing:
         return Drawing("epoch_time", title, "", missing="no run has its time per epoch")
     known = known[:MOST_BARS]
     figure, axis = row_axes(title, "seconds per epoch", len(known))
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    logarithmic(axis.xaxis)
     for row, machine in enumerate(known):
         values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
         heights = dots(row, len(values))
