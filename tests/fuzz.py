@@ -90,8 +90,8 @@ def _recorded(run) -> dict[str, Path]:
     from cloudmask.record.telemetry import Telemetry
 
     with EventLog(run.log) as log:
-        log.init_start()
-        log.init_stop()
+        log.start("init")
+        log.stop("init")
         log.point("seed", 1234)
         log.point("eval_accuracy", 0.9, epoch_num=1)
         log.result({"training": {"accuracy": 0.9, "epochs_run": 1}})
