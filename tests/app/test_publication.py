@@ -142,7 +142,7 @@ def test_submission_is_refused_with_all_reasons(copy, tmp_path):
 
 def test_runs_that_do_not_belong_together_are_refused(copy, tmp_path):
     first, second = copy
-    edit(second / "result.json", lambda t: t["experiment"].update(config_sha256="other"))
+    edit(second / "result.json", lambda t: t["experiment"]["training"].update(epochs=7))
     edit(second / "result.json", lambda t: t["system"].update(gpu="A100"))
     edit(second / "result.json", lambda t: t["inference"]["accuracy_per_scene"].popitem())
     edit(second / "provenance.json", lambda t: t["data"].update(checksum="other"))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from support.paper_runs import as_published, write_run
 
-from cloudmask.record.result import DataDescription
+from cloudmask.record.result import DataDescription, Inference
 from cloudmask.report import certificate_claims, certificate_tests, paper_comparison
 from cloudmask.report.certificate import certify
 from cloudmask.report.certificate_claims import CLAIMS
@@ -136,8 +136,10 @@ def test_what_a_record_says_of_its_data(published_again, monkeypatch):
         ({"scenes": 3, "months": {"2019-10": 3}, "origins": {PUBLIC: 3}}, False),
         ({**hundred, "months": {"2019-06": 100}, "origins": {PUBLIC: 100}}, False),
     ):
-        data = DataDescription(**facts)
-        result = SimpleNamespace(inference=SimpleNamespace(data=data))
+        data = DataDescription(**facts, seen_in_training=0)
+        inference = Inference(accuracy=0.9, scenes=data.scenes, data=data, truth="bayes")
+        training = SimpleNamespace(data=DataDescription(scenes=9, origins={PUBLIC: 9}))
+        result = SimpleNamespace(inference=inference, training=training)
         monkeypatch.setattr(paper_comparison.RunDirectory, "read_result", lambda _, r=result: r)
         paper_comparison._recorded.cache_clear()
         assert paper_comparison.data_of(run) == DataOrigin(public, data.text())

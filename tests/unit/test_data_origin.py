@@ -110,16 +110,13 @@ def test_descriptions_read_well(origins, text):
     assert DataDescription(scenes=count, origins=origins).text() == text
 
 
-def evaluated(scene_names, origin=dataset.NAME, trained_on=("chip",)):
+def evaluated(scene_names, origin=dataset.NAME, trained_on=("chip",), **facts):
     """What a result says of these inference scenes."""
     seen = None if trained_on is None else [UsedScene(name) for name in trained_on]
     data = describe(map(UsedScene, scene_names), {origin: len(scene_names)}, seen)
-    return Inference(
-        accuracy=0.9,
-        scenes=len(scene_names),
-        data=data,
-        accuracy_per_scene=dict.fromkeys(scene_names, 0.9),
-    )
+    facts = {"scenes": len(scene_names), "truth": "bayes"} | facts
+    per_scene = dict.fromkeys(scene_names, 0.9)
+    return Inference(accuracy=0.9, data=data, accuracy_per_scene=per_scene, **facts)
 
 
 def test_the_public_data_set_is_claimed_for_its_hundred_scenes_alone(tmp_path):
@@ -138,11 +135,15 @@ def test_the_public_data_set_is_claimed_for_its_hundred_scenes_alone(tmp_path):
             evaluated(names(100), trained_on=names(2, made="20250101T000000")),
             "its training saw 2 of the 100 inference scenes",
         ),
+        (evaluated(names(100), truth="summary"), "100 of 100 scenes by the label source summary"),
+        (evaluated(names(100), scenes=1, unlabeled_scenes=99), "judged 1 of 100 scenes"),
         (Inference(accuracy=0.9, scenes=100), "does not say which scenes were evaluated"),
     ):
         (problem,) = _data_problems(inference, DataClaim())
         assert words in problem
     assert _data_problems(evaluated(names(3), "synthetic"), DataClaim("three made up")) == []
+    (problem,) = _data_problems(evaluated(names(3), "synthetic"), DataClaim("cloud_slstr_ds1"))
+    assert "--other-data names cloud_slstr_ds1, but its result has 3 synthetic" in problem
     (problem,) = _data_problems(
         evaluated(names(3), "synthetic", trained_on=names(1)), DataClaim("three made up")
     )

@@ -1,5 +1,6 @@
 """Whether scenes can be judged, found out before a training of hours instead of after it."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from cloudmask.errors import InputError, NotAScene, SceneError
 from cloudmask.evaluate.evaluation import EvaluationOptions, read_for
 from cloudmask.scenes.formats import format_of
 from cloudmask.scenes.slstr import LABEL_SOURCES
+from cloudmask.system import page_cache
 from cloudmask.system.progress import track
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,10 @@ def _check_header(path: Path, options: EvaluationOptions) -> None:
 
 def _check_content(path: Path, options: EvaluationOptions) -> None:
     scene = read_for(path, options, located=False)
+    # The measured run reads it again, and is not to find it in memory.
+    with contextlib.suppress(OSError):
+        for file in [path] if path.is_file() else path.glob("*.nc"):
+            page_cache.drop(file)
     if scene.mask is None:
         raise SceneError(scene.unlabeled)
     if not scene.valid.any():

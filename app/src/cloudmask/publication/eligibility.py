@@ -11,7 +11,7 @@ from cloudmask.errors import InputError
 from cloudmask.experiments import plan
 from cloudmask.record import provenance
 from cloudmask.record.compliance import findings
-from cloudmask.record.result import Inference, Result, System, Training
+from cloudmask.record.result import BENCHMARK_LABELS, Inference, Result, System, Training
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 from cloudmask.scenes.listing import inference_scenes
@@ -145,6 +145,9 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
     if data and seen:
         texts.append(f"its training saw {seen} of the {data.scenes} inference scenes")
     if claim.other_data is not None:
+        if dataset.NAME in claim.other_data and not inference.of_benchmark:
+            found = data.text() if data else "unknown scenes"
+            texts.append(f"--other-data names {dataset.NAME}, but its result has {found}")
         return texts
     if data is None:
         texts.append(f"its result does not say which scenes were evaluated; {DECLARE}")
@@ -159,6 +162,11 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         )
     elif seen is None:
         texts.append("its result does not say whether the training saw the inference scenes")
+    elif not seen and not inference.of_benchmark:
+        texts.append(
+            f"judged {inference.scenes} of {data.scenes} scenes by the label source "
+            f"{inference.truth}; the benchmark judges all by {BENCHMARK_LABELS}; {DECLARE}"
+        )
     elif claim.scene_list:
         others = set(inference.accuracy_per_scene) ^ inference_scenes(claim.scene_list)
         if others:
@@ -196,7 +204,12 @@ def _differences(runs: Sequence[SubmittedRun]) -> list[Reason]:
 def _common_facts(run: SubmittedRun) -> dict[str, Any]:
     """What is the same in all runs of one submission, by what to say where it is not."""
     return {
-        "has another configuration than": run.result.experiment.get("config_sha256"),
+        # The seeds may differ: MLPerf's HPC rules want them distinct.
+        "has another configuration than": {
+            key: value
+            for key, value in run.result.experiment.items()
+            if key not in ("seed", "config_sha256")
+        },
         "ran on another system than": run.system.model_dump(
             include={"gpu", "gpus", "nodes", "cpu"}
         ),

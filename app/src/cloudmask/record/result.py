@@ -113,6 +113,9 @@ class CalibrationBin(Section):
     pixels: int = Field(description="pixels in the bin")
 
 
+BENCHMARK_LABELS = "bayes"  # label source of the benchmark
+
+
 class DataDescription(Section):
     """Which scenes: of what origin, of which months, under one checksum."""
 
@@ -186,6 +189,17 @@ class Inference(ClassifierScores):
     left_out: tuple[str, ...] = Field((), description="scenes that could not be used, and why")
     notes: tuple[str, ...] = Field((), description="what was noticed about the scenes")
     baselines: dict[str, ClassifierScores] = Field({}, description="reference classifiers")
+
+    @property
+    def of_benchmark(self) -> bool:
+        """Whether it judges all of the benchmark's scenes, by its labels, none seen before."""
+        return (
+            self.data is not None
+            and self.data.of_benchmark
+            and self.data.seen_in_training == 0
+            and (self.scenes, self.unlabeled_scenes) == (self.data.scenes, 0)
+            and self.truth == BENCHMARK_LABELS
+        )
 
 
 class Calibration(Section):

@@ -150,7 +150,7 @@ ACCURACY = (
         "The reference implementation classifies 92 % of the test pixels correctly.",
         "related work",
         partial(tests.within, quantity=test_accuracy, low=0.915, high=0.925),
-        (same_data,),
+        SCIENCE,
     ),
     Claim(
         "accuracy-gap",

@@ -47,12 +47,16 @@ def _stamp(path: str) -> int:
 def _recorded(path: str, stamp: int) -> DataOrigin:
     """What `result.json` says of the scenes; it does so where the evaluation wrote it down."""
     try:
-        inference = RunDirectory(path).read_result().inference
+        result = RunDirectory(path).read_result()
     except (InputError, OSError):
         return DataOrigin(False, UNKNOWN)
-    if inference is None or inference.data is None:
+    if result.inference is None or result.inference.data is None:
         return DataOrigin(False, UNKNOWN)
-    return DataOrigin(inference.data.of_benchmark, inference.data.text())
+    text = result.inference.data.text()
+    trained = result.training.data if result.training else None
+    if trained is not None and set(trained.origins) != {PUBLIC}:
+        return DataOrigin(False, f"{text}, trained on {trained.text()}")
+    return DataOrigin(trained is not None and result.inference.of_benchmark, text)
 
 
 def protocol_differences(run: RecordedRun) -> list[str]:

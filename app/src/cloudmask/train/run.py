@@ -113,7 +113,8 @@ def train(request: TrainingRequest) -> Result:
             return _train(request, patches, stop)
         container_image.compute_checksum()
         options = _evaluation_options(request, store)
-        scenes = check_scenes(request.scenes, options, headers_only=run.history.exists())
+        continued = run.history.exists() and not run.finished
+        scenes = check_scenes(request.scenes, options, headers_only=continued)
         request = replace(request, scenes=scenes.usable, left_out=scenes.left_out)
         if request.force and (aside := run.move_aside()):
             logger.info("%s: finished; moved to %s", run, aside)
