@@ -30,6 +30,13 @@ def _model(*options: str) -> Arguments:
     return arguments
 
 
+def _submission(*options: str) -> Arguments:
+    def arguments(ground: Ground, out: Path) -> list:
+        return [ground.runs / "e", "--out", out, "--other-data", "simulated", *options]
+
+    return arguments
+
+
 WRITERS = (
     Writer("evaluate", "cloudmask-eval", _model()),
     Writer("evaluate with 0.9", "cloudmask-eval", _model("--threshold", "0.9")),
@@ -39,12 +46,8 @@ WRITERS = (
         lambda g, out: ["--model", g.run / "model.keras", g.inference, "--out", out],
     ),
     Writer("report", "cloudmask-report", lambda g, out: [g.runs, "--out", out]),
-    Writer("submission", "cloudmask-submission", lambda g, out: [g.runs / "e", "--out", out]),
-    Writer(
-        "best submission",
-        "cloudmask-submission",
-        lambda g, out: [g.runs / "e", "--out", out, "--best"],
-    ),
+    Writer("submission", "cloudmask-submission", _submission()),
+    Writer("best submission", "cloudmask-submission", _submission("--best")),
     Writer(
         "prepare",
         "cloudmask-prepare",

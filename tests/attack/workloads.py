@@ -170,7 +170,7 @@ ALL = (
     Workload(
         "submission",
         "cloudmask-submission",
-        lambda g, work: [g.runs / "e", "--out", work / "submission"],
+        lambda g, work: [g.runs / "e", "--out", work / "submission", "--other-data", "simulated"],
     ),
     Workload("crate", "cloudmask-fair", lambda g, work: ["crate", work / "run"], _copy_run),
     Workload(
