@@ -6,9 +6,10 @@ from pathlib import Path
 
 from cloudmask.config.settings import Config, make_config
 from cloudmask.record import provenance
+from cloudmask.record.described_data import DataDescription
 from cloudmask.record.events import EventLog, SubmissionFacts, TrainingFacts
 from cloudmask.record.history import Epoch, write_history
-from cloudmask.record.result import DataDescription, Energy, Inference, Result, System, Training
+from cloudmask.record.result import Energy, Inference, Result, System, Training
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 

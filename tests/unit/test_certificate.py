@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from support.paper_runs import as_published, write_run
 
-from cloudmask.record.result import DataDescription, Inference
+from cloudmask.record.described_data import DataDescription
+from cloudmask.record.result import Inference
 from cloudmask.report import certificate_claims, certificate_tests, paper_comparison
 from cloudmask.report.certificate import certify
 from cloudmask.report.certificate_claims import CLAIMS

@@ -10,8 +10,8 @@ from cloudmask.errors import InputError
 from cloudmask.patches.prepare import PrepareOptions, prepare
 from cloudmask.patches.store import PatchStore
 from cloudmask.publication.eligibility import DataClaim, _data_problems
-from cloudmask.record.described_data import UsedScene, describe
-from cloudmask.record.result import DataDescription, Inference
+from cloudmask.record.described_data import DataDescription, UsedScene, describe
+from cloudmask.record.result import Inference
 from cloudmask.scenes import dataset, listing, synthetic
 from cloudmask.scenes.download import Item, PurePosixPath
 from cloudmask.scenes.scene import read_scene

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cloudmask.errors import (
     EXIT_FAULT,
@@ -144,3 +144,12 @@ def _print_logs() -> None:
     # Without a home, as in a container, Matplotlib reports at length where it keeps its list of
     # fonts: in a folder of its own, which it removes at the end.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def print_left_out(lines: Sequence[str]) -> None:
+    """Print which scenes could not be used, if there are any, and why."""
+    if not lines:
+        return
+    print(f"left out {len(lines)} scenes:")
+    for line in lines:
+        print(f"  {line}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import run
+from cloudmask.commands import print_left_out, run
 from cloudmask.commands.options import (
     add_channels,
     add_cosmetic,
@@ -138,12 +138,11 @@ def _scenes(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _print_inference(inference: "Inference") -> None:
-    from cloudmask.commands.train import print_left_out
     from cloudmask.evaluate.score_table import table
 
     for line in inference.notes:
         print(line)
-    print_left_out(inference)
+    print_left_out(inference.left_out)
     print(table(inference))
     if inference.unlabeled_scenes:
         print(f"{inference.unlabeled_scenes} scenes without labels: predicted, not judged")

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import run
+from cloudmask.commands import print_left_out, run
 
 if TYPE_CHECKING:
-    from cloudmask.record.result import Inference, Result
+    from cloudmask.record.result import Result
 
 EPILOG = """\
 examples:
@@ -99,22 +99,13 @@ def print_result(run: Path, result: "Result") -> None:
         return
     from cloudmask.evaluate.score_table import table
 
-    print_left_out(inference)
+    print_left_out(inference.left_out)
     everywhere = inference.accuracy_all_pixels
     print(
         f"inference: accuracy {_figure(inference.accuracy)} on {inference.scenes} whole scenes, "
         f"{_figure(everywhere)} over all their pixels"
     )
     print(table(inference))
-
-
-def print_left_out(inference: "Inference") -> None:
-    """Print which scenes could not be used, if there are any, and why."""
-    if not inference.left_out:
-        return
-    print(f"left out {len(inference.left_out)} scenes:")
-    for line in inference.left_out:
-        print(f"  {line}")
 
 
 def _figure(value: float | None) -> str:

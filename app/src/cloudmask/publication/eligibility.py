@@ -30,6 +30,9 @@ class DataClaim:
     scene_list: Path | None = None
 
 
+BENCHMARK_DATA = DataClaim()
+
+
 @dataclass(frozen=True)
 class SubmittedRun:
     """A finished run with everything that a submission needs."""
@@ -71,7 +74,7 @@ class NotEligible(Exception):
 
 
 def choose_runs(
-    folders: Sequence[Path], descriptor: str, claim: DataClaim = DataClaim()
+    folders: Sequence[Path], descriptor: str, claim: DataClaim = BENCHMARK_DATA
 ) -> list[SubmittedRun]:
     """The runs in these run directories and experiments, all of which can be submitted together.
 

@@ -17,7 +17,7 @@ import yaml
 from cloudmask.errors import InputError
 from cloudmask.patches.geometry import PATCH
 from cloudmask.publication import contribution, submission_text
-from cloudmask.publication.eligibility import DataClaim, SubmittedRun, choose_runs
+from cloudmask.publication.eligibility import BENCHMARK_DATA, DataClaim, SubmittedRun, choose_runs
 from cloudmask.publication.submission_text import APPLICATION, Submission
 from cloudmask.record import run_directory
 from cloudmask.record.system_description import system_description
@@ -40,7 +40,6 @@ DATA = {
     "endpoint": dataset.ENDPOINT,
     "retrieval": dataset.RETRIEVAL,
 }
-BENCHMARK_DATA = DataClaim()
 UNUSED = "not used: no step filters by the temperature of the sea surface"
 
 

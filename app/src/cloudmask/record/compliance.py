@@ -35,8 +35,11 @@ def findings(path: Path | str) -> list[str]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     marked = [ln for ln in content.decode(errors="replace").splitlines() if TOKEN in ln]
     # The checker's own parser ends in a traceback where an event lacks what each has.
-    damaged = [line for line in marked if parse_event(line) is None]
-    lines, _ = ruleset_300.parse_generator(line for line in marked if line not in damaged)
+    whole: list[str] = []
+    damaged: list[str] = []
+    for line in marked:
+        (damaged if parse_event(line) is None else whole).append(line)
+    lines, _ = ruleset_300.parse_generator(whole)
     if not marked:
         return ["holds no event of an MLPerf log (lines with :::MLLOG)"]
     checker = mlp_compliance.make_checker("hpc", VERSION, quiet=False, werror=True)

@@ -6,8 +6,56 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cloudmask.record.result import DataDescription
-from cloudmask.scenes import product_name
+from pydantic import Field
+
+from cloudmask.record.section import Section
+from cloudmask.scenes import dataset, product_name
+from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
+
+
+class DataDescription(Section):
+    """Which scenes: of what origin, of which months, under one checksum."""
+
+    scenes: int = Field(description="scenes")
+    origins: dict[str, int] = Field(
+        {},
+        description="how many are of which origin: synthetic, SLSTR product, cloud_slstr_ds1 (by "
+        "layout and name), unknown, or what the files say of themselves",
+    )
+    months: dict[str, int] = Field({}, description="how many are of which month, such as 2019-10")
+    sha256: str | None = Field(
+        None,
+        description="of the scenes' names in order, each with the checksum of its file where it is "
+        "known (patches)",
+    )
+    seen_in_training: int | None = Field(
+        None,
+        description="of evaluated scenes: how many are pieces of the swath that the patch store "
+        "holds as well, under whatever name; null where the patch store is not at hand",
+    )
+
+    @property
+    def of_benchmark(self) -> bool:
+        """Whether these are the benchmark's inference scenes, by origin, count and month."""
+        months = {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}
+        return self.origins == {dataset.NAME: self.scenes} and self.months == months
+
+    def text(self) -> str:
+        """In words, such as "12 synthetic scenes"."""
+        if len(self.origins) == 1:
+            ((origin, _),) = self.origins.items()
+            return _scenes_of(self.scenes, origin)
+        parts = (_scenes_of(count, origin) for origin, count in sorted(self.origins.items()))
+        return ", ".join(parts) or _scenes_of(self.scenes, UNKNOWN)
+
+
+def _scenes_of(count: int, origin: str) -> str:
+    scenes = f"{count} scene" + ("" if count == 1 else "s")
+    if origin == SYNTHETIC:
+        return scenes.replace(" ", " synthetic ")
+    if origin == PRODUCT:
+        return f"{count} SLSTR product" + ("" if count == 1 else "s")
+    return f"{scenes} of unknown origin" if origin == UNKNOWN else f"{scenes} of {origin}"
 
 
 @dataclass(frozen=True)

@@ -8,33 +8,18 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
-from cloudmask.scenes import dataset
-from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
+from cloudmask.record.described_data import DataDescription
+from cloudmask.record.section import Number, Section
 from cloudmask.system import files, reading
 
 SCHEMA: Literal[1] = 1
+BENCHMARK_LABELS = "bayes"  # label source of the benchmark
 LARGEST_FILE = 64 * reading.MIB  # a scene takes some 60 bytes of it
-
-
-def _finite(value: Any) -> Any:
-    """None for NaN and infinity, which JSON does not have; a NumPy scalar as Python's number."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-
-
-class Section(BaseModel):
-    """Fields beyond those named here are kept, so that a newer program's result stays readable."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
 class Scores(Section):
@@ -111,54 +96,6 @@ class CalibrationBin(Section):
     probability: float = Field(description="mean predicted probability")
     cloud: float = Field(description="fraction of the pixels that are cloud")
     pixels: int = Field(description="pixels in the bin")
-
-
-BENCHMARK_LABELS = "bayes"  # label source of the benchmark
-
-
-class DataDescription(Section):
-    """Which scenes: of what origin, of which months, under one checksum."""
-
-    scenes: int = Field(description="scenes")
-    origins: dict[str, int] = Field(
-        {},
-        description="how many are of which origin: synthetic, SLSTR product, cloud_slstr_ds1 (by "
-        "layout and name), unknown, or what the files say of themselves",
-    )
-    months: dict[str, int] = Field({}, description="how many are of which month, such as 2019-10")
-    sha256: str | None = Field(
-        None,
-        description="of the scenes' names in order, each with the checksum of its file where it is "
-        "known (patches)",
-    )
-    seen_in_training: int | None = Field(
-        None,
-        description="of evaluated scenes: how many are pieces of the swath that the patch store "
-        "holds as well, under whatever name; null where the patch store is not at hand",
-    )
-
-    @property
-    def of_benchmark(self) -> bool:
-        """Whether these are the benchmark's inference scenes, by origin, count and month."""
-        months = {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}
-        return self.origins == {dataset.NAME: self.scenes} and self.months == months
-
-    def text(self) -> str:
-        """In words, such as "12 synthetic scenes"."""
-        if len(self.origins) == 1:
-            ((origin, _),) = self.origins.items()
-            return _scenes_of(self.scenes, origin)
-        parts = (_scenes_of(count, origin) for origin, count in sorted(self.origins.items()))
-        return ", ".join(parts) or _scenes_of(self.scenes, UNKNOWN)
-
-
-def _scenes_of(count: int, origin: str) -> str:
-    scenes = f"{count} scene" + ("" if count == 1 else "s")
-    if origin == SYNTHETIC:
-        return scenes.replace(" ", " synthetic ")
-    if origin == PRODUCT:
-        return f"{count} SLSTR product" + ("" if count == 1 else "s")
-    return f"{scenes} of unknown origin" if origin == UNKNOWN else f"{scenes} of {origin}"
 
 
 class Inference(ClassifierScores):
