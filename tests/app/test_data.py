@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from cloudmask.errors import Fault, InputError
-from cloudmask.scenes import dataset, download
+from cloudmask.scenes import dataset, download, listing
 from cloudmask.system.output import folder_held
 
 boto3 = pytest.importorskip("boto3")
@@ -146,10 +146,11 @@ def fetch(server, command, tmp_path):
 
 
 def found(folder):
+    """The files of the data set and their bytes, but for its list."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", listing.NAME)
     }
 
 
@@ -164,6 +165,8 @@ def test_all_scenes_arrive_and_a_second_run_does_nothing(fetch, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "11 scenes, 0.03 GB" in done.stdout
     assert found(tmp_path / "data") == expected(8, 3)
+    in_list = listing.inference_scenes(tmp_path / "data" / listing.NAME)
+    assert in_list == {name.removesuffix(".hdf") for name in names("inference", 3)}
     done = fetch()
     assert "0 scenes fetched (0 continued), 11 were there" in done.stdout
 
@@ -176,6 +179,7 @@ def test_older_folder_names_and_sub_folders(fetch, tmp_path):
 def test_limit_takes_a_fifth_for_inference(fetch, tmp_path):
     assert fetch("--limit", "5").returncode == 0
     assert found(tmp_path / "data") == expected(4, 1)
+    assert len(listing.inference_scenes(tmp_path / "data" / listing.NAME)) == 3  # of the server
 
 
 @pytest.mark.parametrize(("limit", "parts"), [(1, (1, 0)), (2, (1, 1)), (10, (8, 2)), (99, (8, 3))])
