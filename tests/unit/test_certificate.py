@@ -126,6 +126,16 @@ def test_one_setting_that_differs_is_named(tmp_path, public_data):
     )
 
 
+def test_test_accuracy_is_over_all_pixels(tmp_path, public_data):
+    """As published; a run that did not record it is no witness for or against the paper."""
+    history = as_published(paper().runs[0])
+    write_run(tmp_path / "both" / "a", history, inference={"accuracy": 0.95})
+    verdict = findings_of(tmp_path / "both")["accuracy-band"].runs
+    assert (verdict.outcome, verdict.numbers) == ("confirmed", "n = 1: 0.889; 1 inside")
+    write_run(tmp_path / "one" / "a", history, inference={"accuracy_all_pixels": None})
+    assert findings_of(tmp_path / "one")["accuracy-band"].runs.outcome == "not testable"
+
+
 def test_what_a_record_says_of_its_data(published_again, monkeypatch):
     (run, *_) = collect([published_again], with_published=False).runs
     assert paper_comparison.data_of(run) == DataOrigin(False, UNKNOWN)
@@ -215,11 +225,11 @@ def test_runs_that_end_by_no_rule(published_again):
 def test_equal_seeds_that_come_out_equal():
     runs = [RecordedRun(f"run {k}", "run", "own", "", seed=1) for k in range(2)]
     for run in runs:
-        run.evaluations.append(RecordedEvaluation("in the run", accuracy=0.8))
+        run.evaluations.append(RecordedEvaluation("in the run", accuracy_all_pixels=0.8))
     differ = certificate_tests.equal_seeds_differ
     quantity = certificate_claims.test_accuracy
     assert differ(runs, quantity, 4).outcome == "refuted"
-    runs[1].evaluations[0].accuracy = 0.81
+    runs[1].evaluations[0].accuracy_all_pixels = 0.81
     assert differ(runs, quantity, 4).outcome == "confirmed"
     runs[1].seed = 2
     assert differ(runs, quantity, 4).outcome == "not testable"

@@ -2,9 +2,11 @@
 
 import pytest
 
+from cloudmask.report import document
 from cloudmask.report.collection import Collection
 from cloudmask.report.document import build
 from cloudmask.report.markdown import markdown
+from cloudmask.report.paper_comparison import DataOrigin
 from cloudmask.report.published import published
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
 from cloudmask.report.tables import comparisons_table, evaluations_table, groups_table, runs_table
@@ -30,6 +32,27 @@ def recorded(name, data, accuracy, **settings):
     run = RecordedRun(name, "run", "own", f"runs/{name}", settings=settings)
     run.evaluations.append(RecordedEvaluation("whole", data, accuracy=accuracy))
     return run
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "words"),
+    [(0.89, "is 0.8900 and does not reach 0.9"), (0.91, "reaches 0.9"), (None, "not recorded")],
+)
+def test_the_target_counts_all_pixels(monkeypatch, everywhere, words):
+    monkeypatch.setattr(document, "data_of", lambda run: DataOrigin(True, ""))
+    run = recorded("r", None, 0.905)
+    run.test.accuracy_all_pixels = everywhere
+    (line,) = [line for line in document.summary(Collection([], [run])) if "Highest" in line]
+    assert "0.9050 (n = 1)" in line and words in line
+
+
+def test_scenes_that_are_not_the_benchmarks_have_no_target():
+    (line,) = [
+        line
+        for line in document.summary(Collection([], [recorded("r", SYNTHETIC, 0.95)]))
+        if "Highest" in line
+    ]
+    assert "target" not in line
 
 
 SYNTHETIC = "4 synthetic scenes"

@@ -59,6 +59,12 @@ def data_commands(submission: Submission) -> list[str]:
 def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
     """README.md: identification, results, how to run it, and the files (name, meaning)."""
     first = submission.runs[0]
+    target = (
+        ""
+        if submission.other_data
+        else f" The working group's target is {TARGET:g} on the data set's "
+        f"{dataset.INFERENCE_SCENES} inference scenes, over all pixels."
+    )
     identification = "".join(
         f"- {name}: {markdown(str(value))}\n" for name, value in submission.identification.items()
     )
@@ -67,8 +73,7 @@ def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
         f"# {APPLICATION} on {markdown(submission.system)}\n\n{identification}\n"
         f"## Results\n\n{_table(submission)}\n"
         f"{markdown(reference.comparison(submission.runs, submission.other_data))}\n\n"
-        f"Submitted: {submission.selection}. The working group's target is {TARGET:g} "
-        f"on the data set's {dataset.INFERENCE_SCENES} inference scenes.\n\n"
+        f"Submitted: {submission.selection}.{target}\n\n"
         f"{_runs(submission)}\n"
         f"## How to run it\n\n{_how_to_run(submission)}\n"
         f"The first run was started by {markdown_code(shlex.join(first.provenance['command']))}; "
@@ -120,11 +125,11 @@ def _runs(submission: Submission) -> str:
     rows = "".join(
         f"| result-{number}.txt | {run.training.epochs_run} | {run.accuracy:.4f} | "
         f"{reference.number(run.training.seconds, 1)} | "
-        f"{reference.number(run.inference.seconds_per_scene, 3)} |\n"
+        f"{reference.number(run.inference.seconds_per_scene_all, 3)} |\n"
         for number, run in enumerate(submission.runs, 1)
     )
     return (
-        "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
+        "| log | epochs | accuracy, measured pixels | training (s) | inference (s/scene) |\n"
         f"|---|---|---|---|---|\n{rows}"
     )
 
@@ -136,7 +141,8 @@ def _how_to_run(submission: Submission) -> str:
     commands = "".join(f"    {command}\n" for command in data_commands(submission))
     data = f"The data set {dataset.NAME}, by one of\n\n{commands}"
     if submission.other_data:
-        data = f"The data is not the benchmark's: {markdown(submission.other_data)}.\n"
+        declared = reference.declared_data(submission.runs[0], submission.other_data)
+        data = f"{markdown(declared)}\n"
     return (
         f"The program: {', '.join(known)}.\n\n{data}\n"
         "Then, for each run, with a run directory of its own:\n\n    bash run.sh RUN\n\n"

@@ -18,8 +18,10 @@ from cloudmask.report.drawing import (
     rows_of,
 )
 from cloudmask.report.groups import Group
+from cloudmask.report.paper_comparison import data_of
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
+from cloudmask.scenes import dataset
 
 MOST_GROUPS = 30
 FEWEST_PIXELS = 0.001  # fraction of all pixels that a bin of the calibration must hold
@@ -34,18 +36,25 @@ def by_group(found: Collection) -> Drawing:
         return Drawing("accuracy_by_group", title, "", missing="no run has a test accuracy")
     look = looks(found.groups)
     figure, axis = row_axes(title, "accuracy over whole scenes", len(groups))
+    handles = [handle("run", GREY, "", "o")]
     for row, group in enumerate(groups):
         _draw_dots(axis, row, group, look[group.label].color)
-    axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
+    differ = [_draw_published_mean(axis, row, group) for row, group in enumerate(groups)]
+    if any(differ):
+        handles.append(handle("mean over all pixels", "black", "", "D", "none"))
+    if any(data_of(run).public for group in groups for run in group.runs):
+        axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
+        handles.append(handle(f"target {TARGET:g} for {dataset.NAME}, all pixels", GREY, "--"))
     summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
-    handles = [handle("run", GREY, "", "o")]
     if any(summary.n > 1 for summary in summaries):
         handles.append(handle("mean of the group", "black", "", "|"))
     if any(summary.interval for summary in summaries):
         handles.append(handle(f"{LEVEL:.0%} interval of the mean (Student's t)", "black"))
-    handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
-    caption = "Behind each group stands what it was tested on."
+    caption = (
+        "Behind each group stands what it was tested on. The accuracies of own runs are over "
+        "measured pixels, those of published runs over all pixels."
+    )
     if len({group.tested_on for group in groups}) > 1:
         caption += " Accuracies over different data are not comparable."
     return Drawing("accuracy_by_group", title, caption, figure)
@@ -53,6 +62,16 @@ def by_group(found: Collection) -> Drawing:
 
 def _accuracy(run: RecordedRun) -> float | None:
     return run.test_accuracy
+
+
+def _draw_published_mean(axis, row: int, group: Group) -> bool:
+    """Mark the mean accuracy as published results count it, where it is another."""
+    summary = group.summary(lambda run: run.published_accuracy)
+    measured = group.summary(_accuracy)
+    if summary is None or measured is None or summary.mean == measured.mean:
+        return False
+    axis.plot(summary.mean, row + MIDDLE, "D", color="black", markersize=6, fillstyle="none")
+    return True
 
 
 def _draw_dots(axis, row: int, group: Group, color: str) -> None:
@@ -83,7 +102,6 @@ def by_scene(found: Collection) -> Drawing:
         style = look[group.label]
         ranks = (np.arange(len(means)) + 0.5) / len(means) * 100
         axis.plot(ranks, means, style.line, color=style.color, linewidth=1.8)
-    axis.axhline(TARGET, color=GREY, linewidth=1)
     axis.set_xlim(0, 100)
     handles = [
         handle(
@@ -91,9 +109,10 @@ def by_scene(found: Collection) -> Drawing:
         )
         for g, m in groups
     ]
-    legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
+    legend(figure, handles)
     caption = (
-        "Mean over the runs of a group for each scene, sorted. Groups may have different scenes."
+        "Mean over the runs of a group for each scene, sorted: of own runs over measured pixels, "
+        "of published runs over all pixels. Groups may have different scenes."
     )
     return Drawing("accuracy_per_scene", title, caption, figure)
 

@@ -25,8 +25,10 @@ COLUMNS = (
 )
 NOTE = (
     "Each claim is put to the published numbers and to these runs. “Not testable” says why, and "
-    "what the runs have nevertheless; accuracies over other scenes are never judged. A validation "
-    "accuracy counts as reached sooner or later only by more epochs than equal seeds differ."
+    "what the runs have nevertheless; accuracies over other scenes are never judged. Test "
+    "accuracies are over all pixels, as the paper counts; runs without that figure have none. A "
+    "validation accuracy counts as reached sooner or later only by more epochs than equal seeds "
+    "differ."
 )
 
 

@@ -220,7 +220,8 @@ def shortest_is_best(runs: Runs) -> Verdict:
     stopping = [run for run in runs if run.early_stopping]
     found = []
     for same in alike(stopping):
-        pairs = [(r.epochs_run, r.test_accuracy) for r in same if r.epochs_run and r.test_accuracy]
+        known = [(run.epochs_run, run.published_accuracy) for run in same]
+        pairs = [(epochs, accuracy) for epochs, accuracy in known if epochs and accuracy]
         if len({epochs for epochs, _ in pairs}) > 2:
             found.append((min(pairs), max(pairs, key=lambda pair: pair[1] or 0.0)))
     if not found:

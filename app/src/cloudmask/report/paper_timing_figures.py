@@ -171,7 +171,7 @@ def inference_time(found: Collection) -> Drawing:
     legend(figure, [*handles, *([handle("one of these runs", COLORS[2], "", "o")] if own else [])])
     runs = [run for machine in own for run in machine.runs]
     text = caption(
-        "The published times contain reading and writing, those of own runs the network alone.",
+        "All times contain reading and writing.",
         hardware_line(runs, "V100"),
         work_line(runs),
     )
@@ -179,7 +179,7 @@ def inference_time(found: Collection) -> Drawing:
 
 
 def _scene_seconds(runs: Sequence) -> list[float]:
-    known = [run.test.seconds_per_scene for run in runs]
+    known = [run.test.seconds_per_scene_all for run in runs]
     return [seconds for seconds in known if seconds]
 
 
