@@ -324,6 +324,11 @@ def _add_evaluation(run: RecordedRun, folder: RunDirectory) -> None:
 
 def _add_history(run: RecordedRun, directory: RunDirectory) -> None:
     epochs = directory.read_history()
+    if run.epochs_run not in (None, len(epochs)):
+        raise InputError(
+            f"{directory.history}: has {len(epochs)} epochs, {directory.result.name} has "
+            f"{run.epochs_run}"
+        )
     for curve in (*CURVES, "seconds"):
         run.history[curve] = [getattr(epoch, curve) for epoch in epochs]
 

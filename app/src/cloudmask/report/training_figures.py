@@ -104,8 +104,9 @@ def best(found: Collection, kind: str) -> Drawing:
         for curve, line in ((kind, "-"), (f"val_{kind}", "--")):
             values = run.history[curve]
             axis.plot(range(1, len(values) + 1), values, line, color=color)
-        if run.best_epoch:
-            kept = run.history[f"val_{kind}"][run.best_epoch - 1]
+        # The log of another program may have more epochs than values of validation.
+        if run.best_epoch and 0 < run.best_epoch <= len(values):
+            kept = values[run.best_epoch - 1]
             axis.plot(run.best_epoch, kept, "o", color=color, markersize=8, fillstyle="none")
         if run.stopped_early:
             axis.axvline(len(run.history[kind]), color=color, linewidth=1, linestyle=":")
