@@ -19,6 +19,7 @@ from cloudmask.patches.store_writer import StoreWriter
 from cloudmask.patches.verification import verify
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
+from cloudmask.system.reading import HDF5_SIGNATURE
 
 
 @pytest.fixture
@@ -190,6 +191,29 @@ def test_a_damaged_partial_store_is_begun_anew(paths, tmp_path):
     (tmp_path / ".p.h5.journal").write_text("damaged")
     assert prepare(paths, out, PrepareOptions(), workers=2).resumed == 0
     assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+def test_what_is_no_store_or_write_protected_is_not_replaced(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    for content in (b"a thesis", b"", paths[0].read_bytes()):
+        out.write_bytes(content)
+        with pytest.raises(InputError, match=r"p\.h5: is not a patch store"):
+            prepare(paths, out, PrepareOptions(), workers=1)
+        assert out.read_bytes() == content
+    out.unlink()
+    prepare(paths, out, PrepareOptions(), workers=1)
+    out.chmod(0o444)  # As a copy taken out of an overlay is.
+    with pytest.raises(InputError, match=r"p\.h5: is write-protected"):
+        prepare(paths, out, PrepareOptions("float32"), workers=1)
+    assert PatchStore(out).patches.dtype == np.float16
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+def test_a_damaged_store_is_made_again(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    out.write_bytes(HDF5_SIGNATURE + bytes(99))
+    prepare(paths, out, PrepareOptions(), workers=1)
+    PatchStore(out)
 
 
 def test_a_scene_is_never_overwritten(paths):

@@ -14,6 +14,7 @@ import hashlib
 import json
 import mmap
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,28 @@ SCENE_TABLE = np.dtype(
         ("channels", np.uint16),
     ]
 )
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise InputError if a new store must not replace what is at `path`.
+
+    Only another store may be replaced, whole or damaged, and none that is write-protected: so are
+    copies taken out of an overlay.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with foreign_hdf5.opened(path, InputError) as file:
+            found = file.attribute("format")
+    except InputError:
+        with foreign_hdf5.handle(path, InputError) as content:
+            signature = content.read(len(reading.HDF5_SIGNATURE))
+            # One that cannot be opened may be a store that was damaged.
+            found = FORMAT if signature == reading.HDF5_SIGNATURE else None
+    if found != FORMAT:
+        raise InputError(f"{path}: is not a patch store; expected one, or a new name")
+    if not path.stat().st_mode & stat.S_IWUSR:
+        raise InputError(f"{path}: is write-protected; expected a new name, or remove it first")
 
 
 def row_checksum(patch: np.ndarray, label: np.ndarray) -> bytes:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.scenes.dataset import PARTS
-from cloudmask.system import names
+from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
 from cloudmask.system.output import folder_held
 from cloudmask.system.progress import track
@@ -322,7 +322,7 @@ def verify(path: Path, item: Item, part_size: Callable[[Item], int | None]) -> b
 def _md5(path: Path, size: int) -> list[bytes]:
     """MD5 of each `size` bytes of a file; one, of nothing, for an empty file."""
     found: list[bytes] = []
-    with path.open("rb") as file:
+    with reading.opened(path) as file:
         while True:
             digest, left = hashlib.md5(usedforsecurity=False), size
             while left and (data := file.read(min(READ, left))):
