@@ -74,3 +74,20 @@ def test_a_comparison_over_equal_data_says_which():
     ]
     (row,) = comparisons_table(Collection(["runs"], runs)).rows
     assert (row["factor"], row["data"]) == ("rate", SYNTHETIC)
+
+
+def test_large_numbers_are_readable_in_every_format():
+    run = RecordedRun("r", "run", "own", "runs/r", seconds_per_epoch=12345.678)
+    table = runs_table(Collection([], [run]))
+    assert "| 12,345.68 |" in table.to_markdown()
+    assert "12,345.68" in [cell.text for cell in table.cells[0]]
+    assert "12345.678" in table.to_csv()
+
+
+def test_what_stands_in_the_files_of_runs_is_named_after_them(tmp_path):
+    runs = [RecordedRun(name, "run", "own", name, notes=["x is missing"]) for name in "ab"]
+    (alarm,) = [a for a in build(Collection(["runs"], runs)).alarms if a.level == "warning"]
+    assert alarm.title == "2 runs with incomplete or contradictory files"
+    assert alarm.text == "a; b: x is missing."
+    text = markdown(build(Collection(["runs"], runs[:1])), tmp_path)
+    assert "**warning: 1 run with incomplete or contradictory files.** a: x is missing." in text

@@ -20,6 +20,7 @@ from cloudmask.report.drawing import (
 from cloudmask.report.groups import Group
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
+from cloudmask.system.text import plural
 
 MOST_GROUPS = 30
 FEWEST_PIXELS = 0.001  # fraction of all pixels that a bin of the calibration must hold
@@ -87,7 +88,9 @@ def by_scene(found: Collection) -> Drawing:
     axis.set_xlim(0, 100)
     handles = [
         handle(
-            f"{g.label}, {len(m)} scenes, {g.tested_on}", look[g.label].color, look[g.label].line
+            f"{g.label}, {plural(len(m), 'scene')}, {g.tested_on}",
+            look[g.label].color,
+            look[g.label].line,
         )
         for g, m in groups
     ]

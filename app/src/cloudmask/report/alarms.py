@@ -11,8 +11,8 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.table import plural
 from cloudmask.system import files, names, reading
+from cloudmask.system.text import plural
 
 LEVELS = ("alarm", "warning", "note")
 LARGEST_PLAN = 64 * reading.MIB  # a row takes some 500 bytes
@@ -166,7 +166,7 @@ def _planned(plan: Path) -> list[Alarm]:
     absent = [row for row in rows if not RunDirectory(plan.parent / row).finished]
     if not absent:
         return []
-    title = f"{len(absent)} of {len(rows)} planned runs missing"
+    title = f"{len(absent)} of {plural(len(rows), 'planned run')} missing"
     return [Alarm("warning", title, f"{plan.parent}: no result in {named(absent)}.")]
 
 
@@ -323,7 +323,11 @@ def _contradictions(runs: Sequence[RecordedRun]) -> list[Alarm]:
         for note in run.notes:
             by_note[note].append(run.name)
     return [
-        Alarm("warning", f"Seen in {plural(len(names), 'run')}", f"{note}: {named(names)}.")
+        Alarm(
+            "warning",
+            f"{plural(len(names), 'run')} with incomplete or contradictory files",
+            f"{named(names)}: {note}.",
+        )
         for note, names in by_note.items()
     ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudmask.report.groups import Group
+from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -146,7 +147,7 @@ def legend(figure, handles: Sequence, columns: int = 1) -> None:
     with matplotlib.rc_context(STYLE):
         shown = list(handles)[:MOST_IN_LEGEND]
         if len(handles) > len(shown):
-            shown.append(handle(f"and {len(handles) - len(shown)} more groups", GREY))
+            shown.append(handle(f"and {plural(len(handles) - len(shown), 'more group')}", GREY))
         figure.legend(handles=shown, loc="outside lower left", ncols=columns)
 
 

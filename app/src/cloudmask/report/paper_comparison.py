@@ -11,6 +11,7 @@ from cloudmask.report.groups import Group
 from cloudmask.report.published_paper import GREENE, paper
 from cloudmask.report.runs import RecordedRun
 from cloudmask.scenes import dataset
+from cloudmask.system.text import plural
 
 PUBLIC = dataset.NAME
 UNKNOWN = f"data not known to be {PUBLIC}"
@@ -77,7 +78,7 @@ def protocol_differences(run: RecordedRun) -> list[str]:
         if known[key] is not None and known[key] != value
     ]
     if run.epochs_set is not None and run.epochs_set != facts["limit"]:
-        found.append(f"at most {run.epochs_set} epochs, not {facts['limit']}")
+        found.append(f"at most {plural(run.epochs_set, 'epoch')}, not {facts['limit']}")
     return found
 
 

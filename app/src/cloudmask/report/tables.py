@@ -14,7 +14,7 @@ from cloudmask.report.statistics import LEVEL, WITHOUT_SCIPY, available
 from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
-from cloudmask.system.text import one_line
+from cloudmask.system.text import one_line, plural
 
 RUN_COLUMNS = (
     Column("run", "run", link="folder"),
@@ -173,7 +173,7 @@ def comparisons_table(found: Collection) -> Table:
                 "second": c.names[1],
                 "first_mean": first.mean,
                 "second_mean": second.mean,
-                "n": f"{first.n} pairs" if c.test.paired else f"{first.n} + {second.n}",
+                "n": plural(first.n, "pair") if c.test.paired else f"{first.n} + {second.n}",
                 "difference": c.test.difference,
                 # Two values may lie close by chance, and seem a huge effect.
                 "effect": c.test.effect if min(first.n, second.n) > 2 else None,

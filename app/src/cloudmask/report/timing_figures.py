@@ -64,7 +64,7 @@ def run_time(found: Collection) -> Drawing:
                     style = {"hatch": "//", "edgecolor": "white"} if part == "training" else {}
                     axis.barh(row, seconds, 0.4, left, color=PART_COLORS[part], **style)
                     left += seconds
-                text = f"{group.label}: {left:,.0f} s".replace(",", "\u2009")
+                text = f"{group.label}: {left:,.0f} s"
                 axis.text(0, row - 0.28, text, fontsize=9, va="bottom")
             axis.set_ylim(len(bars[source]) - 0.6, -0.85)
             axis.set_xlim(left=0)

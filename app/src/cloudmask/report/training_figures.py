@@ -10,6 +10,7 @@ from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, 
 from cloudmask.report.groups import Group
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import progress
+from cloudmask.system.text import plural
 
 NAMES = {
     "loss": ("Training loss", "binary cross-entropy"),
@@ -119,7 +120,9 @@ def best(found: Collection, kind: str) -> Drawing:
     legend(figure, handles)
     left = len(pairs) - len(shown)
     more = (
-        f" The best runs of {left} more groups are in the figures of all repeats." if left else ""
+        f" The best runs of {plural(left, 'more group')} are in the figures of all repeats."
+        if left
+        else ""
     )
     caption = (
         "For each group the run with the best test accuracy, or else validation accuracy: a best "

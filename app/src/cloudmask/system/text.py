@@ -17,6 +17,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def plural(count: int, noun: str, many: str = "") -> str:
+    """The count with its noun: "1 run", "2 runs"; `many`: the plural where an s does not do."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
+
+
 def csv_cell(text: str) -> str:
     """The text as a spreadsheet shows it and does not run it: behind an apostrophe if need be.
 
