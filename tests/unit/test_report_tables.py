@@ -2,12 +2,19 @@
 
 import pytest
 
+from cloudmask.report import paper_tables
 from cloudmask.report.collection import Collection
 from cloudmask.report.document import build
 from cloudmask.report.markdown import markdown
 from cloudmask.report.published import published
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
-from cloudmask.report.tables import comparisons_table, evaluations_table, groups_table, runs_table
+from cloudmask.report.tables import (
+    comparisons_table,
+    evaluations_table,
+    groups_table,
+    runs_table,
+    scenes_table,
+)
 
 
 @pytest.mark.parametrize("everywhere, shown", [(0.85, True), (0.9, False), (None, False)])
@@ -91,3 +98,75 @@ def test_what_stands_in_the_files_of_runs_is_named_after_them(tmp_path):
     assert alarm.text == "a; b: x is missing."
     text = markdown(build(Collection(["runs"], runs[:1])), tmp_path)
     assert "**warning: 1 run with incomplete or contradictory files.** a: x is missing." in text
+
+
+def evaluated(name, data, accuracies, labels="bayes", **facts):
+    """A run with an accuracy per scene and with scores."""
+    run = RecordedRun(name, "run", "own", f"runs/{name}", **facts)
+    accuracy = sum(accuracies.values()) / len(accuracies)
+    options = {"truth": labels} if labels else {}
+    run.evaluations.append(
+        RecordedEvaluation(
+            "whole",
+            data,
+            options=options,
+            accuracy=accuracy,
+            scores={"iou": 0.8},
+            per_scene=accuracies,
+        )
+    )
+    return run
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["bayes"], "against the Bayesian mask. "),
+        (["summary"], "against the summary cloud flag. "),
+        (["bayes", "summary"], "against the Bayesian mask or the summary cloud flag. "),
+        ([None], "against labels of an unknown source. "),
+    ],
+)
+def test_scores_name_the_labels_that_the_runs_used(labels, words):
+    runs = [evaluated(str(source), SYNTHETIC, {"a": 0.9}, source) for source in labels]
+    table = evaluations_table(Collection([], runs))
+    assert words in table.note
+    assert ("imperfect" in table.note) is ("bayes" in labels)
+    data = {row["run"]: row["data"] for row in table.rows}
+    if "summary" in labels:
+        assert data["summary"] == f"{SYNTHETIC}, labels: summary cloud flag"
+    if "bayes" in labels:
+        assert data["bayes"] == SYNTHETIC
+
+
+def test_scenes_of_different_data_are_apart():
+    """A scene of one name in two data sets, and two label sources: three rows, each named."""
+    runs = [
+        evaluated("one", SYNTHETIC, {"a": 0.9, "b": 0.8}),
+        evaluated("two", "4 scenes of another", {"a": 0.5, "b": 0.6}),
+        evaluated("three", SYNTHETIC, {"a": 0.1, "b": 0.2}, "summary"),
+    ]
+    table = scenes_table(Collection([], runs))
+    assert "tested on" in [column.head for column in table.heads]
+    assert [(row["data"], row["scene"], row["mean"]) for row in table.rows] == [
+        (SYNTHETIC, "b", 0.8),
+        (SYNTHETIC, "a", 0.9),
+        ("4 scenes of another", "a", 0.5),
+        ("4 scenes of another", "b", 0.6),
+        (f"{SYNTHETIC}, labels: summary cloud flag", "a", 0.1),
+        (f"{SYNTHETIC}, labels: summary cloud flag", "b", 0.2),
+    ]
+
+
+def test_worst_and_best_scenes_of_each_data_set():
+    many = {f"scene {k:02}": k / 100 for k in range(12)}
+    runs = [evaluated("one", SYNTHETIC, many), evaluated("two", "others", {"a": 0.001, "b": 1.0})]
+    table = scenes_table(Collection([], runs))
+    assert [row["scene"] for row in table.shown][4:6] == ["scene 04", "scene 07"]
+    assert [row["scene"] for row in table.shown][-2:] == ["a", "b"]
+    assert "of each data set; the CSV file has all" in table.note
+
+
+def test_table_4_has_devices():
+    table = paper_tables.results_table(Collection(["runs"], [*published()]))
+    assert "device" in [column.head for column in table.heads]
