@@ -11,7 +11,6 @@ from cloudmask.report.drawing import (
     axes,
     dots,
     handle,
-    label_row,
     legend,
     looks,
     row_axes,
@@ -34,8 +33,9 @@ def by_group(found: Collection) -> Drawing:
     if not groups:
         return Drawing("accuracy_by_group", title, "", missing="no run has a test accuracy")
     look = looks(found.groups)
-    figure, axis = row_axes(title, "accuracy over whole scenes", len(groups))
-    for row, group in enumerate(groups):
+    names = [f"{g.label}, n = {len(g.values(_accuracy))}, {g.tested_on}" for g in groups]
+    figure, axis, rows = row_axes(title, "accuracy over whole scenes", names)
+    for row, group in zip(rows, groups, strict=True):
         _draw_dots(axis, row, group, look[group.label].color)
     axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
     summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
@@ -56,7 +56,7 @@ def _accuracy(run: RecordedRun) -> float | None:
     return run.test_accuracy
 
 
-def _draw_dots(axis, row: int, group: Group, color: str) -> None:
+def _draw_dots(axis, row: float, group: Group, color: str) -> None:
     values = group.values(_accuracy)
     axis.plot(values, dots(row, len(values)), "o", color=color, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
@@ -66,7 +66,6 @@ def _draw_dots(axis, row: int, group: Group, color: str) -> None:
         axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
         axis.plot(summary.mean, row + MIDDLE, "|", color="black", markersize=16, markeredgewidth=2)
-    label_row(axis, row, f"{group.label}, n = {summary.n}, {group.tested_on}")
 
 
 def by_scene(found: Collection) -> Drawing:
