@@ -2,9 +2,10 @@
 
 import pytest
 
+from cloudmask.record.result import CalibrationBin
 from cloudmask.report import paper_tables
 from cloudmask.report.collection import Collection
-from cloudmask.report.document import build
+from cloudmask.report.document import FIGURES, build
 from cloudmask.report.markdown import markdown
 from cloudmask.report.published import published
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
@@ -15,6 +16,7 @@ from cloudmask.report.tables import (
     runs_table,
     scenes_table,
 )
+from cloudmask.report.timing_tables import targets_table
 
 
 @pytest.mark.parametrize("everywhere, shown", [(0.85, True), (0.9, False), (None, False)])
@@ -170,3 +172,39 @@ def test_worst_and_best_scenes_of_each_data_set():
 def test_table_4_has_devices():
     table = paper_tables.results_table(Collection(["runs"], [*published()]))
     assert "device" in [column.head for column in table.heads]
+
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@pytest.fixture
+def over_two():
+    """Two groups, each trained and tested on data of its own, with all that figures show."""
+    runs = [
+        evaluated("one", SYNTHETIC, {"a": 0.9, "b": 0.8}, trained_on="9 synthetic scenes"),
+        evaluated("two", "4 scenes of another", {"a": 0.5, "b": 0.6}, trained_on="9 of another"),
+    ]
+    for run in runs:
+        run.history = {curve: [0.5, 0.6] for curve in CURVES} | {"seconds": [1.0, 1.0]}
+        run.joules = 1000.0
+        run.test.calibration = (CalibrationBin(probability=0.5, cloud=0.5, pixels=10),)
+    return Collection(["runs"], runs)
+
+
+@pytest.mark.parametrize("name", [n for n in FIGURES if n.startswith(("acc", "cal", "energy"))])
+def test_captions_of_test_accuracies_name_the_data_of_each_group(over_two, name):
+    one, two = [group.label for group in over_two.groups]
+    words = f"Not comparable over different data: {SYNTHETIC} ({one}); 4 scenes of another ({two})."
+    assert words in FIGURES[name](over_two).caption
+    over_two.runs.pop()
+    del over_two.groups
+    assert "comparable" not in FIGURES[name](over_two).caption
+
+
+@pytest.mark.parametrize("name", [n for n in FIGURES if n.startswith(("best", "rep", "time_to"))])
+def test_captions_of_curves_name_the_training_data_of_each_group(over_two, name):
+    one, two = [group.label for group in over_two.groups]
+    words = f"over different data: 9 synthetic scenes ({one}); 9 of another ({two})."
+    assert words in FIGURES[name](over_two).caption
+    rows = targets_table(over_two).rows
+    assert [row["data"] for row in rows] == ["9 synthetic scenes", "9 of another"]

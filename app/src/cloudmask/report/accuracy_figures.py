@@ -16,7 +16,7 @@ from cloudmask.report.drawing import (
     row_axes,
     rows_of,
 )
-from cloudmask.report.groups import Group
+from cloudmask.report.groups import Group, data_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
 from cloudmask.system.text import plural
@@ -47,9 +47,13 @@ def by_group(found: Collection) -> Drawing:
     handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
     caption = "Behind each group stands what it was tested on."
-    if len({group.tested_on for group in groups}) > 1:
-        caption += " Accuracies over different data are not comparable."
+    caption += data_note(groups, tested_on)
     return Drawing("accuracy_by_group", title, caption, figure)
+
+
+def tested_on(group: Group) -> str:
+    """What its test accuracies are over."""
+    return group.tested_on
 
 
 def _accuracy(run: RecordedRun) -> float | None:
@@ -97,6 +101,7 @@ def by_scene(found: Collection) -> Drawing:
     caption = (
         "Mean over the runs of a group for each scene, sorted. Groups may have different scenes."
     )
+    caption += data_note([group for group, _ in groups], tested_on)
     return Drawing("accuracy_per_scene", title, caption, figure)
 
 
@@ -126,12 +131,13 @@ def calibration(found: Collection) -> Drawing:
         axis.plot(probability, cloud, style.line, color=style.color, marker=style.marker, ms=4)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
-    handles = [handle(g.label, *look[g.label]) for g, _ in groups]
+    handles = [handle(f"{g.label}, {g.tested_on}", *look[g.label]) for g, _ in groups]
     legend(figure, [*handles, handle("perfect calibration", GREY, "--")])
     caption = (
         "All pixels of all runs of a group. Above the diagonal the network underestimates the "
         "probability of cloud."
     )
+    caption += data_note([group for group, _ in groups], tested_on)
     return Drawing("calibration", title, caption, figure)
 
 
@@ -186,4 +192,5 @@ def energy(found: Collection) -> Drawing:
         "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
         "telemetry.csv."
     )
+    caption += data_note(groups, tested_on)
     return Drawing("energy", title, caption, figure)

@@ -1,7 +1,7 @@
 """What a reviewer must know before believing a table."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +12,10 @@ from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.system import files, names, reading
-from cloudmask.system.text import plural
+from cloudmask.system.text import named, plural
 
 LEVELS = ("alarm", "warning", "note")
 LARGEST_PLAN = 64 * reading.MIB  # a row takes some 500 bytes
-SHOWN = 6  # names in one message; the tables have all
 
 
 class Alarm(NamedTuple):
@@ -42,13 +41,6 @@ def alarms(found: Collection) -> list[Alarm]:
         *_notes(found.runs),
     ]
     return sorted(raised, key=lambda alarm: LEVELS.index(alarm.level))
-
-
-def named(names: Iterable[str]) -> str:
-    """The names in one line, no more than SHOWN of them."""
-    names = list(names)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return "; ".join(names[:SHOWN]) + more
 
 
 def _identical(runs: Sequence[RecordedRun]) -> list[Alarm]:

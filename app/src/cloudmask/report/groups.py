@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cloudmask.report.runs import RecordedRun, described
+from cloudmask.report.runs import UNKNOWN, RecordedRun, described
 from cloudmask.report.statistics import SampleSummary, summarize
+from cloudmask.system.text import named
 
 ALWAYS_SHOWN = ("source", "device", "workers")
 Quantity = Callable[[RecordedRun], float | None]
@@ -43,6 +44,11 @@ class Group:
         return described(self.factors.get(TEST_DATA), self.factors.get("evaluation truth"))
 
     @property
+    def trained_on(self) -> str:
+        """What its patches were cut from."""
+        return self.factors.get(TRAINING_DATA) or UNKNOWN
+
+    @property
     def by_names(self) -> int:
         """How many of its runs do not tell their test data: their scenes have the same names."""
         if TEST_DATA not in self.factors:
@@ -72,6 +78,17 @@ def group(runs: Sequence[RecordedRun]) -> list[Group]:
         Group(label, rest, factors[key], tuple(members[key]))
         for (label, rest), key in zip(labels, factors, strict=True)
     ]
+
+
+def data_note(groups: Sequence[Group], data: Callable[[Group], str]) -> str:
+    """Which groups are over which data; "" where all are over the same."""
+    by_data: dict[str, list[str]] = defaultdict(list)
+    for one in groups:
+        by_data[data(one)].append(one.label)
+    if len(by_data) < 2:
+        return ""
+    listing = "; ".join(f"{text} ({named(labels)})" for text, labels in by_data.items())
+    return f" Not comparable over different data: {listing}."
 
 
 def _with_data(found: Sequence[dict]) -> Sequence[dict]:

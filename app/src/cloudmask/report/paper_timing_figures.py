@@ -64,18 +64,17 @@ def one_epoch(found: Collection) -> Drawing:
     if own:
         handles.append(handle("first epoch of one of these runs", COLORS[2], "", "o"))
     legend(figure, handles)
-    runs = [run for machine, _ in own for run in machine.runs]
-    return Drawing("paper_9", title, _one_epoch_caption(runs), figure)
+    return Drawing("paper_9", title, _one_epoch_caption([m for m, _ in own]), figure)
 
 
-def _one_epoch_caption(runs: Sequence) -> str:
+def _one_epoch_caption(known: Sequence[Machine]) -> str:
     return caption(
         "Digitized; lines are the ranges of several runs, and the paper's are whole runs of one "
         "epoch.",
         "The amounts of data may differ, so only the order of machines can be compared."
-        if runs
+        if known
         else "None of these runs has the time of its first epoch.",
-        work_line(runs),
+        work_line(known),
     )
 
 
@@ -114,7 +113,7 @@ def time_per_epoch(found: Collection) -> Drawing:
         "Greene's figure continues to the values of table 4 read as seconds per epoch, and lies "
         "three times above the other reading.",
         hardware_line(runs, "V100"),
-        work_line(runs),
+        work_line([machine for machine, _ in own]),
     )
     return Drawing("paper_time_per_epoch", title, text, figure)
 
@@ -148,7 +147,7 @@ def total_time(found: Collection) -> Drawing:
         "A line bends upward where the epochs outweigh the fixed cost. Rivanna's totals are "
         "of whole jobs.",
         hardware_line(runs, "A100 and V100"),
-        work_line(runs),
+        work_line(known[2:]),
     )
     return Drawing("paper_total_time", title, text, figure)
 
@@ -172,7 +171,7 @@ def inference_time(found: Collection) -> Drawing:
     text = caption(
         "The published times contain reading and writing, those of own runs the network alone.",
         hardware_line(runs, "V100"),
-        work_line(runs),
+        work_line(own),
     )
     return Drawing("paper_inference_time", title, text, figure)
 
@@ -210,7 +209,7 @@ def patience(found: Collection) -> Drawing:
     text = caption(
         "Replayed on the validation losses of the finished runs; a line ends where the run was "
         "over before. The ranges are of other runs.",
-        data_line(runs_of(groups)),
+        data_line(groups),
         protocol_line(runs_of(groups)),
     )
     return Drawing("paper_patience", title, text, figure)

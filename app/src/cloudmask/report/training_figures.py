@@ -7,7 +7,7 @@ import numpy as np
 from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, looks, rows_of
-from cloudmask.report.groups import Group
+from cloudmask.report.groups import Group, data_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import progress
 from cloudmask.system.text import plural
@@ -43,7 +43,13 @@ def repeats(found: Collection, curve: str) -> Drawing:
     caption = "Each line is a run."
     if any(sum(_has(run, curve) for run in group.runs) > MANY for group in groups):
         caption = f"Thin lines are runs; of groups of more than {MANY}, thick ones are the medians."
+    caption += data_note(groups, _trained_on)
     return Drawing(name, f"{title}, all repeats", caption, figure)
+
+
+def _trained_on(group: Group) -> str:
+    """What the losses and accuracies of its epochs are over."""
+    return group.trained_on
 
 
 def _has(run: RecordedRun, curve: str) -> bool:
@@ -128,6 +134,7 @@ def best(found: Collection, kind: str) -> Drawing:
         "For each group the run with the best test accuracy, or else validation accuracy: a best "
         f"of n.{more}"
     )
+    caption += data_note([group for group, _ in shown], _trained_on)
     return Drawing(name, title, caption, figure)
 
 
@@ -155,6 +162,7 @@ def time_to_accuracy(found: Collection) -> Drawing:
         "Start-up and staging count, as the rules require. Validation patches, not whole scenes; "
         "logs without times by epoch cannot be shown."
     )
+    caption += data_note(groups, _trained_on)
     return Drawing("time_to_accuracy", title, caption, figure)
 
 
