@@ -235,22 +235,6 @@ def shortest_is_best(runs: Runs) -> Verdict:
     return judged(all(short == best for short, best in found), numbers)
 
 
-def first_is_longest(runs: Runs) -> Verdict:
-    """Whether the first epoch takes longer than the later ones, by how many of them."""
-    ratios = [ratio for run in runs if (ratio := _first_ratio(run)) is not None]
-    if not ratios:
-        return untestable("no run has the time of its first epoch beside later ones")
-    reason = "compiling the training step included"
-    return judged(min(ratios) > 1, f"first in later epochs, {described(ratios, 1)}", reason)
-
-
-def _first_ratio(run: RecordedRun) -> float | None:
-    first, later = run.times.get("first_epoch"), run.times.get("later_epochs")
-    if not first or not later or not run.epochs_run or run.epochs_run < 2:
-        return None
-    return first / (later / (run.epochs_run - 1))
-
-
 def linear_in_epochs(runs: Runs) -> Verdict:
     """Whether the training times of each machine lie on a line over the epochs."""
     lines = []
