@@ -154,9 +154,8 @@ def groups_table(found: Collection) -> Table:
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
         if "test_accuracy_n" in row:
-            row["test_data"] = group.tested_on
-            if group.by_names:
-                row["test_data"] += f" ({group.by_names} of {len(group.runs)} by the scenes' names)"
+            runs = f" ({group.by_names} of {len(group.runs)} by the scenes' names)"
+            row["test_data"] = group.tested_on + (runs if group.by_names else "")
         rows.append(row)
     note = (
         "A group is runs with equal settings. sd: sample standard deviation; "
