@@ -9,7 +9,12 @@ from support.paper_runs import as_published, write_run
 
 from cloudmask.record.described_data import DataDescription
 from cloudmask.record.result import Inference
-from cloudmask.report import certificate_claims, certificate_tests, paper_comparison
+from cloudmask.report import (
+    certificate_claims,
+    certificate_first_epoch,
+    certificate_tests,
+    paper_comparison,
+)
 from cloudmask.report.certificate import certify
 from cloudmask.report.certificate_claims import CLAIMS
 from cloudmask.report.collection import collect
@@ -77,11 +82,22 @@ def test_the_published_logs(shared):
     judged = {name: outcome for name, outcome in outcomes.items() if outcome != "not testable"}
     assert judged == {
         "linear-in-epochs": "confirmed",
+        "first-epoch": "confirmed",
         "a100-before-v100": "confirmed",
         "k80-slowest": "confirmed",
         "time-per-epoch-constant": "refuted",
     }
     assert "K80 309 s" in found["k80-slowest"].runs.numbers
+    # By machine: three lengths of run on A100 and P100, two on the others.
+    first = found["first-epoch"].runs
+    assert first.numbers == (
+        "first in later epochs, UVA Rivanna · A100 ×2 21.4 (fit of 10, 30, 50 epochs), "
+        "UVA Rivanna · P100 ×2 4.2 (fit of 10, 30, 50 epochs)"
+    )
+    assert "error of the line is not known or too large: UVA Rivanna · K80 ×2 1.4" in first.reason
+    assert "UVA Rivanna · RTX2080 ×2 9.2" in first.reason
+    assert "UVA Rivanna · V100 ×2 4.9 (fit of 10, 50 epochs)" in first.reason
+    assert found["first-epoch"].published.numbers == "A100 30, V100 13"
     for name, finding in found.items():
         if finding.runs.outcome == "not testable":
             assert finding.runs.reason, name
@@ -203,6 +219,43 @@ def test_devices_are_ordered_within_equal_runs_only():
     assert order(runs, ("V100", "A100")).outcome == "refuted"
     apart = [timed("A100", 30.0), timed("V100", 60.0, source="another")]
     assert order(apart, ("A100", "V100")).outcome == "not testable"
+
+
+def lengths(device, *totals, source="own"):
+    """Runs of which the total time is known, by their epochs."""
+    runs = []
+    for epochs, seconds in totals:
+        run = RecordedRun(f"{device} {epochs}", "log", source, "", device=device)
+        run.epochs_run, run.times = epochs, {"training": seconds}
+        runs.append(run)
+    return runs
+
+
+def test_first_epochs_are_judged_machine_by_machine():
+    """A machine whose first epoch is short refutes it, whatever another machine's mean is."""
+    first = certificate_first_epoch.first_is_longest
+    long, short = timed("A100", 10.0, first=90.0), timed("V100", 10.0, first=5.0)
+    assert first([long]).outcome == "confirmed"
+    verdict = first([long, short])
+    assert verdict.outcome == "refuted"
+    assert "own · A100 n = 1: 9.0, own · V100 n = 1: 0.5" in verdict.numbers
+
+
+def test_first_epochs_by_a_fit_need_an_error():
+    first = certificate_first_epoch.first_is_longest
+    sure = lengths("A100", (1, 101), (10, 110), (30, 130), (50, 150))
+    assert first(sure).outcome == "confirmed"
+    assert "own · A100 101.0 (fit of 1, 10, 30, 50 epochs)" in first(sure).numbers
+    two = lengths("V100", (10, 210), (50, 250))
+    assert first(two).outcome == "not testable"
+    assert "own · V100 201.0 (fit of 10, 50 epochs)" in first(two).reason
+    both = first([*sure, *two])
+    assert both.outcome == "confirmed" and "V100" not in both.numbers and "V100" in both.reason
+    scattered = lengths("P100", (10, 20), (30, 70), (50, 80))
+    assert first(scattered).outcome == "not testable"
+    cheap = lengths("K80", (20, 1), (30, 11), (40, 21), (50, 31))
+    assert first(cheap).outcome == "refuted"
+    assert first([]).outcome == "not testable"
 
 
 def test_staged_data_against_data_read_in_place():

@@ -119,7 +119,7 @@ def test_a_history_that_ends_before_the_result_becomes_a_note(tmp_path, whole):
     run.history.write_text("\n".join(lines[:2]) + "\n")
     found = {r.path: r.notes for r in collect([folder], with_published=False).runs}
     (note,) = [note for note in found[str(run.path)] if "history" in note]
-    assert note == "history.csv is damaged (has 1 epochs, result.json has 2)"
+    assert note == "history.csv is damaged (has 1 epoch, result.json has 2)"
 
 
 def _runs(tmp_path, whole, count):

@@ -19,6 +19,7 @@ from cloudmask.errors import (
 )
 from cloudmask.system import signals
 from cloudmask.system.memory import require_address_space
+from cloudmask.system.text import plural
 
 LEAST_ADDRESS_SPACE = 0.5  # GiB, with which scenes of the published size are prepared
 
@@ -167,6 +168,6 @@ def print_left_out(lines: Sequence[str]) -> None:
     """Print which scenes could not be used, if there are any, and why."""
     if not lines:
         return
-    print(f"left out {len(lines)} scenes:")
+    print(f"left out {plural(len(lines), 'scene')}:")
     for line in lines:
         print(f"  {line}")

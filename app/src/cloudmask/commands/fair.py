@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cloudmask.commands import run
 from cloudmask.scenes import dataset
+from cloudmask.system.text import plural
 
 EPILOG = """\
 examples:
@@ -66,7 +67,7 @@ def _describe(arguments: argparse.Namespace) -> None:
         arguments.folder, scenes, arguments.name, arguments.license, arguments.patches
     )
     croissant.describe(data, arguments.out)
-    print(f"Croissant: {arguments.out}, {len(scenes)} scenes")
+    print(f"Croissant: {arguments.out}, {plural(len(scenes), 'scene')}")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def main() -> int:
 def _predict(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.mask_job import MaskRequest, write_masks
     from cloudmask.evaluate.masking import MaskOptions
-    from cloudmask.report.table import plural
+    from cloudmask.system.text import plural
 
     source = network_source(arguments)
     options = MaskOptions(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudmask.commands import print_left_out, run
+from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
     from cloudmask.record.result import Result
@@ -91,7 +92,7 @@ def print_result(run: Path, result: "Result") -> None:
     training, inference = result.training, result.inference
     if training:
         print(
-            f"{run}: {training.epochs_run} epochs, best {training.best_epoch}, "
+            f"{run}: {plural(training.epochs_run, 'epoch')}, best {training.best_epoch}, "
             f"validation accuracy {training.val_accuracy:.4f}, "
             f"{training.seconds_per_epoch:.1f} s per epoch"
         )

@@ -15,6 +15,7 @@ from cloudmask.record.result import BENCHMARK_LABELS, Inference, Result, System,
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 from cloudmask.scenes.listing import inference_scenes
+from cloudmask.system.text import plural
 
 DECLARE = "expected those, or --other-data with what they are"
 
@@ -159,7 +160,7 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
     elif not data.of_benchmark:
         months = ", ".join(f"{count} of {month}" for month, count in data.months.items())
         texts.append(
-            f"evaluated {data.scenes} scenes ({months or 'of unknown months'}), not the "
+            f"evaluated {plural(data.scenes, 'scene')} ({months or 'of unknown months'}), not the "
             f"{dataset.INFERENCE_SCENES} of {dataset.INFERENCE_MONTH} that the benchmark has; "
             f"{DECLARE}"
         )
@@ -167,14 +168,14 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         texts.append("its result does not say whether the training saw the inference scenes")
     elif not seen and not inference.of_benchmark:
         texts.append(
-            f"judged {inference.scenes} of {data.scenes} scenes by the label source "
+            f"judged {inference.scenes} of {plural(data.scenes, 'scene')} by the label source "
             f"{inference.truth}; the benchmark judges all by {BENCHMARK_LABELS}; {DECLARE}"
         )
     elif claim.scene_list:
         others = set(inference.accuracy_per_scene) ^ inference_scenes(claim.scene_list)
         if others:
             texts.append(
-                f"{len(others)} scenes are evaluated and not inference scenes of "
+                f"{plural(len(others), 'scene')} evaluated and not among the inference scenes of "
                 f"{claim.scene_list}, or the other way round, such as {min(others)}"
             )
     return texts

@@ -128,7 +128,7 @@ def _listing(folder: Path) -> list[tuple[str, str]]:
 
 def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
     if not best:
-        return f"all {len(runs)} runs given" if len(runs) > 1 else "one run"
+        return {1: "one run", 2: "both runs given"}.get(len(runs), f"all {len(runs)} runs given")
     accuracies = ", ".join(f"{run.accuracy:.4f}" for run in runs)
     return f"the best of {len(runs)} by accuracy on the inference scenes ({accuracies})"
 

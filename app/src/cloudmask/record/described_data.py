@@ -11,6 +11,7 @@ from pydantic import Field
 from cloudmask.record.section import Section
 from cloudmask.scenes import dataset, product_name
 from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
+from cloudmask.system.text import plural
 
 
 class DataDescription(Section):
@@ -50,11 +51,11 @@ class DataDescription(Section):
 
 
 def _scenes_of(count: int, origin: str) -> str:
-    scenes = f"{count} scene" + ("" if count == 1 else "s")
+    scenes = plural(count, "scene")
     if origin == SYNTHETIC:
-        return scenes.replace(" ", " synthetic ")
+        return plural(count, "synthetic scene")
     if origin == PRODUCT:
-        return f"{count} SLSTR product" + ("" if count == 1 else "s")
+        return plural(count, "SLSTR product")
     return f"{scenes} of unknown origin" if origin == UNKNOWN else f"{scenes} of {origin}"
 
 

@@ -9,8 +9,9 @@ from cloudmask.report.certificate_claims import CLAIMS, Claim
 from cloudmask.report.certificate_tests import Outcome, Runs, Verdict, untestable
 from cloudmask.report.collection import Collection
 from cloudmask.report.published_paper import Paper, paper
-from cloudmask.report.table import Column, Table, plural
+from cloudmask.report.table import Column, Table
 from cloudmask.system.text import markdown as escaped
+from cloudmask.system.text import plural
 
 SCHEMA = 1
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "refuted", "not testable")

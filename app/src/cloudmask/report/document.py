@@ -25,9 +25,9 @@ from cloudmask.report.paper_tables import PAPER_TABLES
 from cloudmask.report.pictures import Picture, pictures
 from cloudmask.report.published_paper import paper
 from cloudmask.report.statistics import SampleSummary
-from cloudmask.report.table import Table, plural
+from cloudmask.report.table import Table
 from cloudmask.scenes import dataset
-from cloudmask.system.text import one_line
+from cloudmask.system.text import one_line, plural
 
 TITLE = "Report of the runs"
 NO_ALARM = "Nothing that a reader should be warned of was found."

@@ -14,6 +14,7 @@ from cloudmask.report.paper_comparison import (
 from cloudmask.report.published_paper import paper
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.table import Column, Row, Table
+from cloudmask.scenes.slstr import LABEL_NAMES
 
 PAPER, OURS = "paper", "these runs"
 
@@ -28,7 +29,7 @@ def methods_table(found: Collection) -> Table:
         for data in sorted({data_of(run).text for run in group.runs if run.published_accuracy}):
             runs = [run for run in group.runs if data_of(run).text == data]
             known = [run.published_accuracy for run in runs if run.published_accuracy is not None]
-            labels = runs[0].test.options.get("truth")
+            labels = LABEL_NAMES.get(runs[0].test.labels or "")
             rows.append(
                 {
                     "whose": OURS,
@@ -120,7 +121,7 @@ def results_table(found: Collection) -> Table:
         Column("test_accuracy", "test acc.", 4),
         Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
         Column("seconds_per_scene", "avg. inference time (s)", 2),
-        Column("device", "GPU"),
+        Column("device", "device"),
         Column("machine", "machine"),
         Column("data", "test data"),
         Column("differences", "other than the paper's"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from cloudmask.report.runs import RecordedEvaluation, RecordedRun
-from cloudmask.report.table import plural
+from cloudmask.system.text import plural
 
 TIME_NOTE = (
     "The paper's “avg. train time” is shown as published, in seconds per epoch. It grows with the "

@@ -25,6 +25,7 @@ from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
 from cloudmask.system.output import folder_held
 from cloudmask.system.progress import track
+from cloudmask.system.text import plural
 
 # The part of the data set that a folder of the store holds, in today's layout and older ones.
 PART_OF_FOLDER = {folder: part for part, folders in PARTS.items() for folder in folders}
@@ -270,7 +271,7 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Downl
                     done = summary.present + summary.fetched
                     raise Interrupted(
                         f"{store.endpoint} went away or does not answer ({error}); {done} of "
-                        f"{len(items)} scenes are complete, the same command continues"
+                        f"{plural(len(items), 'scene')} complete, the same command continues"
                     ) from None
                 except (Fault, OSError) as error:
                     raise Fault(f"{item.path}: {error}; the same command continues") from None
