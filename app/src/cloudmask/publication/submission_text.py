@@ -43,7 +43,9 @@ class Submission:
     def program(self) -> dict[str, str | None]:
         """Where the program is; see `publication.program.location`."""
         first = self.runs[0]
-        return program.location(first.provenance["git"], first.config.submission.model_dump())
+        return program.location(
+            first.provenance.git.model_dump(), first.config.submission.model_dump()
+        )
 
 
 def data_commands(submission: Submission) -> list[str]:
@@ -71,7 +73,7 @@ def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
         f"on the data set's {dataset.INFERENCE_SCENES} inference scenes.\n\n"
         f"{_runs(submission)}\n"
         f"## How to run it\n\n{_how_to_run(submission)}\n"
-        f"The first run was started by {markdown_code(shlex.join(first.provenance['command']))}; "
+        f"The first run was started by {markdown_code(shlex.join(first.provenance.command))}; "
         f"{_started(first)}\n\n"
         f"## Files\n\n{files}"
     )
@@ -101,7 +103,7 @@ def script(submission: Submission, hyperparameters: str) -> str:
         f'cloudmask-train --config "$(dirname "$0")/{hyperparameters}" --data patches.h5 \\\n'
         '  --scenes data/inference --run "${1:?run directory}"\n'
         "# The command of the first run: "
-        f"{_comment(shlex.join(submission.runs[0].provenance['command']))}\n"
+        f"{_comment(shlex.join(submission.runs[0].provenance.command))}\n"
     )
 
 
