@@ -161,7 +161,7 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         return texts
     if data is None:
         texts.append(f"its result does not say which scenes were evaluated; {DECLARE}")
-    elif data.origins != {dataset.NAME: data.scenes}:
+    elif not data.of_data_set:
         texts.append(f"evaluated {data.text()}, not the data set {dataset.NAME}; {DECLARE}")
     elif not data.of_benchmark:
         months = ", ".join(f"{count} of {month}" for month, count in data.months.items())

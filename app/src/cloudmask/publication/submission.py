@@ -16,7 +16,7 @@ import yaml
 
 from cloudmask.errors import InputError
 from cloudmask.patches.geometry import PATCH
-from cloudmask.publication import contribution, submission_text
+from cloudmask.publication import contribution, submission_text, training_data
 from cloudmask.publication.eligibility import BENCHMARK_DATA, DataClaim, SubmittedRun, choose_runs
 from cloudmask.publication.submission_text import APPLICATION, Submission
 from cloudmask.record import run_directory
@@ -174,7 +174,10 @@ def _config(submission: Submission) -> dict[str, Any]:
 def _data(submission: Submission) -> dict[str, Any]:
     """Where the data is, the commands that fetch it, and what the runs recorded of it."""
     run = submission.runs[0]
-    facts: dict[str, Any] = {"patches_sha256": run.patches_checksum}
+    facts: dict[str, Any] = {
+        "training_data": training_data.statement(submission.runs),
+        "patches_sha256": run.patches_checksum,
+    }
     for part, found in (("training", run.training.data), ("inference", run.inference.data)):
         if found:
             facts[part] = found.model_dump(exclude_none=True)
