@@ -1,5 +1,6 @@
 """Preparing scenes into a patch store, and reading it."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -25,6 +26,20 @@ from cloudmask.system.reading import HDF5_SIGNATURE
 @pytest.fixture
 def paths(scenes):
     return find_scenes([scenes / "training"])
+
+
+def test_a_store_tells_the_options_that_made_it(paths, store_path, tmp_path):
+    assert PatchStore(store_path).prepared == {
+        "dtype": "float16",
+        "labels": "bayes",
+        "nan": "ignore",
+        "missing_channels": "error",
+        "cosmetic": "use",
+        "calibration": "003",
+    }
+    options = PrepareOptions("float32", "summary", "fill", "zero", "ignore", "005")
+    prepare(paths[:2], tmp_path / "p.h5", options, workers=1)
+    assert PatchStore(tmp_path / "p.h5").prepared == dataclasses.asdict(options)
 
 
 def test_rows_are_the_scenes_patches(paths, store_path):

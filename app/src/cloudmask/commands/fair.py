@@ -35,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
     croissant.add_argument("folder", type=Path, metavar="DIR", help="with training/, inference/")
     croissant.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="patch store, as well")
-    croissant.add_argument("--name", default=dataset.NAME, help="of the data set")
+    croissant.add_argument(
+        "--name",
+        default="",
+        help=f"of the data (default: {dataset.NAME} if all scenes are of it, else the folder's)",
+    )
     croissant.add_argument(
         "--license",
         "--licence",

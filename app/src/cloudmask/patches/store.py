@@ -144,7 +144,8 @@ class PatchStore:
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
-    label_source: "bayes" or "summary". reading: how its scenes were read. calibration: of S1 to S6,
+    label_source: "bayes" or "summary". reading: how its scenes were read. prepared: the options of
+    cloudmask-prepare that made it, by name, as far as it records them. calibration: of S1 to S6,
     see `scenes.calibration`. origins: how many scenes are of which origin, see `scenes.origin`.
     checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
     in stores of version 1.
@@ -223,6 +224,8 @@ class PatchStore:
             cosmetic=str(file.attribute("cosmetic") or "use"),
         )
         self.calibration = str(file.attribute("calibration") or UNKNOWN)
+        options = {field: str(file.attribute(name) or "") for name, field in DESCRIBED.items()}
+        self.prepared = {"dtype": self.patches.dtype.name} | {k: v for k, v in options.items() if v}
         self.origins = self._origins(file)
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.publication import reference
+from cloudmask.publication import reference, training_data
 from cloudmask.publication.eligibility import SubmittedRun
 from cloudmask.publication.reference import number
 from cloudmask.publication.submission_text import Submission
@@ -120,6 +120,7 @@ def paragraphs(submission: Submission) -> list[str]:
         METHOD.format(labels=LABELS.get(first.inference.truth or "", UNKNOWN_LABELS)),
         f"System: {submission.system}; GPUs: {machine.gpus or 'none'}, nodes: {machine.nodes}, "
         f"TensorFlow {machine.tensorflow}. Program: {source}.",
+        training_data.statement(runs),
         _setting(first),
         f"Submitted: {submission.selection}.",
         _finding(submission),

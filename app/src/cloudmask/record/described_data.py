@@ -36,10 +36,15 @@ class DataDescription(Section):
     )
 
     @property
+    def of_data_set(self) -> bool:
+        """Whether all are of the public data set."""
+        return self.origins == {dataset.NAME: self.scenes}
+
+    @property
     def of_benchmark(self) -> bool:
         """Whether these are the benchmark's inference scenes, by origin, count and month."""
         months = {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}
-        return self.origins == {dataset.NAME: self.scenes} and self.months == months
+        return self.of_data_set and self.months == months
 
     def text(self) -> str:
         """In words, such as "12 synthetic scenes"."""

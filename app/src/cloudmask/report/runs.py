@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cloudmask.errors import InputError
-from cloudmask.record import provenance, rules
+from cloudmask.record import recorded_provenance, rules
 from cloudmask.record.result import (
     BENCHMARK_LABELS,
     CalibrationBin,
@@ -328,11 +328,11 @@ def _add_history(run: RecordedRun, directory: RunDirectory) -> None:
 
 
 def _add_provenance(run: RecordedRun, directory: RunDirectory) -> None:
-    facts = provenance.read(directory.provenance)
-    git, versions = facts["git"], facts["versions"]
-    commit = (git["commit"] or "commit unknown")[:12] + ("-dirty" if git["dirty"] else "")
-    run.code = f"{versions['cloudmask']}, {commit}, TensorFlow {versions['tensorflow']}"
-    run.data = text(facts["data"] or {}, "checksum")
+    facts = recorded_provenance.read(directory.provenance, "git", "versions")
+    git, versions = facts.git, facts.versions
+    commit = (git.commit or "commit unknown")[:12] + ("-dirty" if git.dirty else "")
+    run.code = f"{versions.get('cloudmask')}, {commit}, TensorFlow {versions.get('tensorflow')}"
+    run.data = (facts.data.checksum or None) if facts.data else None
 
 
 def _add_problems(run: RecordedRun, directory: RunDirectory) -> None:

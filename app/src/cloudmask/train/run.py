@@ -185,7 +185,11 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
     cleared = caches.clear(store.path)
     log.cache_clear(cleared.value, **cleared.metadata)
     with attempt.watch.interval("init"):
-        source = {"path": str(request.data.resolve()), "checksum": store.checksum}
+        source = {
+            "path": str(request.data.resolve()),
+            "checksum": store.checksum,
+            "prepared": store.prepared,
+        }
         facts = provenance.collect(request.command, source)
         facts["other_jobs"] = attempt.others.described()
         facts["settings"] = attempt.config.model_dump(mode="json", include={"training", "loss"})
