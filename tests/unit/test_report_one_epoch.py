@@ -10,6 +10,7 @@ from cloudmask.report import accuracy_figures, paper_comparison, timing_figures,
 from cloudmask.report.collection import Collection, collect
 from cloudmask.report.paper_comparison import PUBLIC, DataOrigin
 from cloudmask.report.paper_figures import PAPER_FIGURES
+from cloudmask.report.pictures import pictures
 from cloudmask.report.published_paper import paper
 from cloudmask.report.runs import CURVES, RecordedEvaluation, RecordedRun
 from cloudmask.report.timing_tables import targets_table
@@ -121,3 +122,17 @@ def test_greenes_figure_is_laid_beside_both_readings_of_table_4(found):
     caption = PAPER_FIGURES["paper_time_per_epoch"](found).caption
     assert "Greene's figure ends with 134 s at 100 epochs." in caption
     assert "99 to 142 s read as seconds per epoch, 38 to 43 s read as minutes" in caption
+
+
+def test_a_picture_names_the_accuracy_of_its_scene(found, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    evaluation = found.runs[0].evaluations[0]
+    evaluation.pictures, evaluation.per_scene = tmp_path, {"a": 0.87}
+    (picture,) = pictures(found)
+    assert picture.caption.endswith(": pixel accuracy 87.0%. a")
+
+
+def test_words_of_table_3_are_those_of_the_manuals():
+    assert "checked, with a stopwatch" in str(paper().rows("ways_to_run"))

@@ -194,7 +194,7 @@ def handle(label: str, color: str, line: str = "-", marker: str | None = None, f
     return entry
 
 
-def mark_single(axis, paths: Sequence[Sequence], color: str, marker: str = "o") -> None:
+def mark_single(axis, paths: Sequence[Any], color: str, marker: str = "o") -> None:
     """A marker for each curve of one point, which a line alone would not show."""
     points = [path[0] for path in paths if len(path) == 1]
     if points:

@@ -1,6 +1,6 @@
 """Figures over epochs and over time: loss, accuracy, early stopping, the time to an accuracy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -130,16 +130,7 @@ def best(found: Collection, kind: str) -> Drawing:
             axis.plot(run.best_epoch, kept, "o", color=color, markersize=8, fillstyle="none")
         if run.stopped_early:
             axis.axvline(len(run.history[kind]), color=color, linewidth=1, linestyle=":")
-    handles = [
-        handle(f"{group.label}: {run.name}", look[group.label].color) for group, run in shown
-    ]
-    single = any(len(run.history[kind]) == 1 for _, run in shown)
-    handles.append(handle("training", GREY, "-", "o" if single else None))
-    handles.append(handle("validation", GREY, "--", "s" if single else None))
-    handles += [handle("epoch whose weights are kept", GREY, "", "o", "none")]
-    if any(run.stopped_early for _, run in shown):
-        handles.append(handle("early stopping", GREY, ":"))
-    legend(figure, handles)
+    legend(figure, _best_handles(shown, kind, look))
     left = len(pairs) - len(shown)
     more = (
         f" The best runs of {plural(left, 'more group')} are in the figures of all repeats."
@@ -152,6 +143,22 @@ def best(found: Collection, kind: str) -> Drawing:
     )
     caption += data_note([group for group, _ in shown], _trained_on)
     return Drawing(name, title, caption, figure)
+
+
+def _best_handles(
+    shown: Sequence[tuple[Group, RecordedRun]], kind: str, look: Mapping[str, Look]
+) -> list:
+    """The legend: markers of training and validation only where a run has one epoch."""
+    handles = [
+        handle(f"{group.label}: {run.name}", look[group.label].color) for group, run in shown
+    ]
+    alone = any(len(run.history[kind]) == 1 for _, run in shown)
+    handles.append(handle("training", GREY, "-", "o" if alone else None))
+    handles.append(handle("validation", GREY, "--", "s" if alone else None))
+    handles += [handle("epoch whose weights are kept", GREY, "", "o", "none")]
+    if any(run.stopped_early for _, run in shown):
+        handles.append(handle("early stopping", GREY, ":"))
+    return handles
 
 
 def time_to_accuracy(found: Collection) -> Drawing:
