@@ -232,6 +232,7 @@ def test_batches_add_up_and_the_log_tells_what_was_found(caplog):
     assert found.temperature == pytest.approx(logit / np.log(3), rel=1e-6)
     assert found.calibration_error_after == pytest.approx(0, abs=1e-6)
     assert f"calibration: temperature {found.temperature:.3f}; calibration error" in caplog.text
+    assert f"{found.threshold_favor_clear:.3f} to keep clear sky clear" in caplog.text
 
 
 def test_a_request_to_stop_ends_the_pass():

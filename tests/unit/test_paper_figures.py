@@ -63,7 +63,7 @@ def test_without_the_published_results_there_is_nothing_of_the_paper(found):
 
 def test_captions_say_what_cannot_be_compared(found, monkeypatch):
     caption = PAPER_FIGURES["paper_6"](found).caption
-    assert f"the paper's scenes are {PUBLIC}, of these runs: {UNKNOWN}." in caption
+    assert f"the paper used {PUBLIC}, these runs: {UNKNOWN}." in caption
     assert "no early stopping" in caption
     assert "batch 8, not 32" in caption
     found.runs = [run for run in found.runs if run.name != "short"]
@@ -78,12 +78,12 @@ def test_captions_say_what_cannot_be_compared(found, monkeypatch):
     [
         (
             [DataOrigin(True, "100 scenes"), DataOrigin(False, "3 synthetic scenes")],
-            f"Same data, {PUBLIC}: {{0}}. Not comparable in accuracy or loss: the paper's scenes "
-            f"are {PUBLIC}, of these runs: 3 synthetic scenes ({{1}}).",
+            f"Same data, {PUBLIC}: {{0}}. Not comparable in accuracy or loss: the paper "
+            f"used {PUBLIC}, these runs: 3 synthetic scenes ({{1}}).",
         ),
         (
             [DataOrigin(False, "2 scenes"), DataOrigin(False, "3 synthetic scenes")],
-            f"the paper's scenes are {PUBLIC}, of these runs, not comparable with each other "
+            f"the paper used {PUBLIC}, these runs, not comparable with each other "
             "either: 2 scenes ({0}); 3 synthetic scenes ({1}).",
         ),
     ],
@@ -105,7 +105,7 @@ def test_labels_that_are_not_the_benchmarks_are_part_of_the_data(tmp_path):
     judged = {"data": {**facts, "seen_in_training": 0}, "truth": "summary"}
     write_run(tmp_path / "runs" / "a", as_published(paper().runs[0])[:3], inference=judged)
     caption = PAPER_FIGURES["paper_6"](collect([tmp_path / "runs"])).caption
-    words = f"of these runs: 100 scenes of {PUBLIC}, labels: summary cloud flag."
+    words = f"these runs: 100 scenes of {PUBLIC}, labels: summary cloud flag."
     assert words in caption
 
 

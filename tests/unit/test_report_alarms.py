@@ -152,3 +152,5 @@ def test_runs_on_shared_nodes_are_told(tmp_path, others, shared):
     found = collect([tmp_path / "runs"], with_published=False)
     assert [recorded.shared_node for recorded in found.runs] == [shared]
     assert ("1 run on shared nodes" in titles(found, "warning")) == shared
+    told = [alarm.text for alarm in alarms(found) if "shared nodes" in alarm.title]
+    assert all("were there at the beginning or the end" in text for text in told)

@@ -190,7 +190,7 @@ class Training(Section):
 
 
 class OtherJobs(Section):
-    """Others on the node of the run, at its begin and its end; the first node, if several."""
+    """Others on the node of the run, at its beginning and its end; the first node, if several."""
 
     jobs: tuple[str, ...] | None = Field(
         None, description="numbers of Slurm's other running jobs; null where nobody could ask"

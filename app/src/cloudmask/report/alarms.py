@@ -263,8 +263,8 @@ def _shared_nodes(runs: Sequence[RecordedRun]) -> list[Alarm]:
         return []
     text = (
         f"{named(names)}: other jobs, processes of other users or other processes on the GPUs were "
-        "there at the begin or the end (`system.other_jobs` of result.json). Times and energy are "
-        "not those of the run alone."
+        "there at the beginning or the end (`system.other_jobs` of result.json). Times and energy "
+        "are not those of the run alone."
     )
     return [Alarm("warning", f"{plural(len(names), 'run')} on shared nodes", text)]
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from cloudmask.report.certificate_claims import CLAIMS, Claim
+from cloudmask.report.certificate_claims import CLAIMS, FURTHER, TOTALS, Claim
 from cloudmask.report.certificate_tests import Outcome, Runs, Verdict, untestable
 from cloudmask.report.collection import Collection
 from cloudmask.report.published_paper import Paper, paper
@@ -26,10 +26,12 @@ COLUMNS = (
 )
 NOTE = (
     "Each claim is put to the published numbers and to these runs. “Not testable” says why, and "
-    "what the runs have nevertheless; accuracies over other scenes are never judged. Test "
+    "what the runs have nevertheless; accuracies over other scenes are never judged, nor compared "
+    "among themselves. The rule of stopping and times are judged over any data. Test "
     "accuracies are over all pixels, as the paper counts; runs without that figure have none. A "
     "validation accuracy counts as reached sooner or later only by more epochs than equal seeds "
-    "differ."
+    f"differ. Claims whose source is “{TOTALS}” or “{FURTHER}” are not in the paper: they are read "
+    "from what its authors published beside it."
 )
 
 

@@ -6,7 +6,7 @@ a Verdict; what else it takes belongs to the claim.
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,13 +15,13 @@ import numpy as np
 from cloudmask.report.groups import factors_of
 from cloudmask.report.paper_stopping import best_epoch, epochs_to, stop_epochs
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.timing import machines
 from cloudmask.system.text import plural
 
 Outcome = Literal["confirmed", "refuted", "not testable"]
 Runs = Sequence[RecordedRun]
 Quantity = Callable[[RecordedRun], float | None]
-LINEAR = 0.99  # coefficient of determination from which a line is taken to describe times
+NONE_STOPPED = "no run with its validation losses was ended by early stopping"
+NO_REPEATS = "no two runs have the same seed and settings"
 
 
 @dataclass(frozen=True)
@@ -162,20 +162,26 @@ def all_stopped_early(runs: Runs) -> Verdict:
 
 
 def best_is_last(runs: Runs) -> Verdict:
-    """Whether the epoch of the lowest validation loss is the last."""
-    pairs = [(best, run.epochs_run) for run in runs if (best := best_epoch(run))]
+    """Whether the epoch of the lowest validation loss is the last of runs that it ended early."""
+    pairs = [
+        (best, run.epochs_run) for run in runs if run.stopped_early and (best := best_epoch(run))
+    ]
     if not pairs:
-        return untestable("no run has a validation loss by epoch")
+        return untestable(NONE_STOPPED)
     numbers = ", ".join(f"{best} of {last}" for best, last in pairs[:5])
     more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
     return judged(all(best == last for best, last in pairs), f"best epochs {numbers}{more}")
 
 
 def last_is_worse(runs: Runs) -> Verdict:
-    """Whether the last weights have a higher validation loss than the best."""
-    losses = [run.history["val_loss"] for run in runs if len(run.history.get("val_loss", ())) > 1]
+    """Whether the last weights have a higher validation loss than the best, of runs ended early."""
+    losses = [
+        run.history["val_loss"]
+        for run in runs
+        if run.stopped_early and len(run.history.get("val_loss", ())) > 1
+    ]
     if not losses:
-        return untestable("no run has a validation loss by epoch")
+        return untestable(NONE_STOPPED)
     differences = [values[-1] - min(values) for values in losses]
     worse = sum(difference > 0 for difference in differences)
     numbers = f"last minus lowest loss, {described(differences, 4)}; higher in {worse}"
@@ -193,26 +199,64 @@ def bumpy(runs: Runs, fraction: float) -> Verdict:
 
 
 def patience_stops(runs: Runs, patience: int, low: int, high: int) -> Verdict:
-    """Whether early stopping with that patience, replayed, ends runs in the published range."""
-    losses = [run.history["val_loss"] for run in runs if run.history.get("val_loss")]
-    stops = [stop for curve in losses if (stop := stop_epochs(curve).get(patience))]
-    if not stops:
+    """Whether early stopping with that patience, replayed, ends every run in the published range.
+
+    A run that goes on beyond the range is outside; one that was over before says nothing.
+    """
+    replayed = [
+        (stop_epochs(losses).get(patience), len(losses))
+        for run in runs
+        if (losses := run.history.get("val_loss"))
+    ]
+    stops = [stop for stop, _ in replayed if stop is not None]
+    beyond = sum(stop is None and length > high for stop, length in replayed)
+    if not stops and not beyond:
         return untestable("no validation loss is long enough to stop")
-    reason = f"replayed; published {low} to {high}: confirmed where the ranges overlap"
-    overlap = min(stops) <= high and max(stops) >= low
-    return judged(overlap, described([float(stop) for stop in stops], 0), reason)
+    inside = sum(low <= stop <= high for stop in stops)
+    numbers = [f"stops at {', '.join(map(str, stops[:5]))}{' …' * (len(stops) > 5)}"] * bool(stops)
+    numbers += [f"{plural(beyond, 'run')} without a stop by epoch {high}"] * bool(beyond)
+    total = len(stops) + beyond
+    reason = f"replayed on the validation losses; confirmed if all lie in {low} to {high}"
+    return judged(inside == total, f"{'; '.join(numbers)}; {inside} of {total} inside", reason)
 
 
 def equal_seeds_differ(runs: Runs, quantity: Quantity, digits: int) -> Verdict:
     """Whether runs of the same settings, seed and device come out differently."""
-    repeats = [
-        known([run for run in same if run.seed == seed], quantity)
+    several = [values for same in _repeats(runs) if len(values := known(same, quantity)) > 1]
+    if not several:
+        return untestable(NO_REPEATS)
+    return _largest_range(several, digits)
+
+
+def equal_seeds_stop_apart(runs: Runs) -> Verdict:
+    """Whether equal runs have different numbers of epochs, of those that could differ.
+
+    Repeats that all went to their limit had no choice.
+    """
+    repeats = [same for same in _repeats(runs) if len(same) > 1]
+    if not repeats:
+        return untestable(NO_REPEATS)
+    free = [same for same in repeats if any(run.stopped_early for run in same)]
+    several = [values for same in free if len(values := known(same, _epochs)) > 1]
+    if not several:
+        return untestable("all runs with the same seed went to their limit of epochs")
+    return _largest_range(several, 0)
+
+
+def _epochs(run: RecordedRun) -> float | None:
+    return run.epochs_run
+
+
+def _repeats(runs: Runs) -> list[list[RecordedRun]]:
+    """The runs of equal settings, device and seed."""
+    return [
+        [run for run in same if run.seed == seed]
         for same in alike(runs)
         for seed in {run.seed for run in same} - {None}
     ]
-    several = [values for values in repeats if len(values) > 1]
-    if not several:
-        return untestable("no two runs have the same seed and settings")
+
+
+def _largest_range(several: Sequence[Sequence[float]], digits: int) -> Verdict:
     ranges = [max(values) - min(values) for values in several]
     numbers = f"largest range of equal seeds {max(ranges):.{digits}f}"
     return judged(max(ranges) > 0, f"{numbers}, n = {max(map(len, several))}")
@@ -234,104 +278,3 @@ def shortest_is_best(runs: Runs) -> Verdict:
         for short, best in found
     )
     return judged(all(short == best for short, best in found), numbers)
-
-
-def linear_in_epochs(runs: Runs) -> Verdict:
-    """Whether the training times of each machine lie on a line over the epochs."""
-    lines = []
-    for machine in machines(runs):
-        points = np.array(machine.points, float).reshape(-1, 2)
-        if len({epochs for epochs, _ in machine.points}) > 2 and machine.line:
-            fitted = machine.line.fixed + machine.line.slope * points[:, 0]
-            rest = ((points[:, 1] - fitted) ** 2).sum()
-            spread = ((points[:, 1] - points[:, 1].mean()) ** 2).sum()
-            lines.append((machine.label, float(1 - rest / spread)))
-    if not lines:
-        return untestable("no machine has runs of three different numbers of epochs")
-    numbers = ", ".join(f"{label} R² = {value:.4f}" for label, value in lines)
-    return judged(all(value >= LINEAR for _, value in lines), numbers)
-
-
-def ordered(runs: Runs, devices: Sequence[str]) -> Verdict:
-    """Whether an epoch takes longer on each of these devices than on the one before."""
-    families = [s for s in seconds_by_device(runs) if all(device in s for device in devices)]
-    if not families:
-        return untestable(f"no runs that differ in their device only, on {' and '.join(devices)}")
-    orders = [[seconds[device] for device in devices] for seconds in families]
-    numbers = " | ".join(map(_times, families))
-    return judged(all(order == sorted(order) for order in orders), f"per epoch: {numbers}")
-
-
-def slowest(runs: Runs, device: str, fewest: int = 3) -> Verdict:
-    """Whether an epoch takes longest on that device, among `fewest` devices or more."""
-    families = [s for s in seconds_by_device(runs) if device in s and len(s) >= fewest]
-    if not families:
-        return untestable(f"needs equal runs on the {device} and on {fewest - 1} other devices")
-    numbers = " | ".join(map(_times, families))
-    return judged(all(list(s)[-1] == device for s in families), f"per epoch: {numbers}")
-
-
-def _times(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{device} {value:.3g} s" for device, value in seconds.items())
-
-
-def seconds_by_device(runs: Runs) -> list[dict[str, float]]:
-    """Seconds of an epoch by device, the shortest first, for each family of equal runs.
-
-    A family differs in nothing but its device, with the precision that it brings, and its epochs.
-    The seconds are the fitted ones, where runs of different epochs allow that, else the mean.
-    """
-    families = []
-    for family in alike(runs, ("device", "precision", "epochs", "scenes")):
-        found: dict[str, float] = {}
-        for machine in machines(family):
-            means = known(machine.runs, lambda run: run.seconds_per_epoch)
-            fitted = machine.line.slope if machine.line else 0.0
-            seconds = fitted if fitted > 0 else statistics.fmean(means) if means else None
-            device = machine.runs[0].device
-            if device and seconds:
-                found[device] = min(seconds, found.get(device, seconds))
-        families.append(dict(sorted(found.items(), key=lambda item: item[1])))
-    return families
-
-
-def repeats_vary(runs: Runs, factor: float) -> Verdict:
-    """Whether the first epochs of equal runs on one machine differ by that factor."""
-    ratios = []
-    for machine in machines(runs):
-        firsts = known(machine.runs, lambda run: run.times.get("first_epoch"))
-        if len(firsts) > 1 and min(firsts) > 0:
-            ratios.append(max(firsts) / min(firsts))
-    if not ratios:
-        return untestable("no machine has the first epochs of two runs")
-    return judged(max(ratios) >= factor, f"longest over shortest first epoch {max(ratios):.2f}")
-
-
-def staged_is_faster(runs: Runs) -> Verdict:
-    """Whether runs whose data were staged to the node have shorter first epochs, by device."""
-    pairs = []
-    for same in alike(runs, ("epochs", "scenes")):
-        timed = [run for run in same if "first_epoch" in run.times and "staging" in run.times]
-        local = [run.times["first_epoch"] for run in timed if run.times["staging"] > 0]
-        shared = [run.times["first_epoch"] for run in timed if not run.times["staging"]]
-        if local and shared:
-            pairs.append((local, shared))
-    if not pairs:
-        return untestable("no equal runs of which one staged its data and one read them in place")
-    means = [(statistics.fmean(local), statistics.fmean(shared)) for local, shared in pairs]
-    numbers = ", ".join(f"{local:.1f} s staged, {shared:.1f} s in place" for local, shared in means)
-    return judged(all(local < shared for local, shared in means), f"first epoch {numbers}")
-
-
-def independent_of_epochs(runs: Runs, tolerance: float) -> Verdict:
-    """Whether the time per epoch is the same for runs of different lengths on one machine."""
-    ranges = []
-    for machine in machines(runs):
-        timed = [run for run in machine.runs if run.seconds_per_epoch]
-        if len({run.epochs_run for run in timed}) > 1:
-            seconds = known(timed, lambda run: run.seconds_per_epoch)
-            ranges.append((min(seconds), max(seconds)))
-    if not ranges:
-        return untestable("no machine has the time per epoch of runs of different lengths")
-    numbers = ", ".join(f"{low:.2f} to {high:.2f} s" for low, high in ranges)
-    return judged(all(high <= low * (1 + tolerance) for low, high in ranges), numbers)

@@ -23,7 +23,7 @@ GREY = "#5A5A5A"
 WIDTH, HEIGHT = 5.4, 3.3  # inches, of the axes without legend
 LEGEND_ROW = 0.21
 LINE = 74  # characters of 9 points that fit into the width, wide ones included
-LEGEND_LINES = {1: 68, 2: 40}  # of an entry of a legend, by its columns
+LEGEND_LINES = {1: 68, 2: 30}  # of an entry of a legend, by its columns
 LEGEND_LINE = 0.15  # inches of a further line of an entry
 ROW = 0.5  # inches of a row of dots with its name
 ROW_LINE = 0.32  # of a row: a further line of its name
@@ -83,7 +83,7 @@ class Drawing:
 
 
 def plain_text() -> None:
-    """Have a dollar sign in the names of others mean itself and not the begin of a formula.
+    """Have a dollar sign in the names of others mean itself and not the beginning of a formula.
 
     For the whole process: every text of a figure takes it from there when it is made.
     """
@@ -192,6 +192,13 @@ def handle(label: str, color: str, line: str = "-", marker: str | None = None, f
     entry = Line2D([], [], color=color, markersize=6, label=label)
     entry.set(linestyle=line, marker=marker or "none", fillstyle=fill)
     return entry
+
+
+def mark_single(axis, paths: Sequence[Any], color: str, marker: str = "o") -> None:
+    """A marker for each curve of one point, which a line alone would not show."""
+    points = [path[0] for path in paths if len(path) == 1]
+    if points:
+        axis.plot(*zip(*points, strict=True), marker, color=color, markersize=5)
 
 
 def dots(row: float, count: int) -> list[float]:

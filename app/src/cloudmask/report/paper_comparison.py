@@ -49,6 +49,11 @@ def data_of(run: RecordedRun) -> DataOrigin:
     return DataOrigin(False, UNKNOWN)
 
 
+def all_public(members: Iterable[Labeled]) -> bool:
+    """Whether all runs were judged by the paper's scenes, for which alone its target is set."""
+    return all(data_of(run).public for member in members for run in member.runs)
+
+
 def _stamp(path: str) -> int:
     """By which a result that was written again is told from the one that was read."""
     try:
@@ -64,10 +69,12 @@ def _recorded(path: str, stamp: int) -> DataOrigin:
         result = RunDirectory(path).read_result()
     except (InputError, OSError):
         return DataOrigin(False, UNKNOWN)
+    trained = result.training.data if result.training else None
+    if result.inference is None and trained is not None:
+        return DataOrigin(False, f"{trained.text()} for training, no evaluation")
     if result.inference is None or result.inference.data is None:
         return DataOrigin(False, UNKNOWN)
     text = described(result.inference.data.text(), result.inference.truth)
-    trained = result.training.data if result.training else None
     if trained is not None and set(trained.origins) != {PUBLIC}:
         return DataOrigin(False, f"{text}, trained on {trained.text()}")
     return DataOrigin(trained is not None and result.inference.of_benchmark, text)
@@ -136,7 +143,7 @@ def data_line(members: Sequence[Labeled]) -> str:
     comparable = f"Same data, {PUBLIC}: {named(same)}. " if same else ""
     apart = ", not comparable with each other either" if len(by_data) > 1 else ""
     return (
-        f"{comparable}Not comparable in accuracy or loss: the paper's scenes are {PUBLIC}, of "
+        f"{comparable}Not comparable in accuracy or loss: the paper used {PUBLIC}, "
         f"these runs{apart}: {_listing(by_data, len(by_data) > 1 or bool(same))}."
     )
 

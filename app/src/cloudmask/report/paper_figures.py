@@ -7,7 +7,16 @@ import numpy as np
 
 from cloudmask.report import paper_diagrams, paper_timing_figures
 from cloudmask.report.collection import Collection
-from cloudmask.report.drawing import GREY, Drawing, axes, handle, legend, looks, rows_of
+from cloudmask.report.drawing import (
+    GREY,
+    Drawing,
+    axes,
+    handle,
+    legend,
+    looks,
+    mark_single,
+    rows_of,
+)
 from cloudmask.report.groups import Group
 from cloudmask.report.paper_comparison import (
     caption,
@@ -91,11 +100,12 @@ def run_2(found: Collection, figure: int, kind: str) -> Drawing:
     _draw_pair(axis, paper().runs[HIGHLIGHTED], kind, BLACK)
     for group, run in shown:
         _draw_pair(axis, run, kind, look[group.label].color)
+    single = any(len(run.history[kind]) == 1 for _, run in shown)
     handles = [
         handle("paper, run 2", BLACK),
         *(handle(f"{g.label}: {run.name}", look[g.label].color) for g, run in shown),
-        handle("training", GREY),
-        handle("validation", GREY, "--"),
+        handle("training", GREY, "-", "o" if single else None),
+        handle("validation", GREY, "--", "s" if single else None),
         handle("lowest validation loss", GREY, "", "o", "none"),
     ]
     axis.set_xlim(left=0)
@@ -109,9 +119,10 @@ def run_2(found: Collection, figure: int, kind: str) -> Drawing:
 
 
 def _draw_pair(axis, run: RecordedRun, kind: str, color: str) -> None:
-    for curve, line in ((kind, "-"), (f"val_{kind}", "--")):
+    for curve, line, single in ((kind, "-", "o"), (f"val_{kind}", "--", "s")):
         values = run.history[curve]
         axis.plot(range(1, len(values) + 1), values, line, color=color, lw=1.2)
+        mark_single(axis, [[*enumerate(values, 1)]], color, single)
     losses = run.history.get("val_loss")
     if losses and len(losses) == len(run.history[f"val_{kind}"]):
         best = int(np.argmin(losses))

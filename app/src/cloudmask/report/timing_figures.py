@@ -1,5 +1,7 @@
 """Figures of time: its parts, per epoch by machine, fixed cost and slope, scaling."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from cloudmask.report.collection import Collection
@@ -21,10 +23,13 @@ from cloudmask.report.drawing import (
     row_heights,
     wrapped,
 )
+from cloudmask.report.groups import Group
 from cloudmask.report.statistics import Line
 from cloudmask.report.timing import PARTS, Machine, machines, parts, scalings
+from cloudmask.system.text import named
 
 MOST_BARS = 24
+VISIBLE = 1 / 400  # of the longest bar: a pixel of the figure and a half
 # Of the parts; hatching sets "not separated" off from both kinds of epochs.
 PART_COLORS = {
     "start_up": "#4D4D4D",
@@ -49,7 +54,7 @@ def run_time(found: Collection) -> Drawing:
         return Drawing("run_time", title, "", missing="no run has times")
     sources = list(dict.fromkeys(group.factors["source"] for group, _ in known))
     bars = {s: [(g, t) for g, t in known if g.factors["source"] == s] for s in sources}
-    used = [part for part in PARTS if any(part in split for _, split in known)]
+    used = [part for part in PARTS if any(_visible(split, part, t) for split, t in _scaled(bars))]
     legend_rows = -(-len(used) // 2)
     names = {s: [f"{g.label}: {sum(t.values()):,.0f} s" for g, t in bars[s]] for s in sources}
     rows = {source: row_heights(names[source]) for source in sources}
@@ -88,6 +93,8 @@ def run_time(found: Collection) -> Drawing:
     remarks = []
     if len(sources) > 1:
         remarks.append("Each source has a scale of its own.")
+    if hidden := _hidden(known, used):
+        remarks.append(f"Too short to be seen: {named(hidden)}.")
     if "staging" in used:
         remarks.append("Staging takes no time where data are read in place.")
     if "training" in used:
@@ -97,6 +104,24 @@ def run_time(found: Collection) -> Drawing:
         )
     caption = " ".join(remarks)
     return Drawing("run_time", title, caption, figure)
+
+
+def _scaled(bars: Mapping[str, Sequence[tuple[Group, dict[str, float]]]]):
+    """The parts of each bar with the longest total of its panel."""
+    for shown in bars.values():
+        longest = max(sum(split.values()) for _, split in shown)
+        yield from ((split, longest) for _, split in shown)
+
+
+def _visible(split: Mapping[str, float], part: str, longest: float) -> bool:
+    """Whether the part has a bar that can be seen beside the longest bar."""
+    return split.get(part, 0.0) > VISIBLE * longest
+
+
+def _hidden(known: Sequence[tuple[Group, dict[str, float]]], used: Sequence[str]) -> list[str]:
+    """Names of the parts that took some time and have no bar that can be seen."""
+    took = [part for part in PARTS if any(split.get(part) for _, split in known)]
+    return [PARTS[part] for part in took if part not in used]
 
 
 def epoch_time(found: Collection) -> Drawing:

@@ -1,13 +1,24 @@
 """Figures over epochs and over time: loss, accuracy, early stopping, the time to an accuracy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
-from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, looks, rows_of
+from cloudmask.report.drawing import (
+    GREY,
+    Drawing,
+    Look,
+    axes,
+    handle,
+    legend,
+    looks,
+    mark_single,
+    rows_of,
+)
 from cloudmask.report.groups import Group, data_note
+from cloudmask.report.paper_comparison import all_public
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import progress
 from cloudmask.system.text import plural
@@ -15,8 +26,8 @@ from cloudmask.system.text import plural
 NAMES = {
     "loss": ("Training loss", "binary cross-entropy"),
     "val_loss": ("Validation loss", "binary cross-entropy"),
-    "accuracy": ("Training accuracy", "fraction of pixels as in the mask"),
-    "val_accuracy": ("Validation accuracy", "fraction of pixels as in the mask"),
+    "accuracy": ("Training accuracy", "pixel accuracy"),
+    "val_accuracy": ("Validation accuracy", "pixel accuracy"),
 }
 # From so many lines on single ones cannot be followed: they become pixels, and medians join them.
 MANY = 40
@@ -76,6 +87,7 @@ def _draw_group(axis, group: Group, curve: str, look: Look) -> None:
             rasterized=many,
         )
     )
+    mark_single(axis, paths, look.color)
     if many:
         longest = max(line.size for line in lines)
         padded = np.full((len(lines), longest), np.nan)
@@ -108,23 +120,17 @@ def best(found: Collection, kind: str) -> Drawing:
     figure, axis = axes(title, "epoch", NAMES[kind][1], len(shown) + 4)
     for group, run in shown:
         color = look[group.label].color
-        for curve, line in ((kind, "-"), (f"val_{kind}", "--")):
+        for curve, line, single in ((kind, "-", "o"), (f"val_{kind}", "--", "s")):
             values = run.history[curve]
             axis.plot(range(1, len(values) + 1), values, line, color=color)
+            mark_single(axis, [[*enumerate(values, 1)]], color, single)
         # The log of another program may have more epochs than values of validation.
         if run.best_epoch and 0 < run.best_epoch <= len(values):
             kept = values[run.best_epoch - 1]
             axis.plot(run.best_epoch, kept, "o", color=color, markersize=8, fillstyle="none")
         if run.stopped_early:
             axis.axvline(len(run.history[kind]), color=color, linewidth=1, linestyle=":")
-    handles = [
-        handle(f"{group.label}: {run.name}", look[group.label].color) for group, run in shown
-    ]
-    handles += [handle("training", GREY), handle("validation", GREY, "--")]
-    handles += [handle("epoch whose weights are kept", GREY, "", "o", "none")]
-    if any(run.stopped_early for _, run in shown):
-        handles.append(handle("early stopping", GREY, ":"))
-    legend(figure, handles)
+    legend(figure, _best_handles(shown, kind, look))
     left = len(pairs) - len(shown)
     more = (
         f" The best runs of {plural(left, 'more group')} are in the figures of all repeats."
@@ -137,6 +143,22 @@ def best(found: Collection, kind: str) -> Drawing:
     )
     caption += data_note([group for group, _ in shown], _trained_on)
     return Drawing(name, title, caption, figure)
+
+
+def _best_handles(
+    shown: Sequence[tuple[Group, RecordedRun]], kind: str, look: Mapping[str, Look]
+) -> list:
+    """The legend: markers of training and validation only where a run has one epoch."""
+    handles = [
+        handle(f"{group.label}: {run.name}", look[group.label].color) for group, run in shown
+    ]
+    alone = any(len(run.history[kind]) == 1 for _, run in shown)
+    handles.append(handle("training", GREY, "-", "o" if alone else None))
+    handles.append(handle("validation", GREY, "--", "s" if alone else None))
+    handles += [handle("epoch whose weights are kept", GREY, "", "o", "none")]
+    if any(run.stopped_early for _, run in shown):
+        handles.append(handle("early stopping", GREY, ":"))
+    return handles
 
 
 def time_to_accuracy(found: Collection) -> Drawing:
@@ -156,9 +178,11 @@ def time_to_accuracy(found: Collection) -> Drawing:
     )
     for group in groups:
         _draw_progress(axis, group.runs, look[group.label])
-    axis.axhline(TARGET, color=GREY, linewidth=1)
     handles = [handle(g.label, look[g.label].color, look[g.label].line) for g in groups]
-    legend(figure, [*handles, handle(f"the working group's target, {TARGET:g}", GREY)])
+    if all_public(groups):
+        axis.axhline(TARGET, color=GREY, linewidth=1)
+        handles.append(handle(f"the working group's target for whole scenes, {TARGET:g}", GREY))
+    legend(figure, handles)
     caption = (
         "Start-up and staging count, as the rules require. Validation patches, not whole scenes; "
         "logs without times by epoch cannot be shown."
@@ -187,4 +211,5 @@ def _draw_progress(axis, runs: Sequence[RecordedRun], look: Look) -> None:
             rasterized=many,
         )
     )
+    mark_single(axis, paths, look.color)
     axis.autoscale_view()

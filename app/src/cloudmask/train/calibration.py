@@ -138,7 +138,7 @@ def _line(calibration: Calibration) -> str:
     if before is not None and after is not None:
         errors = f"calibration error {before:.4f} before, {after:.4f} after; "
     return (
-        f"calibration: temperature {calibration.temperature:.3f}; {errors}cloud above "
-        f"{calibration.threshold_favor_cloud:.3f} to miss little of it, above "
-        f"{calibration.threshold_favor_clear:.3f} to keep what is clear"
+        f"calibration: temperature {calibration.temperature:.3f}; {errors}threshold "
+        f"{calibration.threshold_favor_cloud:.3f} to miss few clouds, "
+        f"{calibration.threshold_favor_clear:.3f} to keep clear sky clear"
     )

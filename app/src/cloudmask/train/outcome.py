@@ -64,10 +64,12 @@ def with_data(result: Result, store: PatchStore) -> Result:
 
 
 def with_others(attempt: Attempt, result: Result) -> Result:
-    """The result with who shared the node, at the attempt's begin or at its end."""
+    """The result with who shared the node, at the attempt's beginning or at its end."""
     others = attempt.others.merged(neighbors.look())
     if others.seen:
-        logger.warning("others worked on this node: the times are not those of a node alone")
+        logger.warning(
+            "other jobs or users were active on this node: times are not those of this run alone"
+        )
     described = {"other_jobs": OtherJobs(**others.described())}
     system = (result.system or System()).model_copy(update=described)
     return result.model_copy(update={"system": system})
