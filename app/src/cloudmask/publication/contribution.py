@@ -141,7 +141,7 @@ def _measurements(submission: Submission) -> "Figure":
         "seed",
         "epochs",
         "accuracy (measured)",
-        "(all pixels)",
+        "accuracy (all pixels)",
         "IoU",
         "F1",
         "training s",
