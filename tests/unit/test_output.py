@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cloudmask.errors import InputError, InUse
-from cloudmask.system.output import LOCK, MARKER, claimed
+from cloudmask.system.output import LOCK, MARKER, claimed, file_claimed
 
 
 def _write(folder, *names):
@@ -128,3 +128,12 @@ def test_two_at_once_are_one_and_a_refusal(tmp_path):
         for thread in threads:
             thread.join()
         assert sorted(outcomes) == ["done", "refused"]
+
+
+def test_a_file_needs_a_folder_that_is_there(tmp_path):
+    for path in (tmp_path / "nodir/c.json", tmp_path):
+        with (
+            pytest.raises(InputError, match=f"{path}: expected the name of a file in an existing"),
+            file_claimed(path),
+        ):
+            pass

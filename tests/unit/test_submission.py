@@ -10,11 +10,11 @@ import subprocess
 
 import pytest
 import yaml
-from support.finished_runs import SUBMISSION, make_run
+from support.finished_runs import SUBMISSION, edit, make_run
 
 from cloudmask.config.settings import load_config
 from cloudmask.errors import InputError
-from cloudmask.publication import contribution, reference, submission, submission_text
+from cloudmask.publication import contribution, program, reference, submission, submission_text
 from cloudmask.publication.eligibility import DataClaim, choose_runs
 from cloudmask.record.compliance import findings
 from cloudmask.record.events import read_events
@@ -165,9 +165,10 @@ def test_the_contribution_names_the_labels_that_were_judged_by(tmp_path):
 
 
 def test_every_setting_is_in_the_contribution(runs):
-    (run, _) = choose_runs(runs, "x")
-    text = "\n".join(t.get_text() for page in contribution._settings(run) for t in page.texts)
-    assert all(line.split(":")[0] in text for line in run.config.to_yaml().splitlines())
+    chosen = choose_runs(runs, "x")
+    pages = contribution._settings(submission_text.Submission(tuple(chosen), "one", "all"))
+    text = "\n".join(t.get_text() for page in pages for t in page.texts)
+    assert all(line.split(":")[0] in text for line in chosen[0].config.to_yaml().splitlines())
 
 
 def test_rules_5_readme(tree):
@@ -226,7 +227,9 @@ def test_policy_best_of_n_is_documented(runs, tmp_path):
     """ "If the result is the best of N runs, this must be clearly documented"."""
     tree = submission.write(runs, tmp_path, "best", best=True)
     assert [path.name for path in tree.glob("result-*.txt")] == ["result-1.txt"]
-    assert "the best of 2 by accuracy" in (tree / "README.md").read_text()
+    declared = "the best of 2 by accuracy over all pixels of the inference scenes (0.8800, 0.8900)"
+    for name in ("README.md", "result.md"):
+        assert declared in (tree / name).read_text()
     assert "the best of 2" in yaml.safe_load((tree / "config.yaml").read_text())["selection"]
 
 
@@ -252,7 +255,8 @@ def test_other_data_is_declared_in_every_document(other):
 
 def test_synthetic_scenes_are_refused_as_the_benchmarks(tmp_path):
     run = make_run(tmp_path / "run")
-    with pytest.raises(InputError, match="evaluated 2 synthetic scenes, not the data set"):
+    wanted = "evaluated 2 synthetic scenes, not the data set .* or --other-data TEXT that says what"
+    with pytest.raises(InputError, match=wanted):
         submission.write([run.path], tmp_path / "out", "x", best=False)
 
 
@@ -267,3 +271,103 @@ def test_the_comparison_says_where_a_result_lies():
     paper = reference.reference()
     assert (min(paper.accuracies), max(paper.accuracies)) == (0.884168, 0.896051)
     assert len(paper.accuracies) == len(paper.epochs) == 5
+
+
+def change_pixels(run, all_pixels):
+    def change(result):
+        result["inference"]["accuracy_all_pixels"] = all_pixels
+
+    edit(run.result, change)
+
+
+def test_the_best_is_chosen_by_the_pixels_that_are_named(tmp_path):
+    runs = [make_run(tmp_path / str(k), 0.88 + k / 100, public=True) for k in (1, 2)]
+    change_pixels(runs[0], 0.95)
+    for value, pixels, number in ((0.88, "all pixels", 1), (None, "the measured pixels", 2)):
+        change_pixels(runs[1], value)
+        out = tmp_path / str(number)
+        tree = submission.write([run.path for run in runs], out / "out", "best", best=True)
+        assert (tree / "result-1.txt").read_text() == (runs[number - 1].log).read_text()
+        assert f"accuracy over {pixels} of" in (tree / "result.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """A submission of three runs with a seed of their own, in a folder without a plan."""
+    folder = tmp_path_factory.mktemp("seeded")
+    for seed in (7, 5, 9):
+        make_run(folder / "runs" / f"seed-{seed}", public=True, seed=seed)
+    return submission.write([folder / "runs"], folder / "out", "hpc", best=False)
+
+
+def test_all_seeds_are_listed(seeded):
+    """Also: the folder that held the runs was taken."""
+    config = yaml.safe_load((seeded / "config.yaml").read_text())
+    assert config["policy"]["seed"] == [5, 7, 9]
+    assert config["seeds"] == {"result-1.txt": 5, "result-2.txt": 7, "result-3.txt": 9}
+    listed = "seeds 5 (result-1.txt), 7 (result-2.txt), 9 (result-3.txt)"
+    for name in ("README.md", "run.sh", "hyperparameters.yaml"):
+        assert listed in (seeded / name).read_text()
+    assert "| result-2.txt | 7 |" in (seeded / "result.md").read_text()
+    assert load_config(seeded / "hyperparameters.yaml").seed == 5
+
+
+def test_the_contribution_lists_all_seeds(tmp_path):
+    runs = [make_run(tmp_path / str(seed), public=True, seed=seed) for seed in (5, 7)]
+    text = paragraphs(*runs)
+    assert "augmentation, seeds 5 (result-1.txt), 7 (result-2.txt), early" in text
+    assert "equal seeds" not in text
+
+
+def reasons(*folders, scene_list=None):
+    claim = DataClaim(MADE_UP, scene_list)
+    with pytest.raises(InputError) as refused:
+        choose_runs(folders, "x", claim)
+    return str(refused.value)
+
+
+def test_runs_that_are_refused_are_compared_as_well(tmp_path):
+    first = make_run(tmp_path / "1")
+    second = make_run(
+        tmp_path / "2", training={"epochs": 2, "batch_size": 7}, loss={"positive_weight": 2}
+    )
+    for run in (first, second):
+        edit(run.provenance, lambda tree: tree["git"].update(dirty=True))
+    text = reasons(first.path, second.path)
+    assert "had uncommitted changes" in text
+    assert f"has another configuration than {first}: " in text
+    assert "training.batch_size; loss.positive_weight" in text and "training.epochs" not in text
+    edit(second.result, lambda tree: tree.pop("inference"))
+    text = reasons(first.path, second.path)
+    assert "no inference over whole scenes" in text and "training.batch_size" in text
+
+
+def test_folders_without_runs_are_called_that(tmp_path):
+    (tmp_path / "empty/deeper").mkdir(parents=True)
+    (tmp_path / "empty/back").symlink_to(tmp_path / "empty")
+    expected = "expected a finished run, an experiment, or a folder of them"
+    assert f"nope: no such folder; {expected}" in reasons(tmp_path / "nope")
+    assert f"empty: holds no run; {expected}" in reasons(tmp_path / "empty")
+
+
+def test_a_list_of_scenes_is_none_of_other_data(tmp_path):
+    text = reasons(make_run(tmp_path / "run").path, scene_list=tmp_path / "nofile.csv")
+    assert text.startswith("--scene-list, --other-data: expected one;") and "\n" not in text
+
+
+def test_a_repository_on_a_disk_is_not_published():
+    for where in ("/home/ada/cloudmask", "../cloudmask.git", "file:///srv/cloudmask"):
+        assert program.location({"repository": where}, {})["repository"] == "not published"
+    for where in ("https://example.org/a/b.git", "git@example.org:a/b", "git://example.org/a/b"):
+        assert program.location({"repository": where}, {})["repository"] == where
+
+
+def test_cells_of_text_are_left_aligned():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    contribution._draw_table(figure, (0, 0, 1, 1), ("name", "value"), [["a b", "-"], ["c", "+1.5"]])
+    (table,) = figure.axes[0].tables
+    found = {place: cell.get_text().get_ha() for place, cell in table.get_celld().items()}
+    assert {ha for (_, column), ha in found.items() if column == 0} == {"left"}
+    assert {ha for (_, column), ha in found.items() if column == 1} == {"right"}

@@ -2,12 +2,13 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 
 import pytest
 from support.finished_runs import edit, make_run
 
-from cloudmask.commands import prepare
+from cloudmask.commands import prepare, train
 from cloudmask.publication import contribution, submission_text, training_data
 from cloudmask.publication.eligibility import BENCHMARK_DATA, DataClaim, choose_runs
 from cloudmask.publication.submission_text import Submission
@@ -41,12 +42,19 @@ def train_on(run, **origins):
     edit(run.result, lambda tree: tree["training"].update(data=data))
 
 
-def executed(submission, folder, *arguments):
+STAND_IN = """\
+#!/bin/sh
+echo "$(basename "$0")" "$@" >>calls
+echo "patches.h5: 1 patch of 1 scene, unchanged; checksum ${CHECKSUM:-12ab}"
+"""
+
+
+def executed(submission, folder, *arguments, **variables):
     """The commands that the script calls, as lists of words."""
     (folder / "bin").mkdir()
     for name in ("cloudmask-data", "cloudmask-prepare", "cloudmask-train"):
         stand_in = folder / "bin" / name
-        stand_in.write_text('#!/bin/sh\necho "$(basename "$0")" "$@" >>calls\n')
+        stand_in.write_text(STAND_IN)
         stand_in.chmod(0o755)
     script = folder / "run.sh"
     script.write_text(submission_text.script(submission, "hyperparameters.yaml"))
@@ -54,7 +62,7 @@ def executed(submission, folder, *arguments):
     done = subprocess.run(
         ["bash", script, *arguments],
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | variables,
         capture_output=True,
         text=True,
     )
@@ -68,7 +76,10 @@ def test_the_script_prepares_with_the_options_of_the_store(run, tmp_path):
     train_on(run, cloud_slstr_ds1=900)
     done, calls = executed(submitted(run), tmp_path, "runs/1")
     assert done.returncode == 0, done.stderr
-    assert [call[0] for call in calls] == ["cloudmask-data", "cloudmask-prepare", "cloudmask-train"]
+    assert [call[0] for call in calls] == [
+        "cloudmask-data", "cloudmask-prepare", "cloudmask-prepare", "cloudmask-train",
+    ]  # fmt: skip
+    assert calls[2][1:] == ["--verify", "patches.h5"]
     asked = vars(prepare.parser().parse_args(calls[1][1:]))
     assert {name: asked[name] for name in PREPARED} == PREPARED
     assert asked["scenes"] == ["data/training"]
@@ -97,14 +108,15 @@ def test_foreign_training_data_are_named_in_every_document(run, tmp_path):
     sentence = "Training data other than the benchmark's: 6 synthetic scenes."
     assert sentence in submission_text.readme(submission, []).replace("\\", "")
     assert sentence in submission_text.result_document(submission).replace("\\", "")
-    assert sentence in contribution.paragraphs(submission)
-    assert "bash run.sh RUN TRAINING_SCENES" in submission_text.readme(submission, [])
+    assert any(text.startswith(sentence) for text in contribution.paragraphs(submission))
+    variable = "TRAINING_SCENES=FOLDER bash run.sh RUN [SEED]"
+    assert variable in submission_text.readme(submission, [])
     done, _ = executed(submission, tmp_path, "runs/1")
     assert done.returncode and "folder of the training scenes" in done.stderr
 
 
 def test_the_script_takes_foreign_training_scenes_from_their_folder(run, tmp_path):
-    done, calls = executed(submitted(run), tmp_path, "runs/1", "made up")
+    done, calls = executed(submitted(run), tmp_path, "runs/1", TRAINING_SCENES="made up")
     assert done.returncode == 0, done.stderr
     assert calls[1][:4] == ["cloudmask-prepare", "--scenes", "made", "up"]
 
@@ -114,7 +126,7 @@ def test_the_benchmarks_training_data_are_called_that(run):
     submission = submitted(run)
     text = "Training data: 900 scenes of cloud_slstr_ds1, the benchmark's data set."
     assert training_data.statement(submission.runs) == text
-    assert "bash run.sh RUN\n" in submission_text.readme(submission, [])
+    assert "    bash run.sh RUN [SEED]\n" in submission_text.readme(submission, [])
 
 
 def test_a_mixture_and_unrecorded_scenes_are_foreign(run):
@@ -125,6 +137,72 @@ def test_a_mixture_and_unrecorded_scenes_are_foreign(run):
     assert training_data.foreign(submitted(run).runs) == "scenes that the run did not record"
 
 
-def test_declared_data_are_put_where_the_script_expects_them(run):
-    text = submission_text.script(submitted(run, DataClaim("made up")), "h.yaml")
-    assert "--scenes data/training" in text and "${2:" not in text
+def test_declared_data_are_put_where_the_script_expects_them(run, tmp_path):
+    submission = submitted(run, DataClaim("made up"))
+    done, calls = executed(submission, tmp_path, "runs/1")
+    assert (done.returncode, calls) == (2, [])
+    assert done.stderr.startswith("data/inference: no such folder; expected scenes there")
+    readme = submission_text.readme(submission, [])
+    for words in ("put or link the scenes", "`TRAINING_SCENES` and `INFERENCE_SCENES`"):
+        assert words in readme
+    for part in ("training", "inference"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    shutil.rmtree(tmp_path / "bin")
+    done, calls = executed(submission, tmp_path, "runs/1")
+    assert done.returncode == 0, done.stderr
+    assert calls[0][:3] == ["cloudmask-prepare", "--scenes", "data/training"]
+
+
+def test_scenes_that_lie_elsewhere_are_named_by_variables(run, tmp_path):
+    for part in ("learn", "judge"):
+        (tmp_path / part).mkdir()
+    folders = {"TRAINING_SCENES": "learn", "INFERENCE_SCENES": "judge"}
+    for claim in (DataClaim("made up"), BENCHMARK_DATA):
+        done, calls = executed(submitted(run, claim), tmp_path, "runs/1", **folders)
+        assert done.returncode == 0, done.stderr
+        assert calls[0][:3] == ["cloudmask-prepare", "--scenes", "learn"]
+        assert calls[-1][calls[-1].index("--scenes") + 1] == "judge"
+        shutil.rmtree(tmp_path / "bin")
+        (tmp_path / "calls").unlink()
+
+
+def test_patches_that_are_there_must_be_those_of_the_run(run, tmp_path):
+    (tmp_path / "patches.h5").write_text("some other store")
+    done, calls = executed(submitted(run), tmp_path, "runs/1", CHECKSUM="99ff")
+    assert done.returncode == 2 and "cloudmask-train" not in {call[0] for call in calls}
+    assert done.stderr == (
+        "patches.h5: not the patches of the submitted run; expected checksum 12ab\n"
+    )
+    shutil.rmtree(tmp_path / "bin")
+    (tmp_path / "calls").unlink()
+    done, calls = executed(submitted(run), tmp_path, "runs/1")
+    assert done.returncode == 0, done.stderr
+    assert [call[0] for call in calls[1:]] == ["cloudmask-prepare", "cloudmask-train"]
+
+
+def test_the_script_takes_the_seed(run, tmp_path):
+    for arguments, seed in ((["runs/1"], "seed=1234"), (["runs/1", "77"], "seed=77")):
+        folder = tmp_path / seed
+        folder.mkdir()
+        done, calls = executed(submitted(run), folder, *arguments, TRAINING_SCENES="x")
+        assert done.returncode == 0, done.stderr
+        asked = train.parser().parse_args(calls[-1][1:])
+        assert asked.set == [seed] and str(asked.run) == "runs/1"
+
+
+def test_whether_inference_scenes_were_seen_is_told_as_recorded(run):
+    def forget(tree):
+        tree["inference"]["data"].pop("seen_in_training")
+
+    for claim in (BENCHMARK_DATA, DataClaim("made up")):
+        text = " ".join(contribution.paragraphs(submitted(run, claim)))
+        assert "None of the inference scenes was trained on." in text
+    edit(run.result, forget)
+    submission = submitted(run, DataClaim("made up"))
+    sentence = "Whether inference scenes were trained on is not known."
+    for text in (
+        " ".join(contribution.paragraphs(submission)),
+        submission_text.readme(submission, []),
+        submission_text.result_document(submission),
+    ):
+        assert sentence in text and "never trained" not in text and "None of the" not in text

@@ -63,7 +63,9 @@ def _describe(arguments: argparse.Namespace) -> None:
         return
     from cloudmask.errors import InputError
     from cloudmask.publication import croissant
+    from cloudmask.system.output import require_file_name
 
+    require_file_name(arguments.out)  # The scenes' checksums take long.
     scenes = sorted(arguments.folder.rglob("S3A*.hdf"))
     if not scenes:
         raise InputError(f"{arguments.folder}: no scenes (S3A*.hdf) in it")

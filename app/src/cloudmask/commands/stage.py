@@ -102,13 +102,13 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     from cloudmask.overlay import extract, manifest
-    from cloudmask.system.output import file_claimed
+    from cloudmask.system.output import file_claimed, require_file_name
 
     expected = manifest.read(arguments.image).content(arguments.path)
     if manifest.is_copy(arguments.out, expected, arguments.workers):
         print(f"{arguments.out}: there already, {expected.size / 1e9:.2f} GB, checksum verified")
         return
-    extract.check_name(arguments.out)
+    require_file_name(arguments.out)
     with file_claimed(arguments.out):
         done = extract.extract(arguments.image, expected, arguments.out, arguments.workers)
     print(

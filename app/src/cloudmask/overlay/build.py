@@ -27,6 +27,7 @@ from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
 from cloudmask.system.files import move, sha256, sync_folder, write_text
 from cloudmask.system.lock import KernelLock, NoLocks
+from cloudmask.system.output import require_file_name
 
 Publish = Callable[[Path, Path], object]  # renames the first to the second
 
@@ -52,8 +53,7 @@ class OverlayPlan:
 
 def plan(sources: dict[str, Path], image: Path) -> OverlayPlan:
     """Check the inputs and compute the size; raises InputError. Nothing is written."""
-    if image.is_dir() or not image.parent.is_dir():
-        raise InputError(f"{image}: expected the name of a file in an existing folder")
+    require_file_name(image)
     sizes = []
     for path, source in sources.items():
         names.relative_path(path.lstrip("/"), str(source))

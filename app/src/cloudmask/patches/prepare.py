@@ -33,7 +33,7 @@ from cloudmask.scenes.origin import Origin
 from cloudmask.scenes.scene import accept, normalize_scene
 from cloudmask.system import reading
 from cloudmask.system.disk import require_space
-from cloudmask.system.output import file_claimed
+from cloudmask.system.output import file_claimed, require_file_name
 from cloudmask.system.pool import open_pool
 from cloudmask.system.progress import track
 
@@ -130,8 +130,7 @@ def _granule(origin: Origin) -> tuple[str, str, str] | None:
 
 
 def _check_arguments(out: Path, workers: int) -> None:
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"{out}: expected the name of a file in an existing folder")
+    require_file_name(out)
     if workers < 1:
         raise InputError(f"--workers {workers}: expected at least 1")
 

@@ -5,6 +5,7 @@ curves of training; the accuracy of every scene; all settings; references.
 """
 
 import io
+import re
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from cloudmask.publication import reference, training_data
 from cloudmask.publication.eligibility import SubmittedRun
 from cloudmask.publication.reference import number
-from cloudmask.publication.submission_text import Submission
+from cloudmask.publication.submission_text import Submission, seeds
 from cloudmask.record.result import BENCHMARK_LABELS
 from cloudmask.record.rules import TARGET
 from cloudmask.report.drawing import plain_text
@@ -34,8 +35,7 @@ KEYWORDS = "MLCommons Science, cloud masking, Sentinel-3, SLSTR, U-Net, benchmar
 METHOD = (
     "Every pixel of a Sentinel-3 SLSTR scene is labeled as cloud or clear sky by a U-Net that is "
     "trained on patches of 256 x 256 pixels with nine channels. {labels} Accuracy is the fraction "
-    "of pixels labeled as the labels are, averaged over the inference scenes, which are never "
-    "trained on."
+    "of pixels labeled as the labels are, averaged over the inference scenes."
 )
 LABELS = {
     BENCHMARK_LABELS: "The labels are the Bayesian mask that ships with each scene, itself an "
@@ -58,7 +58,7 @@ REFERENCES = (
     "the optimizer.",
     "C. J. Merchant et al., Probabilistic physically based cloud screening of satellite infrared "
     "imagery for operational sea surface temperature retrieval, Q. J. R. Meteorol. Soc. 131, 2005, "
-    "doi:10.1256/qj.05.15: the Bayesian cloud mask that the labels are.",
+    "doi:10.1256/qj.05.15: the method of the Bayesian cloud masks that ship with SLSTR scenes.",
     "C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv:1706.04599: the "
     "temperature of the probabilities.",
 )
@@ -74,7 +74,7 @@ def write(path: Path, submission: Submission) -> None:
 
     runs = submission.runs
     figures = [_summary(submission), _measurements(submission), _curves(runs), _scenes(submission)]
-    figures += [*_settings(runs[0]), _references()]
+    figures += [*_settings(submission), _references()]
     # Made in memory: on a full disk Matplotlib ends with an error of its own, while closing.
     content = io.BytesIO()
     with PdfPages(content, metadata=_metadata(submission)) as pages:
@@ -120,8 +120,8 @@ def paragraphs(submission: Submission) -> list[str]:
         METHOD.format(labels=LABELS.get(first.inference.truth or "", UNKNOWN_LABELS)),
         f"System: {submission.system}; GPUs: {machine.gpus or 'none'}, nodes: {machine.nodes}, "
         f"TensorFlow {machine.tensorflow}. Program: {source}.",
-        training_data.statement(runs),
-        _setting(first),
+        f"{training_data.statement(runs)} {training_data.seen(runs)}",
+        _setting(submission),
         f"Submitted: {submission.selection}.",
         _finding(submission),
         reference.comparison(runs, submission.other_data),
@@ -136,7 +136,18 @@ def _measurements(submission: Submission) -> "Figure":
     rows = reference.table(submission.runs, submission.other_data)
     wrapped = [[textwrap.fill(cell, 34) for cell in row] for row in rows]
     _draw_table(figure, (0.1, 0.55, 0.8, 0.36), reference.HEADS, wrapped)
-    heads = ("run", "epochs", "accuracy", "IoU", "F1", "training s", "s/scene", "kJ")
+    heads = (
+        "run",
+        "seed",
+        "epochs",
+        "accuracy (measured)",
+        "accuracy (all pixels)",
+        "IoU",
+        "F1",
+        "training s",
+        "s/scene",
+        "kJ",
+    )
     cells = [_row(count, run) for count, run in enumerate(submission.runs, 1)]
     _draw_table(figure, (0.1, 0.05, 0.8, 0.45), heads, cells)
     return figure
@@ -156,9 +167,18 @@ def _draw_table(
     table.set_fontsize(8)
     table.scale(1, 2 if any("\n" in cell for row in rows for cell in row) else 1.3)
     table.auto_set_column_width(range(len(heads)))
+    for (_, column), cell in table.get_celld().items():
+        text = any(_is_text(row[column]) for row in rows)
+        cell.set_text_props(horizontalalignment="left" if text else "right")
 
 
-def _setting(run: SubmittedRun) -> str:
+def _is_text(cell: str) -> bool:
+    """Whether a cell holds words, and no number or the lack of one."""
+    return re.fullmatch(r"[+-]?[\d.]*", cell) is None
+
+
+def _setting(submission: Submission) -> str:
+    run = submission.runs[0]
     training, stopping, weight = (
         run.config.training,
         run.config.early_stopping,
@@ -171,15 +191,18 @@ def _setting(run: SubmittedRun) -> str:
         f"Setting: {run.config.model.filters} filters on the first level, at most "
         f"{training.epochs} epochs, batch {training.batch_size}, Adam with learning rate "
         f"{training.learning_rate:g} ({training.schedule}), binary cross-entropy with weight "
-        f"{weight:g} of cloud, {'with' if training.augment else 'without'} augmentation, seed "
-        f"{run.config.seed}, {ends}. All settings follow below."
+        f"{weight:g} of cloud, {'with' if training.augment else 'without'} augmentation, "
+        f"{seeds(submission)}, {ends}. All settings follow below."
     )
 
 
-def _settings(run: SubmittedRun) -> list["Figure"]:
+def _settings(submission: Submission) -> list["Figure"]:
     """The complete configuration, in two columns on as many pages as it takes."""
     lines: list[str] = []
-    for line in run.config.to_yaml().splitlines():
+    if len(submission.seeds) > 1:
+        note = f"# Of all runs but for the seed: {seeds(submission)}."
+        lines += textwrap.wrap(note, SETTINGS_WIDTH, subsequent_indent="# ")
+    for line in submission.runs[0].config.to_yaml().splitlines():
         lines += textwrap.wrap(line, SETTINGS_WIDTH, subsequent_indent="    ") or [""]
     columns = [lines[k : k + SETTINGS_LINES] for k in range(0, len(lines), SETTINGS_LINES)]
     figures = []
@@ -210,7 +233,7 @@ def _finding(submission: Submission) -> str:
     spread = ""
     if len(runs) > 1:
         spread = f", standard deviation {statistics.stdev(accuracies):.4f} between runs"
-        if len(set(accuracies)) == 1:
+        if len(set(accuracies)) == len(submission.seeds) == 1:
             spread = ", the same to the last digit in all, as equal seeds give it on one system"
     found = (
         f"Result: accuracy {mean:.4f} over the measured pixels of {runs[0].inference.scenes} "
@@ -230,8 +253,10 @@ def _row(count: int, run: SubmittedRun) -> list[str]:
     joules = run.result.energy.joules if run.result.energy else None
     return [
         str(count),
+        str(run.seed),
         str(run.training.epochs_run),
-        *(number(value, 4) for value in (inference.accuracy, inference.iou, inference.f1)),
+        *(number(value, 4) for value in (inference.accuracy, inference.accuracy_all_pixels)),
+        *(number(value, 4) for value in (inference.iou, inference.f1)),
         number(run.training.seconds, 1),
         number(inference.seconds_per_scene_all, 3),
         number(None if joules is None else joules / 1000, 1),

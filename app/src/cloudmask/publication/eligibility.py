@@ -1,7 +1,7 @@
 """Which runs may be submitted: a run as the rules want it, or every reason against it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from cloudmask.record.result import BENCHMARK_LABELS, Inference, Result, System,
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 from cloudmask.scenes.listing import inference_scenes
-from cloudmask.system.text import plural
+from cloudmask.system.text import named, plural
 
+SETTINGS = "has another configuration than"
+NAMED_SETTINGS = 4  # of those that differ
+EXPECTED = "expected a finished run, an experiment, or a folder of them"
 NEEDED = ("command", "git", "versions")  # of the provenance
-DECLARE = "expected those, or --other-data with what they are"
+DECLARE = "expected those, or --other-data TEXT that says what they are"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class SubmittedRun:
     accuracy: float  # on whole inference scenes, 0 to 1
 
     @property
+    def seed(self) -> int | str:
+        """The seed that it ran with."""
+        return self.config.seed
+
+    @property
     def commit(self) -> str | None:
         """Commit of the code that ran."""
         return self.provenance.git.commit
@@ -73,6 +81,16 @@ class Reason:
     text: str
 
 
+@dataclass(frozen=True)
+class _ReadRun:
+    """A run whose files could be read, whether or not it may be submitted."""
+
+    directory: RunDirectory
+    config: Config
+    provenance: Provenance
+    result: Result
+
+
 class NotEligible(Exception):
     """A run cannot be submitted; `texts` are the reasons."""
 
@@ -84,20 +102,27 @@ class NotEligible(Exception):
 def choose_runs(
     folders: Sequence[Path], descriptor: str, claim: DataClaim = BENCHMARK_DATA
 ) -> list[SubmittedRun]:
-    """The runs in these run directories and experiments, all of which can be submitted together.
+    """The runs in these folders, all of which can be submitted together.
 
-    Raises InputError with every reason for which the rules would refuse them.
+    A folder is a run, an experiment, or holds some of either. Raises InputError with every reason
+    for which the rules would refuse them.
     """
+    if claim.scene_list and claim.other_data is not None:
+        raise InputError(
+            "--scene-list, --other-data: expected one; the list is of the benchmark's scenes"
+        )
     runs: list[SubmittedRun] = []
-    reasons: list[Reason] = []
-    for directory in _run_directories(folders):
+    read: list[_ReadRun] = []
+    directories, reasons = _run_directories(folders)
+    for directory in directories:
         try:
-            runs.append(_read_run(directory, claim))
+            read.append(_read_run(directory))
+            runs.append(_eligible(read[-1], claim))
         except NotEligible as error:
             reasons += [Reason(directory.path, text) for text in error.texts]
-    reasons += _differences(runs)
+    reasons += _differences(read)
     if claim.other_data is not None and not claim.other_data.strip():
-        reasons.append(Reason(None, "--other-data is empty; expected what the data are"))
+        reasons.append(Reason(None, "--other-data is empty; expected a description of the data"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", descriptor):
         text = f"--descriptor {descriptor!r}: expected letters, digits, points, dashes"
         reasons.append(Reason(None, text))
@@ -109,17 +134,39 @@ def choose_runs(
     return runs
 
 
-def _run_directories(folders: Sequence[Path]) -> list[RunDirectory]:
-    """The run directories; an experiment's folder stands for all rows of its plan."""
+def _run_directories(folders: Sequence[Path]) -> tuple[list[RunDirectory], list[Reason]]:
+    """The run directories in these folders, and why a folder has none."""
     found: list[RunDirectory] = []
+    reasons = []
     for folder in folders:
-        planned = plan.load(folder) if folder.is_dir() else None
-        found += [planned.run(row) for row in planned.rows] if planned else [RunDirectory(folder)]
-    return found
+        if not folder.is_dir():
+            held = "is a file" if folder.exists() else "no such folder"
+            reasons.append(Reason(folder, f"{held}; {EXPECTED}"))
+        elif inside := _runs_in(folder):
+            found += inside
+        else:
+            reasons.append(Reason(folder, f"holds no run; {EXPECTED}"))
+    return found, reasons
 
 
-def _read_run(directory: RunDirectory, claim: DataClaim) -> SubmittedRun:
-    """Read and judge one run; raises NotEligible."""
+def _runs_in(folder: Path, above: frozenset[Path] = frozenset()) -> list[RunDirectory]:
+    """The runs in a folder; an experiment's stands for all rows of its plan.
+
+    What lies in a run, such as its evaluations, belongs to it. above: the folders it lies in, to
+    which a link may lead back.
+    """
+    if planned := plan.load(folder):
+        return [planned.run(row) for row in planned.rows]
+    run = RunDirectory(folder)
+    if run.result.exists() or run.config.exists():
+        return [run]
+    above |= {folder.resolve()}
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [run for path in inside if path.resolve() not in above for run in _runs_in(path, above)]
+
+
+def _read_run(directory: RunDirectory) -> _ReadRun:
+    """Read one run; raises NotEligible."""
     if not directory.finished:
         raise NotEligible(
             [f"not finished; only a finished run has a {directory.result.name}"],
@@ -128,24 +175,40 @@ def _read_run(directory: RunDirectory, claim: DataClaim) -> SubmittedRun:
         result = directory.read_result()
         config = load_config(directory.config)
         facts = recorded_provenance.read(directory.provenance, *NEEDED)
-        problems = findings(directory.log)
     except (InputError, OSError) as error:
         raise NotEligible([f"damaged: {error}"]) from None
-    texts = [f"{directory.log.name}: {problem}" for problem in problems]
+    return _ReadRun(directory, config, facts, result)
+
+
+def _eligible(run: _ReadRun, claim: DataClaim) -> SubmittedRun:
+    """Judge one run; raises NotEligible."""
+    log, result = run.directory.log.name, run.result
+    try:
+        texts = [f"{log}: {problem}" for problem in findings(run.directory.log)]
+    except (InputError, OSError) as error:
+        texts = [f"damaged: {error}"]
     training, inference, system = result.training, result.inference, result.system
     if inference is None or inference.accuracy is None:
         texts.append("no inference over whole scenes; train with --scenes")
     else:
         texts += _data_problems(inference, claim)
-    texts += _code_problems(facts)
-    missing = unidentified(config.submission.model_dump())
+    texts += _code_problems(run.provenance)
+    missing = unidentified(run.config.submission.model_dump())
     texts += [f"{key} is not set in its configuration" for key in missing]
     if training is None or system is None:
-        texts.append(f"{directory.result.name} has no training or no system; it is no training run")
+        name = run.directory.result.name
+        texts.append(f"{name} has no training or no system; it is no training run")
     if texts or not (training and inference and system) or inference.accuracy is None:
         raise NotEligible(texts)
     return SubmittedRun(
-        directory, config, facts, result, training, inference, system, inference.accuracy
+        run.directory,
+        run.config,
+        run.provenance,
+        result,
+        training,
+        inference,
+        system,
+        inference.accuracy,
     )
 
 
@@ -198,37 +261,67 @@ def _code_problems(facts: Provenance) -> list[str]:
     return []
 
 
-def _differences(runs: Sequence[SubmittedRun]) -> list[Reason]:
-    """Where runs are no repeats of the first, as those of one submission are."""
-    if not runs:
-        return []
+def _differences(runs: Sequence[_ReadRun]) -> list[Reason]:
+    """Where runs are no repeats of the first, as those of one submission are.
+
+    Runs that cannot be submitted count as well, so that every reason is told at once.
+    """
     reasons = []
-    first, *others = runs
-    for run in others:
+    first: dict[str, tuple[RunDirectory, Any]] = {}
+    for run in runs:
         for what, value in _common_facts(run).items():
-            if value != _common_facts(first)[what]:
-                reasons.append(Reason(run.directory.path, f"{what} {first.directory}"))
+            where, expected = first.setdefault(what, (run.directory, value))
+            if value != expected:
+                text = f"{what} {where}"
+                if what == SETTINGS:
+                    text += f": {named(_different(value, expected), NAMED_SETTINGS)}"
+                reasons.append(Reason(run.directory.path, text))
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
         reasons.append(Reason(None, "the same run is given twice"))
     return reasons
 
 
-def _common_facts(run: SubmittedRun) -> dict[str, Any]:
-    """What is the same in all runs of one submission, by what to say where it is not."""
-    return {
+def _common_facts(run: _ReadRun) -> dict[str, Any]:
+    """What is the same in all runs of one submission, by what to say where it is not.
+
+    What a run lacks is left out: that is a reason of its own.
+    """
+    result, patches = run.result, run.provenance.data
+    facts: dict[str, Any] = {
         # The seeds may differ: MLPerf's HPC rules want them distinct.
-        "has another configuration than": {
+        SETTINGS: {
             key: value
-            for key, value in run.result.experiment.items()
+            for key, value in _flat(result.experiment).items()
             if key not in ("seed", "config_sha256")
         },
-        "ran on another system than": run.system.model_dump(
-            include={"gpu", "gpus", "nodes", "cpu"}
-        ),
-        "ran other code than": run.commit,
-        "was trained on other patches than": run.patches_checksum,
-        "judged other scenes than": set(run.inference.accuracy_per_scene),
+        "was trained on other patches than": patches.checksum if patches else None,
     }
+    if commit := run.provenance.git.commit:
+        facts["ran other code than"] = commit
+    if result.system:
+        facts["ran on another system than"] = result.system.model_dump(
+            include={"gpu", "gpus", "nodes", "cpu"}
+        )
+    if result.inference:
+        facts["judged other scenes than"] = set(result.inference.accuracy_per_scene)
+    return facts
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings by their full names, such as training.epochs."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the settings that differ, or that only one has."""
+    names = dict.fromkeys([*one, *other])
+    return [
+        name for name in names if (name in one, one.get(name)) != (name in other, other.get(name))
+    ]
 
 
 def _lines(reasons: Sequence[Reason]) -> list[str]:

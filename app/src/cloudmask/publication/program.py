@@ -6,14 +6,19 @@ from typing import Any
 
 # The published benchmark that the program implements.
 BENCHMARK = "https://github.com/mlcommons/science/tree/main/benchmarks/cloudmask"
+# Instead of a repository that only its owner's machine knows.
+NOT_PUBLISHED = "not published"
 
 
 def location(git: Mapping[str, Any], who: Mapping[str, Any]) -> dict[str, str | None]:
     """Where the program is: `repository`, `branch`, `commit` and `tag`; None where nobody knows.
 
-    `who`, the section `submission` of a configuration, wins over `git`, what the run found out.
+    `who`, the section `submission` of a configuration, wins over `git`, what the run found out. A
+    repository that nobody else can follow, a path on some disk, becomes NOT_PUBLISHED.
     """
     found = {key: who.get(key) or git.get(key) for key in ("repository", "branch", "tag")}
+    if found["repository"] and web_address(found["repository"]) is None:
+        found["repository"] = NOT_PUBLISHED
     return found | {"commit": git.get("commit")}
 
 
@@ -25,7 +30,7 @@ def web_address(repository: Any) -> str | None:
     if not isinstance(repository, str):
         return None
     plain = re.fullmatch(
-        r"(?:ssh://)?(?:[^@/]+@)?([\w.-]+\.\w+)[:/](?!/)(.+?)(?:\.git)?/?", repository
+        r"(?:(?:ssh|git)://)?(?:[^@/]+@)?([\w.-]+\.\w+)[:/](?!/)(.+?)(?:\.git)?/?", repository
     )
     if match := re.fullmatch(r"https?://(?:[^@/]+@)?(.+?)(?:\.git)?/?", repository):
         return f"https://{match[1]}"

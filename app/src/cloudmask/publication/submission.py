@@ -8,7 +8,7 @@ that ran (`job/`), `systems/NAME.json`, `README.md`, `result.md`, `VERSION` and
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def write(
     submission is about. Raises InputError with every reason for which the rules would refuse it.
     """
     runs = choose_runs(folders, descriptor, claim)
-    chosen = [max(runs, key=lambda run: run.accuracy)] if best else runs
+    chosen = [max(runs, key=_judged_by(runs)[1])] if best else runs
     who, machine = runs[0].config.submission, runs[0].system
     system = who.platform or machine.gpu or machine.cpu or "unknown"
     submission = Submission(tuple(chosen), system, _selection(runs, best), claim.other_data)
@@ -72,9 +72,9 @@ def write(
 
 def _fill(folder: Path, submission: Submission) -> None:
     first = submission.runs[0]
-    for number, run in enumerate(submission.runs, 1):
-        shutil.copy(run.directory.log, folder / f"result-{number}.txt")
-    shutil.copy(first.directory.config, folder / HYPERPARAMETERS)
+    for log, run in zip(submission.logs, submission.runs, strict=True):
+        shutil.copy(run.directory.log, folder / log)
+    files.write_text(folder / HYPERPARAMETERS, _hyperparameters(submission))
     _write_yaml(folder / run_directory.CONFIG, _config(submission))
     _write_yaml(folder / SYSTEM, first.system.model_dump(exclude_unset=True))
     (folder / SYSTEMS).mkdir()
@@ -114,8 +114,8 @@ def _listing(folder: Path) -> list[tuple[str, str]]:
         CONTRIBUTION: "the scientific result, all settings, references",
         "result-N.txt": "the MLPerf log of each run",
         run_directory.CONFIG: "identification, program, data, selection and all hyper-parameters",
-        HYPERPARAMETERS: "the configuration as `cloudmask-train --config` takes it",
-        SCRIPT: "makes such a run",
+        HYPERPARAMETERS: "the first run's configuration as `cloudmask-train --config` takes it",
+        SCRIPT: "makes such a run, with the seed that is given",
         f"{run_directory.JOB}/": "batch scripts, image definition and lock file that ran",
         PACKAGES: "the Python packages that the first run found installed",
         f"{SYSTEMS}/": "the machine, by the keys of MLPerf submissions",
@@ -132,14 +132,36 @@ def _listing(folder: Path) -> list[tuple[str, str]]:
 def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
     if not best:
         return {1: "one run", 2: "both runs given"}.get(len(runs), f"all {len(runs)} runs given")
-    accuracies = ", ".join(f"{run.accuracy:.4f}" for run in runs)
-    return f"the best of {len(runs)} by accuracy on the inference scenes ({accuracies})"
+    pixels, accuracy = _judged_by(runs)
+    accuracies = ", ".join(f"{accuracy(run):.4f}" for run in runs)
+    return (
+        f"the best of {len(runs)} by accuracy over {pixels} of the inference scenes ({accuracies})"
+    )
+
+
+def _judged_by(runs: Sequence[SubmittedRun]) -> tuple[str, Callable[[SubmittedRun], float]]:
+    """Which pixels the best run is chosen by, and its accuracy over them.
+
+    All pixels, as the paper and the target count, where every run has recorded that.
+    """
+    if all(run.inference.accuracy_all_pixels is not None for run in runs):
+        return "all pixels", lambda run: run.inference.accuracy_all_pixels or 0.0
+    return "the measured pixels", lambda run: run.accuracy
+
+
+def _hyperparameters(submission: Submission) -> str:
+    """The first run's configuration, which can hold one seed only; a comment has the others."""
+    text = reading.read_text(submission.runs[0].directory.config, reading.MIB)
+    if len(submission.seeds) == 1:
+        return text
+    return f"# Of all runs but for the seed: {submission_text.seeds(submission)}.\n{text}"
 
 
 def _config(submission: Submission) -> dict[str, Any]:
     """config.yaml: the keys of the policy, identification first, then what is ours."""
     run = submission.runs[0]
     config, where, container = run.config, submission.program, run.provenance.container
+    seeds = submission.seeds
     return {
         **submission.identification,
         "benchmark": APPLICATION,
@@ -165,7 +187,10 @@ def _config(submission: Submission) -> dict[str, Any]:
             "batch_size": config.training.batch_size,
             "MIN_SST": UNUSED,
             "PATCH_SIZE": PATCH,
-            "seed": config.seed,
+            "seed": seeds if len(seeds) > 1 else seeds[0],
+        },
+        "seeds": {
+            log: each.seed for log, each in zip(submission.logs, submission.runs, strict=True)
         },
         "hyperparameters": config.model_dump(),
     }
@@ -176,6 +201,7 @@ def _data(submission: Submission) -> dict[str, Any]:
     run = submission.runs[0]
     facts: dict[str, Any] = {
         "training_data": training_data.statement(submission.runs),
+        "inference_scenes_in_training": training_data.seen(submission.runs),
         "patches_sha256": run.patches_checksum,
     }
     for part, found in (("training", run.training.data), ("inference", run.inference.data)):

@@ -40,6 +40,17 @@ class Submission:
         }
 
     @property
+    def logs(self) -> list[str]:
+        """The names of the runs' logs in the submission, in the order of the runs."""
+        return [f"result-{number}.txt" for number in range(1, len(self.runs) + 1)]
+
+    @property
+    def seeds(self) -> list[int | str]:
+        """The seeds of the runs in their order; one if all have the same."""
+        found = [run.seed for run in self.runs]
+        return found[:1] if len(set(found)) == 1 else found
+
+    @property
     def program(self) -> dict[str, str | None]:
         """Where the program is; see `publication.program.location`."""
         first = self.runs[0]
@@ -56,6 +67,15 @@ def data_commands(submission: Submission) -> list[str]:
         f"aws s3 sync --no-sign-request --endpoint-url {dataset.ENDPOINT} {dataset.LOCATION} data"
     )
     return [dataset.RETRIEVAL, sync]
+
+
+def seeds(submission: Submission) -> str:
+    """The seeds in words: "seed 1234", or which log has which."""
+    found = submission.seeds
+    if len(found) == 1:
+        return f"seed {found[0]}"
+    listed = zip(found, submission.logs, strict=True)
+    return f"seeds {', '.join(f'{seed} ({log})' for seed, log in listed)}"
 
 
 def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
@@ -75,7 +95,7 @@ def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
         f"# {APPLICATION} on {markdown(submission.system)}\n\n{identification}\n"
         f"## Results\n\n{_table(submission)}\n"
         f"{markdown(reference.comparison(submission.runs, submission.other_data))}\n\n"
-        f"{markdown(training_data.statement(submission.runs))}\n\n"
+        f"{_data(submission)}\n\n"
         f"Submitted: {submission.selection}.{target}\n\n"
         f"{_runs(submission)}\n"
         f"## How to run it\n\n{_how_to_run(submission)}\n"
@@ -90,7 +110,8 @@ def result_document(submission: Submission) -> str:
     return (
         f"{_table(submission)}\n"
         f"{markdown(reference.comparison(submission.runs, submission.other_data))}\n\n"
-        f"{markdown(training_data.statement(submission.runs))}\n\n"
+        f"{_data(submission)}\n\n"
+        f"Submitted: {submission.selection}.\n\n"
         f"{_runs(submission)}\n"
         "The scientific basis, the settings and the literature are in "
         "`sientific_contribution.pdf`.\n"
@@ -100,21 +121,70 @@ def result_document(submission: Submission) -> str:
 def script(submission: Submission, hyperparameters: str) -> str:
     """A script that repeats a run: data, patches, training and inference."""
     commands, first = data_commands(submission), submission.runs[0]
-    fetch = commands[0] if commands else f"# Data: {_comment(submission.other_data)}"
-    # What is fetched, or put there by hand, holds the training scenes as well.
-    other = None if submission.other_data else training_data.foreign(submission.runs)
+    fetch = f"# Data: {_comment(submission.other_data)}"
+    if commands:
+        # Whoever has the scenes already names both folders.
+        named = '[[ -n "${TRAINING_SCENES:-}" && -n "${INFERENCE_SCENES:-}" ]]'
+        fetch = f"{named} || {commands[0]}"
     return (
         "#!/usr/bin/env bash\n"
-        "# Data, patches, training and inference of this submission. One call is one run.\n"
+        "# Data, patches, training and inference of this submission. One call is one run:\n"
+        "#   run.sh RUN [SEED]\n"
+        f"# Submitted: {seeds(submission)}; default: {first.seed}.\n"
         "set -euo pipefail\n"
+        'run="${1:?run directory}"\n'
+        f'seed="${{2:-{first.seed}}}"\n'
         f"{fetch}\n"
-        f"{training_data.prepare_lines(first, other)}"
-        f'cloudmask-train --config "$(dirname "$0")/{hyperparameters}" \\\n'
-        f"  --data {training_data.PATCHES} \\\n"
-        '  --scenes data/inference --run "${1:?run directory}"\n'
+        f"{_folders(submission)}"
+        f"{training_data.prepare_lines(first)}"
+        f'cloudmask-train --config "$(dirname "$0")/{hyperparameters}" --set seed="$seed" \\\n'
+        '  --data "$patches" --scenes "$inference" --run "$run"\n'
         "# The command of the first run: "
         f"{_comment(shlex.join(first.provenance.command))}\n"
     )
+
+
+def _folders(submission: Submission) -> str:
+    """Lines of the script that say where the scenes are.
+
+    Those that it does not fetch must be there, but for the training scenes of patches that are.
+    """
+    if other := _supplied_training(submission):
+        note = f"# The training scenes are to be supplied: {_comment(other)}\n"
+        return (
+            f"{note}"
+            f"[[ -e {training_data.PATCHES} ]] || "
+            ': "${TRAINING_SCENES:?expected the folder of the training scenes}"\n'
+            'training="${TRAINING_SCENES:-}"\n'
+            'inference="${INFERENCE_SCENES:-data/inference}"\n'
+        )
+    lines = (
+        'training="${TRAINING_SCENES:-data/training}"\n'
+        'inference="${INFERENCE_SCENES:-data/inference}"\n'
+    )
+    if not submission.other_data:
+        return lines
+    return (
+        "# These scenes are to be supplied: put or link them there, or set the variables.\n"
+        f'{lines}needed=("$inference")\n'
+        f'[[ -e {training_data.PATCHES} ]] || needed+=("$training")\n'
+        'for folder in "${needed[@]}"; do\n'
+        '  if [[ ! -d "$folder" ]]; then\n'
+        '    echo "$folder: no such folder; expected scenes there, or in the folders that" \\\n'
+        '      "TRAINING_SCENES and INFERENCE_SCENES name" >&2\n'
+        "    exit 2\n  fi\ndone\n"
+    )
+
+
+def _supplied_training(submission: Submission) -> str | None:
+    """What the training scenes are where the script fetches the inference scenes alone."""
+    return None if submission.other_data else training_data.foreign(submission.runs)
+
+
+def _data(submission: Submission) -> str:
+    """What was trained on, and whether inference scenes were among it."""
+    runs = submission.runs
+    return markdown(f"{training_data.statement(runs)} {training_data.seen(runs)}")
 
 
 def _comment(text: str | None) -> str:
@@ -130,33 +200,42 @@ def _table(submission: Submission) -> str:
 
 def _runs(submission: Submission) -> str:
     rows = "".join(
-        f"| result-{number}.txt | {run.training.epochs_run} | {run.accuracy:.4f} | "
+        f"| {log} | {run.seed} | {run.training.epochs_run} | {run.accuracy:.4f} | "
+        f"{reference.number(run.inference.accuracy_all_pixels, 4)} | "
         f"{reference.number(run.training.seconds, 1)} | "
         f"{reference.number(run.inference.seconds_per_scene_all, 3)} |\n"
-        for number, run in enumerate(submission.runs, 1)
+        for log, run in zip(submission.logs, submission.runs, strict=True)
     )
     return (
-        "| log | epochs | accuracy, measured pixels | training (s) | inference (s/scene) |\n"
-        f"|---|---|---|---|---|\n{rows}"
+        "| log | seed | epochs | accuracy, measured pixels | accuracy, all pixels | training (s) | "
+        f"inference (s/scene) |\n|---|---|---|---|---|---|---|\n{rows}"
     )
 
 
 def _how_to_run(submission: Submission) -> str:
     """Program, data and command, each as it is got."""
-    scenes = ""
+    variables = ""
     found = submission.program
     known = [f"{key} {markdown(value)}" for key, value in found.items() if value]
     commands = "".join(f"    {command}\n" for command in data_commands(submission))
     data = f"The data set {dataset.NAME}, by one of\n\n{commands}"
     if submission.other_data:
         declared = reference.declared_data(submission.runs[0], submission.other_data)
-        data = f"{markdown(declared)}\n"
-    elif other := training_data.foreign(submission.runs):
-        scenes = " TRAINING_SCENES"
-        data += f"\nThe training scenes are others: {markdown(other)}.\n"
+        data = (
+            f"{markdown(declared)} Nothing fetches these data: put or link the scenes to "
+            "`data/training` and `data/inference` where `run.sh` is called, or name their folders "
+            "in the variables `TRAINING_SCENES` and `INFERENCE_SCENES`.\n"
+        )
+    elif other := _supplied_training(submission):
+        variables = "TRAINING_SCENES=FOLDER "
+        data += f"\nThe training scenes are others, to be supplied: {markdown(other)}.\n"
     return (
         f"The program: {', '.join(known)}.\n\n{data}\n"
-        f"Then, for each run, with a run directory of its own:\n\n    bash run.sh RUN{scenes}\n\n"
+        "Then, for each run, with a run directory of its own:\n\n"
+        f"    {variables}bash run.sh RUN [SEED]\n\n"
+        f"Submitted: {seeds(submission)}; without SEED it is {submission.runs[0].seed}. A "
+        f"`{training_data.PATCHES}` that is there already is used if it has the checksum of the "
+        "submitted runs' patches.\n\n"
         "`config.yaml` and `hyperparameters.yaml` hold every setting. Another value of a setting "
         "is `--set section.key=value`; many values are an experiment of `cloudmask-grid`, which "
         "gives each run its directory, and `cloudmask-submission` makes such a folder of them.\n"

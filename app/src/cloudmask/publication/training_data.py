@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from cloudmask.patches.store import DESCRIBED
 from cloudmask.publication.eligibility import SubmittedRun
 from cloudmask.scenes import calibration, dataset
-from cloudmask.system.text import one_line
 
 PATCHES = "patches.h5"
 # In the order of `cloudmask-prepare --help`.
@@ -29,24 +28,44 @@ def statement(runs: Sequence[SubmittedRun]) -> str:
     return f"Training data: {data.text() if data else dataset.NAME}, the benchmark's data set."
 
 
-def prepare_lines(run: SubmittedRun, other: str | None) -> str:
-    """Lines of a script that make the run's patch store, unless it is there.
+def seen(runs: Sequence[SubmittedRun]) -> str:
+    """A sentence on whether the inference scenes were trained on; a run that did is refused."""
+    unknown = sum(
+        run.inference.data is None or run.inference.data.seen_in_training is None for run in runs
+    )
+    if not unknown:
+        return "None of the inference scenes was trained on."
+    which = "" if unknown == len(runs) else f" for {unknown} of the {len(runs)} runs"
+    return f"Whether inference scenes were trained on is not known{which}."
 
-    other: what the training scenes are if the script does not fetch them; their folder is then its
-    second argument.
+
+def prepare_lines(run: SubmittedRun) -> str:
+    """Lines of a script that make the run's patch store `$patches` of the scenes in `$training`.
+
+    One that is there is used; either must be the store that the run was trained on.
     """
-    folder, lines = "data/training", ""
-    if other:
-        lines += f"# The training scenes, whose folder is to be given: {one_line(other)}\n"
-        folder = '"${2:?folder of the training scenes}"'
+    lines = ""
     known = run.provenance.data.prepared if run.provenance.data else None
     if not known:
         lines += (
             "# The run did not record all options of its patch store; others are the defaults.\n"
         )
         known = {"labels": run.inference.trained_labels or ""}
-    command = shlex.join(["--out", PATCHES, *_options(known)])
-    return f"{lines}[[ -e {PATCHES} ]] || cloudmask-prepare --scenes {folder} {command}\n"
+    options = "".join(f" {shlex.quote(word)}" for word in _options(known))
+    lines += (
+        f"patches={PATCHES}\n"
+        'if [[ ! -e "$patches" ]]; then\n'
+        '  cloudmask-prepare --scenes "$training" --out "$patches"' + options + "\nfi\n"
+    )
+    if checksum := run.patches_checksum:
+        lines += (
+            'found="$(cloudmask-prepare --verify "$patches")"\n'
+            f"expected={shlex.quote(f'checksum {checksum}')}\n"
+            'if [[ "$found" != *"$expected"* ]]; then\n'
+            '  echo "$patches: not the patches of the submitted run; expected $expected" >&2\n'
+            "  exit 2\nfi\n"
+        )
+    return lines
 
 
 def _options(prepared: dict[str, str]) -> list[str]:

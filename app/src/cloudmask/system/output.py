@@ -93,9 +93,16 @@ def folder_held(path: Path) -> Iterator[None]:
         yield
 
 
+def require_file_name(path: Path) -> None:
+    """Raise InputError if no file can have that name."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"{path}: expected the name of a file in an existing folder")
+
+
 @contextlib.contextmanager
 def file_claimed(path: Path) -> Iterator[None]:
-    """Hold the name `path` for one process that makes that file; raises InUse."""
+    """Hold the name `path` for one process that makes that file; raises InputError, InUse."""
+    require_file_name(path)
     with exclusive(path.with_name(f".{path.name}{LOCK}"), str(path)):
         yield
 
