@@ -23,6 +23,8 @@ from support.documents import (
     first_word,
 )
 
+from cloudmask.system.distribution import DISTRIBUTION
+
 
 def wrong_commands(document: Document) -> list[str]:
     """Commands in blocks and between back-ticks that would not be understood."""
@@ -32,7 +34,7 @@ def wrong_commands(document: Document) -> list[str]:
             for line in command_lines(block):
                 wrong += wrong_command(line, whole=True)
     for text in document.code:
-        if text in job_names():
+        if text in job_names() or text == DISTRIBUTION:
             continue
         if first_word(text) == "make" or COMMAND.fullmatch(first_word(text)):
             wrong += wrong_command(text, whole=False)

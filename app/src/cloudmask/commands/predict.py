@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("netcdf", "cog", "zarr"),
         default="netcdf",
         help="CF netCDF in the swath's own grid (default), cloud-optimized GeoTIFF in degrees, or "
-        "Zarr; the last two need the extra cloudmask[map]",
+        "Zarr; the last two need the extra map",
     )
     parser.add_argument(
         "--crs", default="EPSG:4326", metavar="CRS", help="grid of a GeoTIFF (default: %(default)s)"
