@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from cloudmask.system.distribution import DISTRIBUTION
 from support.documents import (
     COMMAND,
     PLACEHOLDER,
@@ -22,8 +23,6 @@ from support.documents import (
     exists,
     first_word,
 )
-
-from cloudmask.system.distribution import DISTRIBUTION
 
 
 def wrong_commands(document: Document) -> list[str]:
