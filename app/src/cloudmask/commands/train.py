@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudmask.commands import print_left_out, run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_config, add_force, add_set, add_skip_bad
 
 if TYPE_CHECKING:
     from cloudmask.record.result import Result
@@ -24,15 +26,8 @@ command continues an interrupted run (exit code 75); a finished run is never ove
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-train",
-        description="Train the U-Net on a patch store, with early stopping and checkpoints.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="C.yaml", help="configuration (default: the paper's)"
-    )
+    parser = command_parser("train", EPILOG)
+    add_config(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="FILE.h5", help="patch store")
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
     parser.add_argument(
@@ -40,24 +35,13 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="evaluate on these whole scenes at the end, as part of the run; each is read once "
-        "before the training to see that it can be judged by the labels of the patches",
+        help="scenes: folders or files, to evaluate on at the end, as part of the run; each "
+        "is read once before the training to see that it can be judged by the labels of the "
+        "patches",
     )
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out --scenes that cannot be judged; list them",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="move a finished run of that name aside first"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting, such as training.epochs=10; may be repeated",
-    )
+    add_skip_bad(parser)
+    add_force(parser)
+    add_set(parser)
     return parser
 
 
