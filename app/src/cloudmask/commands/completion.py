@@ -15,11 +15,14 @@ FILES = ("FILE", "PATH", "SCENE", "RUN", "EXPERIMENT", "SCRIPT", "SITE")
 EPILOG = """\
 examples:
   cloudmask completion bash > ~/.cloudmask-completion.bash
+  cloudmask completion zsh > ~/.cloudmask-completion.zsh
   cloudmask completion fish > ~/.config/fish/completions/cloudmask.fish
 
-bash: add `source ~/.cloudmask-completion.bash` to ~/.bashrc. zsh: add `eval "$(cloudmask completion
-zsh)"` to ~/.zshrc, after compinit. The script completes `cloudmask` and each `cloudmask-COMMAND`
-without starting Python. Print it again after an update.
+Then add to ~/.bashrc: source ~/.cloudmask-completion.bash
+or to ~/.zshrc, after compinit: eval "$(<~/.cloudmask-completion.zsh)"
+
+The script completes `cloudmask` and each `cloudmask-COMMAND` without starting Python. Print it
+again after an update.
 """
 
 
