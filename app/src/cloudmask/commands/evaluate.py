@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import print_left_out, run
+from cloudmask.commands import print_left_out, require_tensorflow, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import (
     add_channels,
@@ -99,6 +99,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
     from cloudmask.record.run_directory import RunDirectory
 
+    require_tensorflow()
     source = network_source(arguments)
     request = EvaluationRequest(
         source=source,

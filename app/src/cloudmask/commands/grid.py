@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from cloudmask.commands import jobs, run
+from cloudmask.commands import jobs, require_tensorflow, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import add_dry_run, add_index, add_runs
 
@@ -219,6 +219,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from cloudmask.experiments import row
     from cloudmask.scenes.finding import find_scenes
 
+    require_tensorflow()
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)
     scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []

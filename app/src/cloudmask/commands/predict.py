@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import run
+from cloudmask.commands import require_tensorflow, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import (
     add_channels,
@@ -103,6 +103,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.masking import MaskOptions
     from cloudmask.report.table import plural
 
+    require_tensorflow()
     source = network_source(arguments)
     options = MaskOptions(
         threshold=arguments.threshold,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import print_left_out, run
+from cloudmask.commands import print_left_out, require_tensorflow, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import add_config, add_force, add_set, add_skip_bad
 
@@ -57,6 +57,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from cloudmask.train.run import TrainingRequest, train
 
     config = load_config(arguments.config, arguments.set)
+    require_tensorflow()
     scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []
     request = TrainingRequest(
         config=config,
