@@ -110,3 +110,45 @@ def test_any_encoding_of_the_terminal(encoding, tmp_path):
         assert done.returncode == expected, done.stderr
         assert b"Traceback" not in done.stderr
     assert rb"\u0142" in done.stderr
+
+
+EVERY_TEXT = r"""
+import sys
+from cloudmask.commands import umbrella
+from cloudmask.commands.catalog import COMMANDS
+
+calls = [[name, "--help"] for name in COMMANDS]
+calls += [["--help"], ["config"], ["config", "--keys", "slurm"], ["completion", "zsh"], ["\u0142"]]
+for call in calls:
+    sys.argv = ["cloudmask", *call]
+    try:
+        code = umbrella.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    print("code", code)
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["ascii", "C"],
+)
+def test_all_that_is_shown_can_be_shown_without_utf_8(environment):
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_TEXT],
+        env=os.environ | environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    codes = [line for line in done.stdout.decode().splitlines() if line.startswith("code")]
+    assert set(codes[:-1]) == {"code 0"}
+    assert codes[-1] == "code 2"
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.isascii()
