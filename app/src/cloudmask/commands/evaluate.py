@@ -54,6 +54,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="output folder (default: evaluation in the run directory)",
     )
+    _add_judgment(parser)
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
+    add_force(parser)
+    add_skip_bad(parser)
+    parser.add_argument("--no-masks", action="store_true", help="write no masks")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
+    return parser
+
+
+def _add_judgment(parser: argparse.ArgumentParser) -> None:
+    """With what the masks are compared, and which pixels count."""
     parser.add_argument(
         "--baselines",
         action="store_true",
@@ -81,13 +93,6 @@ def parser() -> argparse.ArgumentParser:
         "that are there stay), or refuse the scene",
     )
     add_cosmetic(parser)
-    add_channels(parser, "that of the network's patches")
-    add_inference(parser)
-    add_force(parser)
-    add_skip_bad(parser)
-    parser.add_argument("--no-masks", action="store_true", help="write no masks")
-    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
-    return parser
 
 
 def main() -> int:

@@ -42,6 +42,24 @@ def parser() -> argparse.ArgumentParser:
     )
     add_network(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="output folder")
+    _add_format(parser)
+    _add_decision(parser)
+    parser.add_argument(
+        "--nan",
+        choices=("ignore", "fill"),
+        default="ignore",
+        help="pixels without a measurement: fill in the mask, or a probability from the channels "
+        "that are there",
+    )
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
+    parser.add_argument("--pictures", action="store_true", help="draw each scene as well")
+    add_skip_bad(parser)
+    return parser
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    """What files hold the masks, and what besides."""
     parser.add_argument(
         "--format",
         choices=("netcdf", "cog", "zarr"),
@@ -64,19 +82,6 @@ def parser() -> argparse.ArgumentParser:
         help="also carry along: where all channels were measured, the product's confidence flags, "
         "or its surface classes; may be repeated",
     )
-    _add_decision(parser)
-    parser.add_argument(
-        "--nan",
-        choices=("ignore", "fill"),
-        default="ignore",
-        help="pixels without a measurement: fill in the mask, or a probability from the channels "
-        "that are there",
-    )
-    add_channels(parser, "that of the network's patches")
-    add_inference(parser)
-    parser.add_argument("--pictures", action="store_true", help="draw each scene as well")
-    add_skip_bad(parser)
-    return parser
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:
