@@ -56,13 +56,13 @@ def script(shell: str) -> str:
     return "\n".join(shtab.complete(known, shell) for known in whole)
 
 
-def _parser_of(command: Command) -> argparse.ArgumentParser:
+def _parser_of(command: Command) -> CommandParser:
     found = importlib.import_module(f"cloudmask.commands.{command.module}").parser()
     found.prog = command.program
     return found
 
 
-def _umbrella(parsers: dict[str, argparse.ArgumentParser]) -> argparse.ArgumentParser:
+def _umbrella(parsers: dict[str, CommandParser]) -> CommandParser:
     """The parser of `cloudmask` with the arguments of every command."""
     umbrella = CommandParser(prog="cloudmask")
     add_version(umbrella)

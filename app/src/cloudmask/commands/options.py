@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,11 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers(
-    parser: argparse.ArgumentParser, what: str, default: int, rule: str, kind: type = int
+    parser: argparse.ArgumentParser,
+    what: str,
+    default: int,
+    rule: str,
+    kind: Callable[[str], int] = int,
 ) -> None:
     """How many of `what` there are at once; `rule`: where the default comes from, if it varies."""
     shown = f"{rule}, here {default}" if rule else default
