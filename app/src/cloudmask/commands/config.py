@@ -143,7 +143,7 @@ def _experiment(path: Path) -> str:
     else:
         keys = make_model({"name": path.stem} | tree, ExperimentFile, str(path)).model_dump()
         title = f"# Experiment: {path}"
-    rows = f"# Rows: {len(found.rows)}; cloudmask grid plan {path} lists them."
+    rows = f"# Rows: {len(found.rows)}, which cloudmask grid plan lists"
     base = make_config(found.base, str(path)).to_yaml()
     return (
         f"{title}\n{rows}\n{_yaml(keys)}---\n# Configuration that the rows change\n{base}".rstrip()

@@ -99,7 +99,8 @@ def model_text(model: type[BaseModel], width: int) -> str:
             if not SECTION_LINK.fullmatch(row.type)
             for line in _plain(row, width)
         ]
-        heading = [f"{key}: {_summary(schema)}".rstrip(": "), ""] if key else []
+        summary = f"{key}: {_summary(schema)}".rstrip(": ")
+        heading = [*textwrap.wrap(summary, width), ""] if key else []
         if rows:
             parts.append("\n".join([*heading, *rows, ""]))
     return "\n".join(parts)
