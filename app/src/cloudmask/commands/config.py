@@ -111,7 +111,7 @@ def _keys(kind: str) -> str:
     if kind == "run":
         from cloudmask.config.settings import Config as model
 
-        title = "Settings of a run: a YAML file for --config, or --set KEY=VALUE"
+        title = "Settings of a run (--config FILE.yaml, --set KEY=VALUE)"
     elif kind == "experiment":
         from cloudmask.experiments.experiment import ExperimentFile as model
 

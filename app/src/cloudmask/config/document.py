@@ -162,7 +162,11 @@ def _plain(row: KeyRow, width: int) -> list[str]:
     )
     indent = " " * 6
     return first + textwrap.wrap(
-        row.meaning, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+        row.meaning.replace("`", ""),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
     )
 
 
