@@ -8,9 +8,9 @@ from cloudmask.commands.catalog import COMMANDS, Command
 from cloudmask.commands.command_parser import CommandParser, add_version, command_parser
 
 SHELLS = ("bash", "zsh", "fish")
-# What stands for a file in the usage of an option or argument, by how it begins.
+# How what stands for a folder or a file in the usage begins.
 FOLDERS = ("DIR",)
-FILES = ("FILE", "PATH", "SCENE", "RUN", "EXPERIMENT", "SCRIPT", "SITE")
+FILES = ("FILE", "PATH", "EXPERIMENT", "SCRIPT", "SITE")
 
 EPILOG = """\
 examples:
