@@ -42,7 +42,7 @@ def read(kind: str, path: Path) -> None:
     from cloudmask.config.settings import load_config
     from cloudmask.experiments.experiment import load_experiment
     from cloudmask.overlay import manifest
-    from cloudmask.record import provenance, telemetry
+    from cloudmask.record import recorded_provenance, telemetry
     from cloudmask.record.history import read_history
     from cloudmask.record.result import Result
     from cloudmask.record.run_directory import RunDirectory
@@ -64,7 +64,7 @@ def read(kind: str, path: Path) -> None:
         "listing": _read_listing,
         "log": _read_log,
         "history": read_history,
-        "provenance": provenance.read,
+        "provenance": recorded_provenance.read,
         "stopwatch": lambda path: read_logs("run", {"stopwatch": path}),
         "telemetry": telemetry.summarize,
     }

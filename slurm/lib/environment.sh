@@ -2,7 +2,8 @@
 # Where a job runs and what it works on. To be sourced.
 #
 # What may be set, by hand or by `cloudmask-grid submit --site S --gpu G`:
-#   CLOUDMASK_SITE      site file or its name (generic); sets whatever of the following is unset
+#   CLOUDMASK_SITE      site file or its name (generic); sets whatever of the following is unset, and is
+#                       recorded with the run
 #   CLOUDMASK_IMAGE     container image
 #   CLOUDMASK_DEVICE    what the preflight insists on: gpu or cpu
 #   CLOUDMASK_OVERLAY   overlay image on the shared file system, its manifest beside it
@@ -165,6 +166,10 @@ environment::bind_all() {
   for directory in "${ENVIRONMENT_LOCAL[@]}"; do
     environment::bind "$directory"
   done
+  # The run keeps a copy of the site's file.
+  if [[ -f ${CLOUDMASK_SITE:-} ]]; then
+    environment::bind "$CLOUDMASK_SITE"
+  fi
 }
 
 # Make a directory outside the working directory visible in the container, if it is there: commands

@@ -328,4 +328,9 @@ def test_resolved_configuration_is_in_the_run(finished):
 
 def test_provenance_names_the_data(finished, store_path):
     facts = json.loads((finished[0] / "provenance.json").read_text())
-    assert facts["data"] == {"path": str(store_path), "checksum": PatchStore(store_path).checksum}
+    store = PatchStore(store_path)
+    assert facts["data"] == {
+        "path": str(store_path),
+        "checksum": store.checksum,
+        "prepared": store.prepared,
+    }

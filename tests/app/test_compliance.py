@@ -240,7 +240,7 @@ def test_command_tells_and_fails(normal, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 1
     assert f"{log}: not compliant\n  " in done.stdout
-    assert "error: 1 of 2 logs are not compliant" in done.stderr
+    assert "error: 1 of 2 logs not compliant" in done.stderr
     done = subprocess.run([command[0], tmp_path / "none.log"], capture_output=True, text=True)
     assert done.returncode == 2 and "cannot be read" in done.stderr
 

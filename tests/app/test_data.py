@@ -213,7 +213,7 @@ def test_a_download_given_up_continues_within_the_scene(fetch, server, tmp_path)
     cutter = Cutter(server, 2 * MIB, times=10**6)
     done = fetch("--workers", "1", "--retries", "0", "--limit", "1", endpoint=cutter.url)
     assert done.returncode == 75
-    assert "0 of 1 scenes are complete, the same command continues" in done.stderr
+    assert "0 of 1 scene complete, the same command continues" in done.stderr
     [(name, part)] = found(tmp_path / "data").items()
     assert name.endswith(".part")
     assert MIB <= len(part) < 3 * MIB
@@ -221,7 +221,7 @@ def test_a_download_given_up_continues_within_the_scene(fetch, server, tmp_path)
     after = Cutter(server, 2 * MIB + MIB // 2, times=10**6)
     done = fetch("--retries", "0", "--limit", "1", endpoint=after.url)
     assert done.returncode == 0, done.stderr
-    assert "1 scenes fetched (1 continued)" in done.stdout
+    assert "1 scene fetched (1 continued)" in done.stdout
     assert after.cut == 0
     assert found(tmp_path / "data") == expected(1, 0)
 

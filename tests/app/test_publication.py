@@ -90,7 +90,7 @@ def test_submission_of_all_and_of_the_best(runs, tmp_path):
     assert config["data"]["name"] == "synthetic scenes"
     assert config["data"]["training"]["origins"] == {"synthetic": 6}
     assert config["hyperparameters"]["training"]["epochs"] == 1
-    assert config["selection"] == "all 2 runs given"
+    assert config["selection"] == "both runs given"
     accuracy = f"{RunDirectory(folders[0]).read_result().inference.accuracy:.4f}"
     assert accuracy in (submission / "README.md").read_text()
     subprocess.run(["bash", "-n", submission / "run.sh"], check=True)

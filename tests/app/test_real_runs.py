@@ -34,7 +34,7 @@ def test_the_real_product_goes_all_the_way(shared, tmp_path, command):
     store, trained = tmp_path / "p.h5", tmp_path / "run"
     told = run(command, "cloudmask-prepare", "--scenes", product.parent, "--out", store, *ZERO)
     assert "no radiance file of S1, S2, S3, S4, S5, S6: reflectance 0 there" in told
-    assert "20 patches of 1 scenes" in told
+    assert "20 patches of 1 scene," in told
     few = ["--set", "training.epochs=4", "--set", "training.batch_size=4"]
     run(command, "cloudmask-train", "--data", store, "--run", trained, *SMALL, *few)
     run(command, "cloudmask-eval", "--run", trained, "--scenes", product, *ZERO)

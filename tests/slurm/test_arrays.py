@@ -28,7 +28,7 @@ def test_five_repeats_on_two_nodes(cluster):
     assert sum("found another task's copy" in log for log in logs) >= 2
     for log in logs:
         assert "preflight: ok" in log
-        assert "global batch 4 on 1 x CPU of 1 nodes, learning rate 0.001" in log
+        assert "global batch 4 on 1 x CPU of 1 node, learning rate 0.001" in log
     seconds = [result["training"]["staging_seconds"] for result in results]
     assert all(0 <= each < 60 for each in seconds) and any(seconds)
     assert all(result["inference"]["scenes"] == 2 for result in results)

@@ -97,7 +97,8 @@ def _inference(accuracy: float, public: bool) -> Inference:
         f1=0.8,
         accuracy_all_pixels=accuracy - 0.01,
         accuracy_per_scene=dict.fromkeys(names, accuracy),
-        seconds_per_scene=1.5,
+        seconds_per_scene=1.25,
+        seconds_per_scene_all=1.5,
     )
 
 

@@ -9,7 +9,12 @@ from support.paper_runs import as_published, write_run
 
 from cloudmask.record.described_data import DataDescription
 from cloudmask.record.result import Inference
-from cloudmask.report import certificate_claims, certificate_tests, paper_comparison
+from cloudmask.report import (
+    certificate_claims,
+    certificate_first_epoch,
+    certificate_tests,
+    paper_comparison,
+)
 from cloudmask.report.certificate import certify
 from cloudmask.report.certificate_claims import CLAIMS
 from cloudmask.report.collection import collect
@@ -77,11 +82,22 @@ def test_the_published_logs(shared):
     judged = {name: outcome for name, outcome in outcomes.items() if outcome != "not testable"}
     assert judged == {
         "linear-in-epochs": "confirmed",
+        "first-epoch": "confirmed",
         "a100-before-v100": "confirmed",
         "k80-slowest": "confirmed",
         "time-per-epoch-constant": "refuted",
     }
     assert "K80 309 s" in found["k80-slowest"].runs.numbers
+    # By machine: three lengths of run on A100 and P100, two on the others.
+    first = found["first-epoch"].runs
+    assert first.numbers == (
+        "first in later epochs, UVA Rivanna · A100 ×2 21.4 (fit of 10, 30, 50 epochs), "
+        "UVA Rivanna · P100 ×2 4.2 (fit of 10, 30, 50 epochs)"
+    )
+    assert "error of the line is not known or too large: UVA Rivanna · K80 ×2 1.4" in first.reason
+    assert "UVA Rivanna · RTX2080 ×2 9.2" in first.reason
+    assert "UVA Rivanna · V100 ×2 4.9 (fit of 10, 50 epochs)" in first.reason
+    assert found["first-epoch"].published.numbers == "A100 30, V100 13"
     for name, finding in found.items():
         if finding.runs.outcome == "not testable":
             assert finding.runs.reason, name
@@ -124,6 +140,16 @@ def test_one_setting_that_differs_is_named(tmp_path, public_data):
         "not testable",
         "other training: patience 7, not 25",
     )
+
+
+def test_test_accuracy_is_over_all_pixels(tmp_path, public_data):
+    """As published; a run that did not record it is no witness for or against the paper."""
+    history = as_published(paper().runs[0])
+    write_run(tmp_path / "both" / "a", history, inference={"accuracy": 0.95})
+    verdict = findings_of(tmp_path / "both")["accuracy-band"].runs
+    assert (verdict.outcome, verdict.numbers) == ("confirmed", "n = 1: 0.889; 1 inside")
+    write_run(tmp_path / "one" / "a", history, inference={"accuracy_all_pixels": None})
+    assert findings_of(tmp_path / "one")["accuracy-band"].runs.outcome == "not testable"
 
 
 def test_what_a_record_says_of_its_data(published_again, monkeypatch):
@@ -195,6 +221,43 @@ def test_devices_are_ordered_within_equal_runs_only():
     assert order(apart, ("A100", "V100")).outcome == "not testable"
 
 
+def lengths(device, *totals, source="own"):
+    """Runs of which the total time is known, by their epochs."""
+    runs = []
+    for epochs, seconds in totals:
+        run = RecordedRun(f"{device} {epochs}", "log", source, "", device=device)
+        run.epochs_run, run.times = epochs, {"training": seconds}
+        runs.append(run)
+    return runs
+
+
+def test_first_epochs_are_judged_machine_by_machine():
+    """A machine whose first epoch is short refutes it, whatever another machine's mean is."""
+    first = certificate_first_epoch.first_is_longest
+    long, short = timed("A100", 10.0, first=90.0), timed("V100", 10.0, first=5.0)
+    assert first([long]).outcome == "confirmed"
+    verdict = first([long, short])
+    assert verdict.outcome == "refuted"
+    assert "own · A100 n = 1: 9.0, own · V100 n = 1: 0.5" in verdict.numbers
+
+
+def test_first_epochs_by_a_fit_need_an_error():
+    first = certificate_first_epoch.first_is_longest
+    sure = lengths("A100", (1, 101), (10, 110), (30, 130), (50, 150))
+    assert first(sure).outcome == "confirmed"
+    assert "own · A100 101.0 (fit of 1, 10, 30, 50 epochs)" in first(sure).numbers
+    two = lengths("V100", (10, 210), (50, 250))
+    assert first(two).outcome == "not testable"
+    assert "own · V100 201.0 (fit of 10, 50 epochs)" in first(two).reason
+    both = first([*sure, *two])
+    assert both.outcome == "confirmed" and "V100" not in both.numbers and "V100" in both.reason
+    scattered = lengths("P100", (10, 20), (30, 70), (50, 80))
+    assert first(scattered).outcome == "not testable"
+    cheap = lengths("K80", (20, 1), (30, 11), (40, 21), (50, 31))
+    assert first(cheap).outcome == "refuted"
+    assert first([]).outcome == "not testable"
+
+
 def test_staged_data_against_data_read_in_place():
     runs = [timed("A100", 30.0, staging=12.0), timed("A100", 30.0, staging=0.0, first=90.0)]
     assert certificate_tests.staged_is_faster(runs).outcome == "confirmed"
@@ -215,11 +278,11 @@ def test_runs_that_end_by_no_rule(published_again):
 def test_equal_seeds_that_come_out_equal():
     runs = [RecordedRun(f"run {k}", "run", "own", "", seed=1) for k in range(2)]
     for run in runs:
-        run.evaluations.append(RecordedEvaluation("in the run", accuracy=0.8))
+        run.evaluations.append(RecordedEvaluation("in the run", accuracy_all_pixels=0.8))
     differ = certificate_tests.equal_seeds_differ
     quantity = certificate_claims.test_accuracy
     assert differ(runs, quantity, 4).outcome == "refuted"
-    runs[1].evaluations[0].accuracy = 0.81
+    runs[1].evaluations[0].accuracy_all_pixels = 0.81
     assert differ(runs, quantity, 4).outcome == "confirmed"
     runs[1].seed = 2
     assert differ(runs, quantity, 4).outcome == "not testable"

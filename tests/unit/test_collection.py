@@ -113,6 +113,15 @@ def whole(tmp_path_factory):
     return run
 
 
+def test_a_history_that_ends_before_the_result_becomes_a_note(tmp_path, whole):
+    folder, (run,) = _runs(tmp_path, whole, 1)
+    lines = run.history.read_text().splitlines()
+    run.history.write_text("\n".join(lines[:2]) + "\n")
+    found = {r.path: r.notes for r in collect([folder], with_published=False).runs}
+    (note,) = [note for note in found[str(run.path)] if "history" in note]
+    assert note == "history.csv is damaged (has 1 epoch, result.json has 2)"
+
+
 def _runs(tmp_path, whole, count):
     """An intact run, and as many copies to be spoiled."""
     runs = [RunDirectory(tmp_path / "runs" / f"{number}") for number in range(count + 1)]

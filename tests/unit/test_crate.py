@@ -90,7 +90,7 @@ def test_an_organization_that_is_not_named_is_reported(tmp_path, caplog):
 def test_a_damaged_provenance_is_named(tmp_path):
     run = make_run(tmp_path / "run")
     edit(run.provenance, lambda tree: tree.pop("user"))
-    with pytest.raises(InputError, match=r"provenance\.json: damaged"):
+    with pytest.raises(InputError, match=r"provenance\.json: no 'user'"):
         crate.describe(run.path)
 
 

@@ -161,7 +161,7 @@ def test_the_list_of_the_download_decides_about_names(tmp_path):
     assert _data_problems(evaluated(names(100)), claim) == []
     listing.write(tmp_path, [*items[1:], training])
     (problem,) = _data_problems(evaluated(names(100)), claim)
-    assert "2 scenes are evaluated and not inference scenes" in problem
+    assert "2 scenes evaluated and not among the inference scenes" in problem
     path.write_text("name\nx\n")
     with pytest.raises(InputError, match="no list of scenes"):
         listing.inference_scenes(path)

@@ -20,6 +20,7 @@ from cloudmask.overlay.e2fsprogs import tool
 from cloudmask.overlay.ext3 import Ext3
 from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import PATCHES
+from cloudmask.system import output
 
 MIB = 1 << 20
 INSIDE = UPPER + PATCHES
@@ -196,6 +197,12 @@ def test_one_flipped_bit_is_refused_with_its_place(image, tmp_path):
     assert f"{PATCHES} differs from its checksum in bytes {4 * MIB} to {5 * MIB}" in message
 
 
+def test_a_pipe_in_place_of_the_image_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ext3")
+    with pytest.raises(InputError, match=r"pipe\.ext3: is a named pipe; expected a file"):
+        Ext3(tmp_path / "pipe.ext3")
+
+
 def test_a_truncated_image_is_refused(image, tmp_path):
     other = copy(image, tmp_path)
     os.truncate(other, 5 * MIB)
@@ -282,6 +289,15 @@ def test_a_file_of_another_content_is_not_replaced(image, tmp_path):
     with pytest.raises(InputError, match="exists"):
         extract.extract(image, manifest.read(image).content(PATCHES), out, 2)
     assert out.read_text() == "a day's work"
+
+
+def test_the_name_is_held_while_it_is_extracted(image, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "copy"
+    monkeypatch.setattr("sys.argv", ["cloudmask-stage", "extract", str(image), "--out", str(out)])
+    with output.file_claimed(out):  # Say by cloudmask-prepare.
+        assert stage.main() == 2
+    assert not out.exists()
+    assert stage.main() == 0
 
 
 def test_space_that_runs_out_on_the_way(image, tmp_path, monkeypatch):

@@ -8,32 +8,13 @@ from pathlib import Path
 
 import pytest
 from support import golden
+from support.sites import LSF, SSH
 
 from cloudmask.commands import grid
 
 TESTS = Path(__file__).resolve().parents[1]
 SLURM = TESTS.parent / "slurm"
 SITES = sorted(path.stem for path in (SLURM / "sites").glob("*.yaml"))
-LSF = """\
-executor: lsf
-queue: batch
-project: abc123
-exclusive: true
-time: "2:00"
-gpus: {v100: TeslaV100_SXM2_16GB}
-command: apptainer exec --nv cloudmask.sif cloudmask-grid
-data: /scratch/me/patches.h5
-scenes: [/scratch/me/inference]
-options: [-R, "rusage[mem=64GB]"]
-"""
-SSH = """\
-executor: ssh
-options: [-F, ssh_config]
-hosts:
-  - {host: me@dgx, folder: /raid/my runs, data: /raid/me/patches.h5, gpu: a100, devices: [0, 1],
-     command: apptainer exec --nv cloudmask.sif cloudmask-grid, scenes: [/raid/me/inference]}
-  - {host: desk, folder: /home/me, data: /home/me/patches.h5, gpu: v100}
-"""
 
 
 @pytest.fixture

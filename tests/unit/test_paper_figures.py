@@ -73,6 +73,42 @@ def test_captions_say_what_cannot_be_compared(found, monkeypatch):
     assert f"Same data: {PUBLIC}. Same stopping rule and training settings." in caption
 
 
+@pytest.mark.parametrize(
+    ("origins", "words"),
+    [
+        (
+            [DataOrigin(True, "100 scenes"), DataOrigin(False, "3 synthetic scenes")],
+            f"Same data, {PUBLIC}: {{0}}. Not comparable in accuracy or loss: the paper's scenes "
+            f"are {PUBLIC}, of these runs: 3 synthetic scenes ({{1}}).",
+        ),
+        (
+            [DataOrigin(False, "2 scenes"), DataOrigin(False, "3 synthetic scenes")],
+            f"the paper's scenes are {PUBLIC}, of these runs, not comparable with each other "
+            "either: 2 scenes ({0}); 3 synthetic scenes ({1}).",
+        ),
+    ],
+)
+def test_captions_say_which_runs_are_over_which_data(found, monkeypatch, origins, words):
+    data = dict(zip(("long", "short"), origins, strict=True))
+    monkeypatch.setattr(paper_comparison, "data_of", lambda run: data[run.name])
+    labels = [group.label for group in paper_comparison.ours(found)]
+    for name in ("paper_3", "paper_6", "paper_patience"):
+        assert words.format(*labels) in PAPER_FIGURES[name](found).caption
+    times = PAPER_FIGURES["paper_inference_time"](found).caption
+    machine_of = {"long": "own · V100", "short": "own · A100"}
+    for name, origin in data.items():
+        assert f"{origin.text} ({machine_of[name]})" in times
+
+
+def test_labels_that_are_not_the_benchmarks_are_part_of_the_data(tmp_path):
+    facts = {"scenes": 100, "months": {"2019-10": 100}, "origins": {PUBLIC: 100}}
+    judged = {"data": {**facts, "seen_in_training": 0}, "truth": "summary"}
+    write_run(tmp_path / "runs" / "a", as_published(paper().runs[0])[:3], inference=judged)
+    caption = PAPER_FIGURES["paper_6"](collect([tmp_path / "runs"])).caption
+    words = f"of these runs: 100 scenes of {PUBLIC}, labels: summary cloud flag."
+    assert words in caption
+
+
 def test_hardware_is_compared_in_captions_of_times(found):
     assert (
         "Other hardware: A100, V100; there V100."

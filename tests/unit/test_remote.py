@@ -40,7 +40,7 @@ def sent(tmp_path, *members):
 
 def fetch(tmp_path, plan, *members):
     """Both ways of fetching: a look at a running row, and its end."""
-    row = remote.RemoteRow(sent(tmp_path, *members), "there", plan, ROW)
+    row = remote.RemoteRow(sent(tmp_path, *members), "there", plan, ROW, plan.folder / "site.yaml")
     row._fetch(plan.folder, remote.HEAVY)
     row._fetch_all()
 

@@ -43,6 +43,21 @@ def test_a_run_is_timed_by_its_log_and_staging_counts(runs):
     assert instance(runs[0]).time_to_solution == 105.0
 
 
+def test_a_resumed_run_counts_its_second_staging_once(tmp_path):
+    """It lies between run_start and run_stop, unlike the first."""
+    run = recorded(tmp_path, 1, 1000, 1100, staging=5.0)
+    log = RunDirectory(tmp_path / "run-1").log
+    lines = log.read_text().splitlines(keepends=True)
+    last = next(k for k, line in enumerate(lines) if "run_stop" in line)
+    with EventLog(tmp_path / "second.log") as second:
+        second.start("staging", 1040)
+        second.stop("staging", 1070)
+    again = (tmp_path / "second.log").read_text()
+    log.write_text("".join([*lines[:last], again, *lines[last:]]))
+    assert instance(run) == Instance(1000.0, 1100.0, 5.0, 2)
+    assert instance(run).time_to_solution == 105.0
+
+
 def test_throughput_is_from_the_first_start_to_the_last_stop(runs):
     found = throughput([instance(run) for run in runs])
     assert (found.instances, found.devices_each, found.seconds) == (4, 2, 310.0)

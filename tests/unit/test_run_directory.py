@@ -3,13 +3,28 @@
 from itertools import islice
 
 import pytest
+import yaml
 
+from cloudmask.config.settings import load_config
 from cloudmask.errors import InputError
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
 from cloudmask.system import files
 
 CONFIG = "name: one\n"
+
+
+def test_a_run_of_a_version_with_fewer_settings_continues(tmp_path):
+    run, config = RunDirectory(tmp_path / "run"), load_config(None)
+    older = config.model_dump(mode="json")
+    del older["loss"], older["training"]["schedule"]
+    run.path.mkdir()
+    run.config.write_text(yaml.safe_dump(older))
+    run.check_free(config.to_yaml())
+    older["seed"] = 1
+    run.config.write_text(yaml.safe_dump(older))
+    with pytest.raises(InputError, match="another configuration"):
+        run.check_free(config.to_yaml())
 
 
 def test_a_directory_is_claimed_once(tmp_path):

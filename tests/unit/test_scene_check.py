@@ -115,7 +115,7 @@ def test_patches_without_a_valid_pixel_are_an_error(good, part, tmp_path):
         if np.random.RandomState(seed).permutation(2)[int(part == "training")] == 1
     )
     config = load_config(None, (*SMALL, f"data.split_seed={seed}"))
-    with pytest.raises(InputError, match=f"no pixel of the 1 {part} patches holds a measurement"):
+    with pytest.raises(InputError, match=f"no pixel of the 1 {part} patch holds a measurement"):
         train(TrainingRequest(config, tmp_path / "p.h5", RunDirectory(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 

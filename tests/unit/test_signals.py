@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from cloudmask.errors import EXIT_INTERRUPTED, Interrupted
+from cloudmask.commands import run
+from cloudmask.errors import EXIT_FAULT, EXIT_INTERRUPTED, Interrupted
 from cloudmask.system import signals
 
 
@@ -47,6 +48,34 @@ def test_before_the_work_looks_a_request_interrupts_at_once():
     ):
         os.kill(os.getpid(), signal.SIGTERM)
     assert stop.requested
+
+
+class Panic(BaseException):
+    """What PyO3 raises where code in Rust fails."""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, EXIT_INTERRUPTED), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("made_of_it", [Panic, ImportError])
+def test_an_interruption_stays_one_whatever_an_import_makes_of_it(number, code, made_of_it, capsys):
+    def command():
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), number)
+        raise made_of_it
+
+    assert run(command) == code
+    assert capsys.readouterr().err.startswith("interrupted")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_after_an_interruption_is_told():
+    def command():
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(28, "No space left on device")
+
+    assert run(command) == EXIT_FAULT
+    with pytest.raises(Panic):
+        run(lambda: (_ for _ in ()).throw(Panic))
 
 
 def test_no_library_swallows_an_interruption():

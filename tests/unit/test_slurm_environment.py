@@ -39,6 +39,7 @@ module() {
 export -f module
 """
 SCRIPT = MODULE + "source slurm/lib/job.sh\nsignals::catch\nenvironment::load\nenv | sort\n"
+SCRIPT += 'echo "binds=${ENVIRONMENT_BINDS[*]-}"\n'
 
 
 @pytest.fixture
@@ -98,6 +99,15 @@ def test_what_submit_exports_needs_no_file(job, tmp_path):
     done = job("none", **{f"CLOUDMASK_{name}": "" for name in names})
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "calls").exists() and not (tmp_path / "modules").exists()
+
+
+def test_a_site_file_elsewhere_can_be_read_by_the_run(job, tmp_path_factory):
+    site = tmp_path_factory.mktemp("sites") / "mine.yaml"
+    site.write_text(SITE)
+    names = ("IMAGE", "DEVICE", "OVERLAY", "SCENES", "LOCAL", "MODULES", "CLEAR_CACHES")
+    done = job(**{f"CLOUDMASK_{name}": "" for name in names}, CLOUDMASK_SITE=str(site))
+    assert done.returncode == 0, done.stderr
+    assert f"--bind {site}\n" in done.stdout
 
 
 def test_no_runtime_is_one_line(job):

@@ -1,5 +1,6 @@
 """Preparing scenes into a patch store, and reading it."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -19,11 +20,26 @@ from cloudmask.patches.store_writer import StoreWriter
 from cloudmask.patches.verification import verify
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.scene import read_scene
+from cloudmask.system.reading import HDF5_SIGNATURE
 
 
 @pytest.fixture
 def paths(scenes):
     return find_scenes([scenes / "training"])
+
+
+def test_a_store_tells_the_options_that_made_it(paths, store_path, tmp_path):
+    assert PatchStore(store_path).prepared == {
+        "dtype": "float16",
+        "labels": "bayes",
+        "nan": "ignore",
+        "missing_channels": "error",
+        "cosmetic": "use",
+        "calibration": "003",
+    }
+    options = PrepareOptions("float32", "summary", "fill", "zero", "ignore", "005")
+    prepare(paths[:2], tmp_path / "p.h5", options, workers=1)
+    assert PatchStore(tmp_path / "p.h5").prepared == dataclasses.asdict(options)
 
 
 def test_rows_are_the_scenes_patches(paths, store_path):
@@ -190,6 +206,29 @@ def test_a_damaged_partial_store_is_begun_anew(paths, tmp_path):
     (tmp_path / ".p.h5.journal").write_text("damaged")
     assert prepare(paths, out, PrepareOptions(), workers=2).resumed == 0
     assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+def test_what_is_no_store_or_write_protected_is_not_replaced(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    for content in (b"a thesis", b"", paths[0].read_bytes()):
+        out.write_bytes(content)
+        with pytest.raises(InputError, match=r"p\.h5: is not a patch store"):
+            prepare(paths, out, PrepareOptions(), workers=1)
+        assert out.read_bytes() == content
+    out.unlink()
+    prepare(paths, out, PrepareOptions(), workers=1)
+    out.chmod(0o444)  # As a copy taken out of an overlay is.
+    with pytest.raises(InputError, match=r"p\.h5: is write-protected"):
+        prepare(paths, out, PrepareOptions("float32"), workers=1)
+    assert PatchStore(out).patches.dtype == np.float16
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+def test_a_damaged_store_is_made_again(paths, tmp_path):
+    out = tmp_path / "p.h5"
+    out.write_bytes(HDF5_SIGNATURE + bytes(99))
+    prepare(paths, out, PrepareOptions(), workers=1)
+    PatchStore(out)
 
 
 def test_a_scene_is_never_overwritten(paths):

@@ -133,6 +133,37 @@ def test_rules_4_contribution(tree, runs):
     assert any("arXiv:2401.08636" in entry for entry in contribution.REFERENCES)
 
 
+def paragraphs(*runs, other_data=None):
+    claim = DataClaim(other_data)
+    chosen = choose_runs([run.path for run in runs], "x", claim)
+    made = submission_text.Submission(tuple(chosen), "Two Cores", "all", other_data)
+    return " ".join(contribution.paragraphs(made))
+
+
+def test_the_target_counts_all_pixels(tmp_path):
+    text = paragraphs(make_run(tmp_path / "run", 0.905, public=True))
+    assert "accuracy 0.9050 over the measured pixels of 100 inference scenes" in text
+    assert "Over all pixels, as the target of 0.9 counts, it is 0.8950: the target is not" in text
+
+
+def test_other_data_have_no_target_and_are_told_as_recorded(other, tmp_path):
+    text = paragraphs(make_run(tmp_path / "run"), other_data=MADE_UP)
+    assert f"{MADE_UP}. Recorded of the evaluated scenes: 2 synthetic scenes." in text
+    readme = (other / "README.md").read_text()
+    assert "Recorded of the evaluated scenes: 2 synthetic scenes." in readme
+    assert "target" not in text + readme
+
+
+def test_the_contribution_names_the_labels_that_were_judged_by(tmp_path):
+    run = make_run(tmp_path / "run")
+    found = run.read_result()
+    for source, words in (("bayes", "Bayesian mask"), ("summary", "summary cloud flag")):
+        inference = found.inference.model_copy(update={"truth": source})
+        run.result.unlink()
+        found.model_copy(update={"inference": inference}).write(run.result)
+        assert f"The labels are the {words}" in paragraphs(run, other_data=MADE_UP)
+
+
 def test_every_setting_is_in_the_contribution(runs):
     (run, _) = choose_runs(runs, "x")
     text = "\n".join(t.get_text() for page in contribution._settings(run) for t in page.texts)

@@ -81,3 +81,8 @@ def test_code_holds_it(name):
     assert line.endswith(fence)
     assert fence not in line[len(fence) : -len(fence)]
     assert "\n" not in line
+
+
+def test_a_count_agrees_with_its_noun():
+    assert [text.plural(n, "scene") for n in (0, 1, 2)] == ["0 scenes", "1 scene", "2 scenes"]
+    assert [text.plural(n, "patch", "patches") for n in (1, 2)] == ["1 patch", "2 patches"]

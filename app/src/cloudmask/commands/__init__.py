@@ -20,6 +20,7 @@ from cloudmask.errors import (
 from cloudmask.system import signals
 from cloudmask.system.distribution import missing_tensorflow
 from cloudmask.system.memory import require_address_space
+from cloudmask.system.text import plural
 
 LEAST_ADDRESS_SPACE = 0.5  # GiB, with which scenes of the published size are prepared
 
@@ -37,24 +38,44 @@ def run(command: Callable[[], None]) -> int:
     """
     try:
         _prepare_process()
-        return _run(lambda: _unmasked(command))
+        return _run(command)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
 def _unmasked(command: Callable[[], None]) -> None:
-    """Run it; an interruption stays one where a library fails while it cleans up after it."""
-    try:
-        command()
-    except Exception as error:
-        met: BaseException | None = error
-        # What is raised "from" something else is meant so.
-        while met and not met.__suppress_context__:
-            met = met.__context__
-            if isinstance(met, (KeyboardInterrupt, Interrupted)):
-                raise met from None
-        raise
+    """Run it; an interruption stays one where a library makes another error of it."""
+    # Whoever started it may have it ignore some of them, as nohup does.
+    heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    with (
+        signals.interrupted_by(*heeded, message=STOPPED) as stop,
+        signals.interrupts_noted() as interrupt,
+    ):
+        try:
+            command()
+        except (KeyboardInterrupt, Interrupted, SystemExit):
+            raise
+        except BaseException as error:
+            _raise_cause(error)
+            # A module that is being loaded loses what a signal raises, and fails in its own way:
+            # it cannot be imported, or, written in Rust, it panics, which is no Exception.
+            if isinstance(error, ImportError) or not isinstance(error, Exception):
+                if interrupt.requested:
+                    raise KeyboardInterrupt from None
+                if stop.requested:
+                    raise Interrupted(STOPPED) from None
+            raise
+
+
+def _raise_cause(error: BaseException) -> None:
+    """Raise the interruption during whose cleaning up the error came, if there was one."""
+    met: BaseException | None = error
+    # What is raised "from" something else is meant so.
+    while met and not met.__suppress_context__:
+        met = met.__context__
+        if isinstance(met, (KeyboardInterrupt, Interrupted)):
+            raise met from None
 
 
 def _prepare_process() -> None:
@@ -74,12 +95,9 @@ def _prepare_process() -> None:
 
 
 def _run(command: Callable[[], None]) -> int:
-    # Whoever started it may have it ignore some of them, as nohup does.
-    heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     try:
         require_address_space(LEAST_ADDRESS_SPACE)
-        with signals.interrupted_by(*heeded, message=STOPPED):
-            command()
+        _unmasked(command)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         # A job that Slurm has queued again meets itself: a node that it lost may live on for a
@@ -157,6 +175,6 @@ def print_left_out(lines: Sequence[str]) -> None:
     """Print which scenes could not be used, if there are any, and why."""
     if not lines:
         return
-    print(f"left out {len(lines)} scenes:")
+    print(f"left out {plural(len(lines), 'scene')}:")
     for line in lines:
         print(f"  {line}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cloudmask.commands import run
 from cloudmask.commands.command_parser import command_parser
+from cloudmask.system.text import plural
 
 EPILOG = """\
 examples:
@@ -55,7 +56,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if repeated and not broken:
         raise Fault("the seeds are not distinct; expected seed: distinct in the configuration")
     if broken:
-        raise Fault(f"{broken} of {len(arguments.logs)} logs are not compliant")
+        raise Fault(f"{broken} of {plural(len(arguments.logs), 'log')} not compliant")
 
 
 if __name__ == "__main__":

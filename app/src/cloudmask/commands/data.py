@@ -7,6 +7,7 @@ from cloudmask.commands import run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import add_dry_run, add_workers
 from cloudmask.scenes.dataset import BUCKET, ENDPOINT, PREFIX
+from cloudmask.system.text import plural
 
 EPILOG = """\
 examples:
@@ -84,7 +85,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
             "try again later, nothing that is here is lost"
         ) from None
     size = sum(item.size for item in found)
-    print(f"{store.endpoint}: {len(found)} scenes, {size / 1e9:.2f} GB", flush=True)
+    print(f"{store.endpoint}: {plural(len(found), 'scene')}, {size / 1e9:.2f} GB", flush=True)
     items = download.select(found, arguments.limit)
     left, size = download.missing(items, arguments.out)
     print(f"{len(items)} wanted, {len(left)} to fetch, {size / 1e9:.2f} GB", flush=True)
@@ -96,7 +97,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
     listing.write(arguments.out, found)
     rate = done.bytes / 1e6 / max(done.seconds, 1e-9)
     print(
-        f"{arguments.out}: {done.fetched} scenes fetched ({done.resumed} continued), "
+        f"{arguments.out}: {plural(done.fetched, 'scene')} fetched ({done.resumed} continued), "
         f"{done.present} were there; {done.bytes / 1e9:.2f} GB in {done.seconds:.1f} s, "
         f"{rate:.0f} MB/s"
     )

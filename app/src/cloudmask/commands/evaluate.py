@@ -18,6 +18,7 @@ from cloudmask.commands.options import (
     network_source,
     read_options,
 )
+from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
     from cloudmask.record.result import Inference
@@ -154,8 +155,10 @@ def _print_inference(inference: "Inference") -> None:
     print_left_out(inference.left_out)
     print(table(inference))
     if inference.unlabeled_scenes:
-        print(f"{inference.unlabeled_scenes} scenes without labels: predicted, not judged")
+        print(
+            f"{plural(inference.unlabeled_scenes, 'scene')} without labels: predicted, not judged"
+        )
     print(
-        f"{inference.scenes} scenes, {inference.seconds_per_scene:.2f} s each in the network,"
-        f" {inference.seconds_per_scene_all:.2f} s with reading and writing"
+        f"{plural(inference.scenes, 'scene')}, {inference.seconds_per_scene:.2f} s each in the "
+        f"network, {inference.seconds_per_scene_all:.2f} s with reading and writing"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from cloudmask.commands import run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.scenes import dataset
+from cloudmask.system.text import plural
 
 EPILOG = """\
 examples:
@@ -35,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
     )
     croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="also this patch store")
     croissant.add_argument(
-        "--name", default=dataset.NAME, metavar="NAME", help="name of the data set"
+        "--name",
+        default="",
+        metavar="NAME",
+        help=f"name of the data set (default: {dataset.NAME} if all scenes are of it, else the "
+        "folder's)",
     )
     croissant.add_argument(
         "--license",
@@ -68,7 +73,7 @@ def _describe(arguments: argparse.Namespace) -> None:
         arguments.folder, scenes, arguments.name, arguments.license, arguments.patches
     )
     croissant.describe(data, arguments.out)
-    print(f"Croissant: {arguments.out}, {len(scenes)} scenes")
+    print(f"Croissant: {arguments.out}, {plural(len(scenes), 'scene')}")
 
 
 if __name__ == "__main__":

@@ -107,10 +107,10 @@ def _sources(patches: Path, scenes: str | None) -> dict[str, Path]:
 
     try:
         with reading.opened(patches) as handle:
-            signature = handle.read(8)
+            signature = handle.read(len(reading.HDF5_SIGNATURE))
     except OSError as error:
         raise InputError(f"{patches}: {error.strerror}; expected a patch store") from None
-    if signature != b"\x89HDF\r\n\x1a\n":
+    if signature != reading.HDF5_SIGNATURE:
         raise InputError(f"{patches}: not HDF5; expected a patch store of cloudmask-prepare")
     sources = {manifest.PATCHES: patches}
     if scenes:

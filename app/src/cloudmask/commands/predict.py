@@ -106,7 +106,7 @@ def main() -> int:
 def _predict(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.mask_job import MaskRequest, write_masks
     from cloudmask.evaluate.masking import MaskOptions
-    from cloudmask.report.table import plural
+    from cloudmask.system.text import plural
 
     require_tensorflow()
     source = network_source(arguments)

@@ -4,10 +4,11 @@ import argparse
 import signal
 from pathlib import Path
 
-from cloudmask.commands import run
+from cloudmask.commands import print_left_out, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import add_channels, add_cosmetic, add_processes, add_skip_bad
 from cloudmask.system import signals
+from cloudmask.system.text import plural
 
 EPILOG = """\
 examples:
@@ -78,7 +79,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.scenes or arguments.out:
         raise InputError("--verify: expected without --scenes and --out")
     store = verify(arguments.verify, arguments.workers)
-    found = f"{len(store.rows(range(len(store.scenes))))} patches of {len(store.scenes)} scenes"
+    rows = len(store.rows(range(len(store.scenes))))
+    found = f"{plural(rows, 'patch', 'patches')} of {plural(len(store.scenes), 'scene')}"
     verdict = "unchanged" if store.checksums is not None else "all values finite"
     print(f"{store.path}: {found}, {verdict}; checksum {store.checksum}")
     if store.checksums is None:
@@ -96,7 +98,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         signal.SIGTERM, message=f"{arguments.out}: the same command continues"
     ):
         scenes = find_scenes(arguments.scenes, part="training")
-        print(f"{len(scenes)} scenes found")
+        print(f"{plural(len(scenes), 'scene')} found")
         options = PrepareOptions(
             dtype=arguments.dtype,
             labels=arguments.labels,
@@ -109,13 +111,11 @@ def _prepare(arguments: argparse.Namespace) -> None:
     for note in summary.notes:
         print(note)
     if summary.resumed:
-        print(f"{summary.resumed} scenes were done by an earlier attempt")
+        print(f"{plural(summary.resumed, 'scene')} done by an earlier attempt")
     print(
-        f"{arguments.out}: {summary.patches} patches of {summary.scenes} scenes, "
+        f"{arguments.out}: {plural(summary.patches, 'patch', 'patches')} of "
+        f"{plural(summary.scenes, 'scene')}, "
         f"{summary.bytes / 1e9:.2f} GB, {summary.cloud_fraction:.1%} cloud, "
         f"{summary.invalid_fraction:.2%} without measurement"
     )
-    if summary.bad:
-        print(f"left out {len(summary.bad)} scenes:")
-        for line in summary.bad:
-            print(f"  {line}")
+    print_left_out(summary.bad)

@@ -85,12 +85,15 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _extract(arguments: argparse.Namespace) -> None:
     from cloudmask.overlay import extract, manifest
+    from cloudmask.system.output import file_claimed
 
     expected = manifest.read(arguments.image).content(arguments.path)
     if manifest.is_copy(arguments.out, expected, arguments.workers):
         print(f"{arguments.out}: there already, {expected.size / 1e9:.2f} GB, checksum verified")
         return
-    done = extract.extract(arguments.image, expected, arguments.out, arguments.workers)
+    extract.check_name(arguments.out)
+    with file_claimed(arguments.out):
+        done = extract.extract(arguments.image, expected, arguments.out, arguments.workers)
     print(
         f"{arguments.out}: {done.bytes / 1e9:.2f} GB in {done.seconds:.2f} s, "
         f"{done.rate:.0f} MB/s, checksum verified"

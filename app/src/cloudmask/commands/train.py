@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudmask.commands import print_left_out, require_tensorflow, run
 from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import add_config, add_force, add_set, add_skip_bad
+from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
     from cloudmask.record.result import Result
@@ -76,7 +77,7 @@ def print_result(run: Path, result: "Result") -> None:
     training, inference = result.training, result.inference
     if training:
         print(
-            f"{run}: {training.epochs_run} epochs, best {training.best_epoch}, "
+            f"{run}: {plural(training.epochs_run, 'epoch')}, best {training.best_epoch}, "
             f"validation accuracy {training.val_accuracy:.4f}, "
             f"{training.seconds_per_epoch:.1f} s per epoch"
         )

@@ -18,7 +18,7 @@ from cloudmask.evaluate.masks import write_mask
 from cloudmask.evaluate.pictures import write_picture
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.evaluate.sources import NetworkSource
-from cloudmask.record import provenance
+from cloudmask.record import provenance, recorded_provenance
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes.finding import find_scenes
 from cloudmask.scenes.formats import scene_name
@@ -99,10 +99,9 @@ def write_masks(request: MaskRequest) -> MaskSummary:
 def _require_equal(folder: RunDirectory, facts: dict[str, Any]) -> None:
     if not folder.provenance.exists() or not folder.scenes_table.exists():
         return  # There is no mask yet.
-    earlier, now = provenance.read(folder.provenance).get("masks"), facts["masks"]
-    if earlier == now:
+    known, now = recorded_provenance.read(folder.provenance).masks or {}, facts["masks"]
+    if known == now:
         return
-    known = earlier if isinstance(earlier, dict) else {}
     key = next((key for key in now if known.get(key) != now[key]), "masks")
     raise InputError(
         f"{folder}: holds masks with {key} {known.get(key)!r:.80}, not {now[key]!r:.80}; "

@@ -10,7 +10,7 @@ from cloudmask.errors import InputError
 from cloudmask.evaluate import example, saved_network
 from cloudmask.evaluate.saved_network import NetworkFacts
 from cloudmask.patches.store import PatchStore
-from cloudmask.record import provenance
+from cloudmask.record import recorded_provenance
 from cloudmask.record.result import Result
 from cloudmask.record.run_directory import RunDirectory, finished_runs
 from cloudmask.scenes.slstr import LABEL_SOURCES
@@ -72,10 +72,10 @@ class RunNetwork:
         path = self.run.provenance
         if not path.exists():
             return None
-        try:
-            return Path(provenance.read(path)["data"]["path"])
-        except (KeyError, TypeError):
-            raise InputError(f"{path}: damaged; expected the path of the patches in it") from None
+        data = recorded_provenance.read(path).data
+        if data is None or data.path is None:
+            raise InputError(f"{path}: damaged; expected the path of the patches in it")
+        return Path(data.path)
 
     def facts(self) -> NetworkFacts:
         found = saved_network.facts(self.run.model)

@@ -14,6 +14,7 @@ from cloudmask.experiments.plan import Plan, Row
 from cloudmask.patches import store
 from cloudmask.record.result import Result, System, Training
 from cloudmask.record.run_directory import finished_runs
+from cloudmask.system.text import plural
 
 
 class CostFactors(NamedTuple):
@@ -52,7 +53,7 @@ def lines(plan: Plan, folder: Path, data: Path | None = None) -> Iterator[str]:
     left = [
         row for row in plan.rows if row.index not in plan.dropped and not plan.run(row).finished
     ]
-    yield f"{len(plan.rows)} rows, {len(left)} of them to be run"
+    yield f"{plural(len(plan.rows), 'row')}, {len(left)} of them to be run"
     earlier = list(_earlier_runs(folder))
     patches = store.PatchStore(data) if data else None
     seconds, known = 0.0, 0
@@ -63,10 +64,11 @@ def lines(plan: Plan, folder: Path, data: Path | None = None) -> Iterator[str]:
             known += count
             basis |= {id(run): run for run in like}
     if known:
-        yield f"cost: at most {seconds / 3600:.3g} GPU hours for {known} rows, a CPU counts as one"
+        hours = f"{seconds / 3600:.3g} GPU hours"
+        yield f"cost: at most {hours} for {plural(known, 'row')}, a CPU counts as one"
         yield from _basis_lines(list(basis.values()), data)
     if known < len(left):
-        yield f"cost: unknown for {len(left) - known} rows, no earlier run is like them"
+        yield f"cost: unknown for {plural(len(left) - known, 'row')}, no earlier run is like them"
 
 
 def _basis_lines(basis: Sequence[EarlierRun], data: Path | None) -> Iterator[str]:
@@ -74,7 +76,8 @@ def _basis_lines(basis: Sequence[EarlierRun], data: Path | None) -> Iterator[str
     patches = [run.patches for run in basis]
     span = " to ".join(f"{n:,}" for n in dict.fromkeys((min(patches), max(patches))))
     scale = f"scaled to {data}" if data else "as there; --data FILE.h5 scales"
-    yield f"  start, all epochs, inference: by {len(basis)} runs of this network on {machines}"
+    runs = plural(len(basis), "run")
+    yield f"  start, all epochs, inference: by {runs} of this network on {machines}"
     yield f"  {span} training patches an epoch ({scale})"
 
 

@@ -15,6 +15,7 @@ from cloudmask.overlay.layout import UPPER
 from cloudmask.patches.verification import verify
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import disk
+from cloudmask.system.text import plural
 
 # Of the published network; it grows with the square of model.filters.
 PARAMETERS, FILTERS = 1_948_609, 32
@@ -44,7 +45,7 @@ def check_overlay(report: PreflightReport, image: Path, local: Sequence[Path]) -
         report.problem(str(error), "make overlay makes one")
         return
     size = sum(content.size for content in found.files)
-    report.add("overlay", f"{image}: {len(found.files)} files, {size / 1e9:.2f} GB")
+    report.add("overlay", f"{image}: {plural(len(found.files), 'file')}, {size / 1e9:.2f} GB")
     for directory in local:
         if not directory.is_dir():
             report.add("local", f"{directory}: no such directory")
@@ -68,7 +69,7 @@ def check_store(report: PreflightReport, path: Path) -> None:
         report.problem(str(error), "make it again with cloudmask-prepare")
         return
     note = "" if store.checksums is not None else ", without checksums (made by an older version)"
-    report.add("data", f"{path}: {len(store.scenes)} scenes, {store.checksum[:12]}{note}")
+    report.add("data", f"{path}: {plural(len(store.scenes), 'scene')}, {store.checksum[:12]}{note}")
 
 
 def check_row(report: PreflightReport, name: str, index: int, runs: Path) -> None:
@@ -85,7 +86,8 @@ def check_row(report: PreflightReport, name: str, index: int, runs: Path) -> Non
     training = config.training
     report.add(
         "row",
-        f"{index} of {len(planned.rows)} of {planned.name}: at most {training.epochs} epochs, "
+        f"{index} of {len(planned.rows)} of {planned.name}: at most "
+        f"{plural(training.epochs, 'epoch')}, "
         f"global batch {training.batch_size}, learning rate {training.learning_rate:g}",
     )
     _check_run(report, planned.run(row), config)

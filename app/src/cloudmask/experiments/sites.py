@@ -7,16 +7,16 @@ from pathlib import Path
 
 from cloudmask.config.yaml_model import AnySection, load_model, read_yaml
 from cloudmask.errors import InputError
-
-FOLDER = Path("slurm/sites")
+from cloudmask.record import job_files
 
 
 def find(name_or_path: str | Path) -> Path:
     """The site's file: a path, or a name under slurm/sites/; raises InputError."""
-    for path in (Path(name_or_path), FOLDER / f"{name_or_path}.yaml"):
+    paths = job_files.site_paths(name_or_path)
+    for path in paths:
         if path.is_file():
             return path
-    raise InputError(f"--site {name_or_path}: no such file, nor {FOLDER}/{name_or_path}.yaml")
+    raise InputError(f"--site {name_or_path}: no such file, nor {paths[1]}")
 
 
 def executor(path: Path) -> str:

@@ -18,6 +18,7 @@ from cloudmask.experiments.submissions import SubmittedRows
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import lock, reading
 from cloudmask.system.tables import plain_table
+from cloudmask.system.text import plural
 
 STATES = ("planned", "queued", "running", "interrupted", "finished", "failed", "lost")
 TO_RERUN = ("interrupted", "failed", "lost")
@@ -49,7 +50,7 @@ def summary(found: Sequence[RowState]) -> str:
     """Counts in one line."""
     counts = Counter(state.name for state in found)
     parts = [f"{counts[name]} {name}" for name in STATES if counts[name]]
-    return f"{len(found)} rows: {', '.join(parts)}"
+    return f"{plural(len(found), 'row')}: {', '.join(parts)}"
 
 
 def lines(plan: Plan, found: Sequence[RowState]) -> Iterator[str]:
@@ -127,7 +128,7 @@ def _progress(plan: Plan, row: Row, run: RunDirectory, names: set[str]) -> str:
 
 def _epoch(run: RunDirectory, names: set[str]) -> str:
     done, _ = _history(run, names)
-    return f", {done} epochs done" if done else ""
+    return f", {plural(done, 'epoch')} done" if done else ""
 
 
 def _history(run: RunDirectory, names: set[str]) -> tuple[int, float]:

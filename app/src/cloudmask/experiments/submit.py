@@ -20,6 +20,7 @@ from cloudmask.experiments.executors.executor import (
 from cloudmask.experiments.plan import Plan, Row, parse_ranges
 from cloudmask.system import files, lock
 from cloudmask.system.signals import StopRequest, stop_requests
+from cloudmask.system.text import plural
 
 LOCAL = "local"
 WAIT_SECONDS = 0.2
@@ -130,14 +131,16 @@ def _attend(plan: Plan, assignments: Sequence[Assignment]) -> None:
 
 def _conclude(plan: Plan, rows: Sequence[int], codes: Mapping[int, int], stop: StopRequest) -> None:
     finished = sum(code == 0 for code in codes.values())
-    logger.info(f"{plan.name}: {finished} of {len(rows)} rows finished")
+    logger.info(f"{plan.name}: {finished} of {plural(len(rows), 'row')} finished")
     if stop.requested:
         raise Interrupted(
             f"{plan.folder}: its rows saved their state; cloudmask-grid rerun goes on"
         )
     failed = [index for index in rows if codes.get(index) not in (0, EXIT_INTERRUPTED)]
     if failed:
-        raise Fault(f"{len(failed)} rows failed ({failed[0]} first): see cloudmask-grid status")
+        raise Fault(
+            f"{plural(len(failed), 'row')} failed ({failed[0]} first): see cloudmask-grid status"
+        )
     if EXIT_INTERRUPTED in codes.values():
         raise Interrupted(f"{plan.folder}: rows were interrupted; cloudmask-grid rerun goes on")
 

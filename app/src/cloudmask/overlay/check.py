@@ -18,6 +18,7 @@ from cloudmask.overlay.layout import UPPER
 from cloudmask.overlay.manifest import Content, Manifest
 from cloudmask.system import process, reading
 from cloudmask.system.files import sha256
+from cloudmask.system.text import plural
 
 RUNTIMES = ("apptainer", "singularity")
 BATCH = 4  # patches that the container reads as training does
@@ -48,7 +49,7 @@ def check(image: Path, container: Path | None = None) -> Iterator[str]:
     if inside != known.id or size != known.image.size:
         raise InputError(f"{image}: is not the image of its manifest; copy both, or build again")
     total = sum(content.size for content in known.files)
-    yield f"manifest: {len(known.files)} files, {total / 1e9:.2f} GB, id {known.id[:12]}"
+    yield f"manifest: {plural(len(known.files), 'file')}, {total / 1e9:.2f} GB, id {known.id[:12]}"
     yield _checksum(image, known)
     yield _fsck(image)
     if os.access(image, os.W_OK) and image.stat().st_mode & 0o222:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cloudmask.errors import InputError
-from cloudmask.system import names
+from cloudmask.system import names, reading
 
 SUPERBLOCK = 1024  # bytes from the start
 MAGIC = 0xEF53
@@ -54,7 +54,7 @@ class Ext3:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         try:
-            self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self.descriptor = reading.descriptor_of(self.path)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; expected an overlay of make overlay") from None
         except OSError as error:

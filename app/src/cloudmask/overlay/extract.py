@@ -47,8 +47,7 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Extracti
     space; Fault if it runs out on the way.
     """
     started = time.perf_counter()
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"{out}: expected the name of a file in an existing folder")
+    check_name(out)
     with Ext3(image) as source:
         inode = source.file(UPPER + expected.path)
         if inode.size != expected.size:
@@ -63,6 +62,12 @@ def extract(image: Path, expected: Content, out: Path, workers: int) -> Extracti
             _copy(source, inode, expected, temporary, max(1, workers))
             temporary.chmod(0o444)
     return Extraction(expected.size, time.perf_counter() - started)
+
+
+def check_name(out: Path) -> None:
+    """Raise InputError if no file can have that name."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"{out}: expected the name of a file in an existing folder")
 
 
 def _copy(source: Ext3, inode: Inode, expected: Content, out: Path, workers: int) -> None:

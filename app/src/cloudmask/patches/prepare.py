@@ -31,8 +31,9 @@ from cloudmask.scenes.calibration import common_calibration
 from cloudmask.scenes.formats import format_of, scene_name
 from cloudmask.scenes.origin import Origin
 from cloudmask.scenes.scene import accept, normalize_scene
+from cloudmask.system import reading
 from cloudmask.system.disk import require_space
-from cloudmask.system.lock import exclusive
+from cloudmask.system.output import file_claimed
 from cloudmask.system.pool import open_pool
 from cloudmask.system.progress import track
 
@@ -115,6 +116,7 @@ def prepare(
         if not _valid_pixels(kept, records):
             raise InputError(f"{out}: no pixel of any scene holds a measurement in all channels")
         writer.finish(kept, records, options)
+        store.require_replaceable(out)
         writer.path.replace(out)
     summary = _summarize(out, kept, records, resumed, plan.bad)
     return replace(summary, notes=plan.others + copies + summary.notes)
@@ -177,7 +179,8 @@ def _unfinished(
     """
     partial = out.with_name(f".{out.name}.partial")
     fingerprints = [_fingerprint(task) for task in plan.tasks]
-    with exclusive(out.with_name(f".{out.name}.lock"), str(out)):
+    with file_claimed(out):
+        store.require_replaceable(out)
         journal = Journal(
             out.with_name(f".{out.name}.journal"),
             {
@@ -274,7 +277,7 @@ def _write_scene(
 def _read_ahead(path: Path) -> None:
     """Let the system read all of a file ahead of time."""
     # A product is a folder, which cannot be opened; whoever reads the scene reports other errors.
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError, InputError), reading.opened(path) as file:
         # The system limits the length of each request.
         for first in range(0, os.fstat(file.fileno()).st_size, BLOCK):
             os.posix_fadvise(file.fileno(), first, BLOCK, os.POSIX_FADV_WILLNEED)

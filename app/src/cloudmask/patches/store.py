@@ -14,6 +14,7 @@ import hashlib
 import json
 import mmap
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,28 @@ SCENE_TABLE = np.dtype(
 )
 
 
+def require_replaceable(path: Path) -> None:
+    """Raise InputError if a new store must not replace what is at `path`.
+
+    Only another store may be replaced, whole or damaged, and none that is write-protected: so are
+    copies taken out of an overlay.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with foreign_hdf5.opened(path, InputError) as file:
+            found = file.attribute("format")
+    except InputError:
+        with foreign_hdf5.handle(path, InputError) as content:
+            signature = content.read(len(reading.HDF5_SIGNATURE))
+            # One that cannot be opened may be a store that was damaged.
+            found = FORMAT if signature == reading.HDF5_SIGNATURE else None
+    if found != FORMAT:
+        raise InputError(f"{path}: is not a patch store; expected one, or a new name")
+    if not path.stat().st_mode & stat.S_IWUSR:
+        raise InputError(f"{path}: is write-protected; expected a new name, or remove it first")
+
+
 def row_checksum(patch: np.ndarray, label: np.ndarray) -> bytes:
     """SHA-256 of a row: its patch (256, 256, 9) and its labels (256, 256), both contiguous."""
     digest = hashlib.sha256(patch.data)
@@ -121,7 +144,8 @@ class PatchStore:
 
     patches: (N, 256, 256, 9) memory map; labels: (N, 256, 256) uint8 memory map.
     scenes: structured array, one row per scene, see SCENE_TABLE; names: of the scenes.
-    label_source: "bayes" or "summary". reading: how its scenes were read. calibration: of S1 to S6,
+    label_source: "bayes" or "summary". reading: how its scenes were read. prepared: the options of
+    cloudmask-prepare that made it, by name, as far as it records them. calibration: of S1 to S6,
     see `scenes.calibration`. origins: how many scenes are of which origin, see `scenes.origin`.
     checksum: hexadecimal, stands for the content; checksums: (N, 32) uint8, those of the rows, None
     in stores of version 1.
@@ -200,6 +224,8 @@ class PatchStore:
             cosmetic=str(file.attribute("cosmetic") or "use"),
         )
         self.calibration = str(file.attribute("calibration") or UNKNOWN)
+        options = {field: str(file.attribute(name) or "") for name, field in DESCRIBED.items()}
+        self.prepared = {"dtype": self.patches.dtype.name} | {k: v for k, v in options.items() if v}
         self.origins = self._origins(file)
         ends = self.scenes["first"] + self.scenes["count"]
         rows = len(self.patches)

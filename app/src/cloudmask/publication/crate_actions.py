@@ -9,12 +9,14 @@ from typing import Any
 
 from cloudmask.errors import InputError
 from cloudmask.publication import program
-from cloudmask.record import provenance
+from cloudmask.record import recorded_provenance
+from cloudmask.record.recorded_provenance import PatchData, Provenance
 from cloudmask.record.result import Inference, Result
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 
 JSON, TEXT, CSV, YAML = "application/json", "text/plain", "text/csv", "application/yaml"
+NEEDED = ("command", "git", "started", "user", "versions")  # of the provenance
 SCENES_SHOWN = 100  # names of scenes in a description; the benchmark has as many
 
 logger = logging.getLogger(__name__)
@@ -74,8 +76,8 @@ class ActionFacts:
     description: str  # the command line
     begun: str  # ISO 8601
     ended: str  # ISO 8601
-    software: Mapping[str, Any]  # the provenance
-    submission: Mapping[str, Any]  # the section of the configuration
+    software: Provenance
+    submission: Mapping[str, str | None]  # the section of the configuration
     figures: Mapping[str, float | None]
 
 
@@ -85,8 +87,8 @@ def add_run(entities: Entities, run: RunDirectory) -> None:
     Raises InputError that names the file where they are damaged.
     """
     result = run.read_result()
-    facts = provenance.read(run.provenance)
-    submission = result.experiment.get("submission") or {}
+    facts = recorded_provenance.read(run.provenance, *NEEDED)
+    submission = _submission(run, result)
     config = entities.add_file(run.config, "complete configuration", YAML)
     outputs = _existing(entities, _files(run))
     action = _action(run, "training", facts, submission, _figures(result))
@@ -100,11 +102,14 @@ def add_run(entities: Entities, run: RunDirectory) -> None:
 
 
 def _add_evaluation(
-    entities: Entities, run: RunDirectory, folder: RunDirectory, submission: Mapping[str, Any]
+    entities: Entities,
+    run: RunDirectory,
+    folder: RunDirectory,
+    submission: Mapping[str, str | None],
 ) -> None:
     """Add an evaluation of the run, with its masks."""
     result = folder.read_result()
-    facts = provenance.read(folder.provenance)
+    facts = recorded_provenance.read(folder.provenance, *NEEDED)
     outputs = _existing(
         entities,
         {
@@ -155,27 +160,35 @@ def _existing(entities: Entities, described: Mapping[Path, tuple[str, str]]) -> 
 def _action(
     folder: RunDirectory,
     kind: str,
-    facts: Mapping[str, Any],
-    submission: Mapping[str, Any],
+    facts: Provenance,
+    submission: Mapping[str, str | None],
     figures: Mapping[str, float | None],
 ) -> ActionFacts:
     """The facts of what was done in `folder`; raises InputError where they are damaged."""
-    try:
-        # The result is what a run writes last.
-        ended = datetime.datetime.fromtimestamp(
-            folder.result.stat().st_mtime, datetime.timezone.utc
-        )
-        return ActionFacts(
-            name=f"{kind}: {folder.path.resolve().name}",
-            description=" ".join(facts["command"]) or kind,
-            begun=(facts["earlier"] or [facts])[0]["started"],
-            ended=ended.isoformat(timespec="seconds"),
-            software={"user": facts["user"], "git": facts["git"], "versions": facts["versions"]},
-            submission=submission,
-            figures=figures,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder.provenance}: damaged ({error!r})") from None
+    if facts.begun is None:
+        raise InputError(f"{folder.provenance}: no 'earlier.0.started'; the file is damaged")
+    # The result is what a run writes last.
+    ended = datetime.datetime.fromtimestamp(folder.result.stat().st_mtime, datetime.timezone.utc)
+    return ActionFacts(
+        name=f"{kind}: {folder.path.resolve().name}",
+        description=" ".join(facts.command) or kind,
+        begun=facts.begun,
+        ended=ended.isoformat(timespec="seconds"),
+        software=facts,
+        submission=submission,
+        figures=figures,
+    )
+
+
+def _submission(run: RunDirectory, result: Result) -> Mapping[str, str | None]:
+    """The section `submission` of the run's configuration; raises InputError if it is none."""
+    found = result.experiment.get("submission") or {}
+    if not isinstance(found, dict):
+        raise InputError(f"{run.result}: 'experiment.submission': expected an object")
+    for key, value in found.items():
+        if not isinstance(value, str | None):
+            raise InputError(f"{run.result}: 'experiment.submission.{key}': expected text")
+    return found
 
 
 def _figures(found: Result) -> dict[str, float | None]:
@@ -187,15 +200,15 @@ def _figures(found: Result) -> dict[str, float | None]:
     return figures
 
 
-def _patches(entities: Entities, facts: Mapping[str, Any], result: Result):
+def _patches(entities: Entities, facts: Provenance, result: Result):
     """The patches that it was trained on, which lie outside of the crate."""
     described = result.training.data if result.training else None
     source = f" of {described.text()}" if described else " of the training scenes"
-    data = facts.get("data") or {}
-    checksum = data.get("checksum") or "unknown"
+    data = facts.data or PatchData()
+    checksum = data.checksum or "unknown"
     properties = {
         "@type": "CreativeWork",
-        "name": Path(str(data.get("path") or "patches")).name,
+        "name": Path(data.path or "patches").name,
         "description": f"patches{source} and their labels, HDF5",
         "identifier": f"sha256:{checksum}",
     }
@@ -264,7 +277,7 @@ def _organization(entities: Entities, who: Mapping[str, Any]):
 
 def _person(entities: Entities, action: ActionFacts, organization):
     """Who ran it: the person to ask, else the account."""
-    who, user = action.submission, str(action.software["user"])
+    who, user = action.submission, str(action.software.user)
     properties: dict[str, Any] = {"@type": "Person", "name": who.get("user") or user}
     if who.get("email"):
         properties["email"] = who["email"]
@@ -273,10 +286,11 @@ def _person(entities: Entities, action: ActionFacts, organization):
     return entities.add(f"#{_fragment(user)}", properties)
 
 
-def _software(entities: Entities, software: Mapping[str, Any], who: Mapping[str, Any]):
+def _software(entities: Entities, software: Provenance, who: Mapping[str, Any]):
     """The program, by its repository, or by the benchmark it implements where none is known."""
-    version, git = software["versions"]["cloudmask"], software["git"] or {}
-    address = program.web_address(program.location(git, who)["repository"]) or program.BENCHMARK
+    version, git = software.versions.get("cloudmask") or "unknown", software.git
+    where = program.location(git.model_dump(), who)
+    address = program.web_address(where["repository"]) or program.BENCHMARK
     properties = {
         "@type": "SoftwareApplication",
         "name": "cloudmask",
@@ -284,9 +298,9 @@ def _software(entities: Entities, software: Mapping[str, Any], who: Mapping[str,
         "softwareVersion": version,
         "url": address,
     }
-    if git.get("commit"):
-        properties["identifier"] = git["commit"]
-    return entities.add(f"{address}#{version}-{git.get('commit') or 'unknown'}", properties)
+    if git.commit:
+        properties["identifier"] = git.commit
+    return entities.add(f"{address}#{version}-{git.commit or 'unknown'}", properties)
 
 
 def _fragment(text: str) -> str:

@@ -3,14 +3,17 @@
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from cloudmask.errors import InputError
-from cloudmask.patches.store import INVALID
+from cloudmask.patches.store import INVALID, PatchStore
+from cloudmask.record.described_data import DataDescription
 from cloudmask.scenes import dataset, foreign_hdf5
+from cloudmask.scenes.formats.hdf5 import recorded_origin
 from cloudmask.scenes.slstr import (
     REFLECTANCE_OFFSET,
     TEMPERATURE_OFFSET,
@@ -42,6 +45,7 @@ PATCHES = {
 VISIBLE_WAVELENGTHS = (554.27, 659.47, 868.0, 1374.8, 1613.4, 2255.7)
 THERMAL_WAVELENGTHS = (3742.0, 10854.0, 12022.5)
 MEDIA_TYPE = "application/x-hdf5"
+CITATION = f"Cloud masking data set {dataset.NAME}, STFC Scientific Machine Learning"
 SCENE_FILES = "scene-files"
 PATCHES_FILE = "patches-file"
 
@@ -82,7 +86,10 @@ BANDS = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is described: scene files below `folder`, and a patch store made of them, if given."""
+    """What is described: scene files below `folder`, and a patch store made of them, if given.
+
+    name: "" for that of the public data set if all scenes are of it, else for the folder's.
+    """
 
     folder: Path
     scenes: Sequence[Path]
@@ -110,16 +117,20 @@ def describe(data: DataSet, out: Path) -> None:
         raise InputError(
             f"mlcroissant is not installed; expected {install_command('fair')}"
         ) from None
+    origins = [recorded_origin(path).source for path in data.scenes]
+    described = DataDescription(scenes=len(origins), origins=dict(Counter(origins)))
+    public = described.of_data_set
     metadata = mlc.Metadata(
-        name=data.name,
-        description=f"Scenes of Sentinel-3 SLSTR with cloud masks, {len(data.scenes)} HDF5 files.",
-        url=dataset.HOME,
+        name=data.name or (dataset.NAME if public else data.folder.resolve().name or "scenes"),
+        description="Scenes in the layout of Sentinel-3 SLSTR with cloud masks, "
+        f"{len(data.scenes)} HDF5 files. Origin: {described.text()}.",
+        url=dataset.HOME if public else None,
         license=[data.license],
         version="1.0.0",
         date_published=datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
-        cite_as=f"Cloud masking data set {dataset.NAME}, STFC Scientific Machine Learning",
+        cite_as=CITATION if public else None,
         distribution=_distribution(data, out),
-        record_sets=_record_sets(data),
+        record_sets=_record_sets(data, origins),
     )
     issues = metadata.ctx.issues
     if issues.errors:
@@ -160,14 +171,21 @@ def _distribution(data: DataSet, out: Path) -> list:
     return [*found, scenes, *patches]
 
 
-def _record_sets(data: DataSet) -> list:
+def _record_sets(data: DataSet, origins: Sequence[str]) -> list:
     import mlcroissant as mlc
 
     scenes = _inline(
         "scenes",
-        "every scene and the part of the benchmark it belongs to",
-        {"file": "path of the scene", "part": "training or inference"},
-        [(str(path), path.parts[0] if path.parts[1:] else "") for path in data.paths],
+        "every scene, the part of the benchmark it belongs to, and where it comes from",
+        {
+            "file": "path of the scene",
+            "part": "training or inference",
+            "origin": "as the file says, or else its layout and name tell",
+        },
+        [
+            (str(path), path.parts[0] if path.parts[1:] else "", origin)
+            for path, origin in zip(data.paths, origins, strict=True)
+        ],
     )
     bands = _inline(
         "bands",
@@ -194,10 +212,16 @@ def _record_sets(data: DataSet) -> list:
     patches = mlc.RecordSet(
         id="patches",
         name="patches",
-        description="patches of the training scenes, as cloudmask-prepare cuts them",
+        description=f"patches as cloudmask-prepare cuts them, of {_patch_origin(data.patches)}",
         fields=_arrays("patches", PATCHES, [data.patches], source),
     )
     return [scenes, bands, contents, _found_files(), patches]
+
+
+def _patch_origin(path: Path) -> str:
+    """What scenes a patch store was made of, as it records them."""
+    store = PatchStore(path)
+    return DataDescription(scenes=len(store.scenes), origins=store.origins).text()
 
 
 def _found_files():

@@ -9,13 +9,16 @@ from typing import Any
 from cloudmask.config.settings import Config, load_config, unidentified
 from cloudmask.errors import InputError
 from cloudmask.experiments import plan
-from cloudmask.record import provenance
+from cloudmask.record import recorded_provenance
 from cloudmask.record.compliance import findings
+from cloudmask.record.recorded_provenance import Provenance
 from cloudmask.record.result import BENCHMARK_LABELS, Inference, Result, System, Training
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.scenes import dataset
 from cloudmask.scenes.listing import inference_scenes
+from cloudmask.system.text import plural
 
+NEEDED = ("command", "git", "versions")  # of the provenance
 DECLARE = "expected those, or --other-data with what they are"
 
 
@@ -39,7 +42,7 @@ class SubmittedRun:
 
     directory: RunDirectory
     config: Config
-    provenance: dict[str, Any]
+    provenance: Provenance
     result: Result
     training: Training
     inference: Inference
@@ -47,14 +50,19 @@ class SubmittedRun:
     accuracy: float  # on whole inference scenes, 0 to 1
 
     @property
-    def commit(self) -> str:
+    def commit(self) -> str | None:
         """Commit of the code that ran."""
-        return self.provenance["git"]["commit"]
+        return self.provenance.git.commit
+
+    @property
+    def version(self) -> str | None:
+        """Version of the program that ran."""
+        return self.provenance.versions.get("cloudmask")
 
     @property
     def patches_checksum(self) -> str | None:
         """Checksum of the patches that it was trained on."""
-        return (self.provenance.get("data") or {}).get("checksum")
+        return self.provenance.data.checksum if self.provenance.data else None
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def _read_run(directory: RunDirectory, claim: DataClaim) -> SubmittedRun:
     try:
         result = directory.read_result()
         config = load_config(directory.config)
-        facts = provenance.read(directory.provenance)
+        facts = recorded_provenance.read(directory.provenance, *NEEDED)
         problems = findings(directory.log)
     except (InputError, OSError) as error:
         raise NotEligible([f"damaged: {error}"]) from None
@@ -154,12 +162,12 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         return texts
     if data is None:
         texts.append(f"its result does not say which scenes were evaluated; {DECLARE}")
-    elif data.origins != {dataset.NAME: data.scenes}:
+    elif not data.of_data_set:
         texts.append(f"evaluated {data.text()}, not the data set {dataset.NAME}; {DECLARE}")
     elif not data.of_benchmark:
         months = ", ".join(f"{count} of {month}" for month, count in data.months.items())
         texts.append(
-            f"evaluated {data.scenes} scenes ({months or 'of unknown months'}), not the "
+            f"evaluated {plural(data.scenes, 'scene')} ({months or 'of unknown months'}), not the "
             f"{dataset.INFERENCE_SCENES} of {dataset.INFERENCE_MONTH} that the benchmark has; "
             f"{DECLARE}"
         )
@@ -167,24 +175,25 @@ def _data_problems(inference: Inference, claim: DataClaim) -> list[str]:
         texts.append("its result does not say whether the training saw the inference scenes")
     elif not seen and not inference.of_benchmark:
         texts.append(
-            f"judged {inference.scenes} of {data.scenes} scenes by the label source "
+            f"judged {inference.scenes} of {plural(data.scenes, 'scene')} by the label source "
             f"{inference.truth}; the benchmark judges all by {BENCHMARK_LABELS}; {DECLARE}"
         )
     elif claim.scene_list:
         others = set(inference.accuracy_per_scene) ^ inference_scenes(claim.scene_list)
         if others:
             texts.append(
-                f"{len(others)} scenes are evaluated and not inference scenes of "
+                f"{plural(len(others), 'scene')} evaluated and not among the inference scenes of "
                 f"{claim.scene_list}, or the other way round, such as {min(others)}"
             )
     return texts
 
 
-def _code_problems(facts: dict[str, Any]) -> list[str]:
-    git = facts.get("git") or {}
-    if not git.get("commit"):
+def _code_problems(facts: Provenance) -> list[str]:
+    if not facts.versions.get("cloudmask"):
+        return ["the program's version is not known"]
+    if not facts.git.commit:
         return ["the code's commit is not known; run from a checkout or image"]
-    if git.get("dirty"):
+    if facts.git.dirty:
         return ["the code had uncommitted changes; expected a commit as it is"]
     return []
 

@@ -16,7 +16,7 @@ import yaml
 
 from cloudmask.errors import InputError
 from cloudmask.patches.geometry import PATCH
-from cloudmask.publication import contribution, submission_text
+from cloudmask.publication import contribution, submission_text, training_data
 from cloudmask.publication.eligibility import BENCHMARK_DATA, DataClaim, SubmittedRun, choose_runs
 from cloudmask.publication.submission_text import APPLICATION, Submission
 from cloudmask.record import run_directory
@@ -78,10 +78,11 @@ def _fill(folder: Path, submission: Submission) -> None:
     _write_yaml(folder / run_directory.CONFIG, _config(submission))
     _write_yaml(folder / SYSTEM, first.system.model_dump(exclude_unset=True))
     (folder / SYSTEMS).mkdir()
-    described = system_description(first.result, first.provenance, first.config.submission)
+    facts = first.provenance.model_dump()
+    described = system_description(first.result, facts, first.config.submission)
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
     files.write_text(folder / SYSTEMS / f"{_name(submission.system)}.json", text)
-    files.write_text(folder / VERSION, f"{_version(first)}\n")
+    files.write_text(folder / VERSION, f"{first.version}\n")
     _copy_job(first, folder)
     files.write_text(folder / SCRIPT, submission_text.script(submission, HYPERPARAMETERS))
     (folder / SCRIPT).chmod(0o755)
@@ -97,9 +98,11 @@ def _copy_job(run: SubmittedRun, folder: Path) -> None:
         if path.is_file() and not path.is_symlink():
             copy = folder / run_directory.JOB / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(copy, reading.read_text(path, reading.MIB))
-    packages = run.provenance.get("packages") or {}
-    if isinstance(packages, Mapping) and packages:
+            # As bytes: a script may be in any encoding.
+            content = reading.read_bytes(path, reading.MIB)
+            with files.replacing(copy) as temporary:
+                temporary.write_bytes(content)
+    if packages := run.provenance.packages:
         lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
         files.write_text(folder / PACKAGES, "".join(lines))
 
@@ -128,7 +131,7 @@ def _listing(folder: Path) -> list[tuple[str, str]]:
 
 def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
     if not best:
-        return f"all {len(runs)} runs given" if len(runs) > 1 else "one run"
+        return {1: "one run", 2: "both runs given"}.get(len(runs), f"all {len(runs)} runs given")
     accuracies = ", ".join(f"{run.accuracy:.4f}" for run in runs)
     return f"the best of {len(runs)} by accuracy on the inference scenes ({accuracies})"
 
@@ -136,7 +139,7 @@ def _selection(runs: Sequence[SubmittedRun], best: bool) -> str:
 def _config(submission: Submission) -> dict[str, Any]:
     """config.yaml: the keys of the policy, identification first, then what is ours."""
     run = submission.runs[0]
-    config, where = run.config, submission.program
+    config, where, container = run.config, submission.program, run.provenance.container
     return {
         **submission.identification,
         "benchmark": APPLICATION,
@@ -145,14 +148,14 @@ def _config(submission: Submission) -> dict[str, Any]:
             "description": f"{APPLICATION}, the MLCommons Science cloud-masking benchmark",
             "repo": where["repository"],
             "branch": where["branch"],
-            "version": _version(run),
+            "version": run.version,
             "tag": where["tag"],
             "commit": where["commit"],
         },
         "code": {
-            "version": _version(run),
+            "version": run.version,
             "commit": run.commit,
-            "container": run.provenance.get("container"),
+            "container": container.model_dump(exclude_unset=True) if container else None,
         },
         "data": _data(submission),
         # By the names that the policy lists for this benchmark.
@@ -171,17 +174,16 @@ def _config(submission: Submission) -> dict[str, Any]:
 def _data(submission: Submission) -> dict[str, Any]:
     """Where the data is, the commands that fetch it, and what the runs recorded of it."""
     run = submission.runs[0]
-    facts: dict[str, Any] = {"patches_sha256": run.patches_checksum}
+    facts: dict[str, Any] = {
+        "training_data": training_data.statement(submission.runs),
+        "patches_sha256": run.patches_checksum,
+    }
     for part, found in (("training", run.training.data), ("inference", run.inference.data)):
         if found:
             facts[part] = found.model_dump(exclude_none=True)
     if submission.other_data:
         return {"name": submission.other_data, "benchmark_data": False, **facts}
     return DATA | {"commands": submission_text.data_commands(submission)} | facts
-
-
-def _version(run: SubmittedRun) -> str:
-    return run.provenance["versions"]["cloudmask"]
 
 
 def _write_yaml(path: Path, tree: Mapping) -> None:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudmask.publication import program, reference
+from cloudmask.publication import program, reference, training_data
 from cloudmask.publication.eligibility import SubmittedRun
 from cloudmask.record.rules import TARGET
 from cloudmask.scenes import dataset
@@ -43,7 +43,9 @@ class Submission:
     def program(self) -> dict[str, str | None]:
         """Where the program is; see `publication.program.location`."""
         first = self.runs[0]
-        return program.location(first.provenance["git"], first.config.submission.model_dump())
+        return program.location(
+            first.provenance.git.model_dump(), first.config.submission.model_dump()
+        )
 
 
 def data_commands(submission: Submission) -> list[str]:
@@ -59,6 +61,12 @@ def data_commands(submission: Submission) -> list[str]:
 def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
     """README.md: identification, results, how to run it, and the files (name, meaning)."""
     first = submission.runs[0]
+    target = (
+        ""
+        if submission.other_data
+        else f" The working group's target is {TARGET:g} on the data set's "
+        f"{dataset.INFERENCE_SCENES} inference scenes, over all pixels."
+    )
     identification = "".join(
         f"- {name}: {markdown(str(value))}\n" for name, value in submission.identification.items()
     )
@@ -67,11 +75,11 @@ def readme(submission: Submission, listing: Sequence[tuple[str, str]]) -> str:
         f"# {APPLICATION} on {markdown(submission.system)}\n\n{identification}\n"
         f"## Results\n\n{_table(submission)}\n"
         f"{markdown(reference.comparison(submission.runs, submission.other_data))}\n\n"
-        f"Submitted: {submission.selection}. The working group's target is {TARGET:g} "
-        f"on the data set's {dataset.INFERENCE_SCENES} inference scenes.\n\n"
+        f"{markdown(training_data.statement(submission.runs))}\n\n"
+        f"Submitted: {submission.selection}.{target}\n\n"
         f"{_runs(submission)}\n"
         f"## How to run it\n\n{_how_to_run(submission)}\n"
-        f"The first run was started by {markdown_code(shlex.join(first.provenance['command']))}; "
+        f"The first run was started by {markdown_code(shlex.join(first.provenance.command))}; "
         f"{_started(first)}\n\n"
         f"## Files\n\n{files}"
     )
@@ -82,6 +90,7 @@ def result_document(submission: Submission) -> str:
     return (
         f"{_table(submission)}\n"
         f"{markdown(reference.comparison(submission.runs, submission.other_data))}\n\n"
+        f"{markdown(training_data.statement(submission.runs))}\n\n"
         f"{_runs(submission)}\n"
         "The scientific basis, the settings and the literature are in "
         "`sientific_contribution.pdf`.\n"
@@ -90,18 +99,21 @@ def result_document(submission: Submission) -> str:
 
 def script(submission: Submission, hyperparameters: str) -> str:
     """A script that repeats a run: data, patches, training and inference."""
-    commands = data_commands(submission)
+    commands, first = data_commands(submission), submission.runs[0]
     fetch = commands[0] if commands else f"# Data: {_comment(submission.other_data)}"
+    # What is fetched, or put there by hand, holds the training scenes as well.
+    other = None if submission.other_data else training_data.foreign(submission.runs)
     return (
         "#!/usr/bin/env bash\n"
         "# Data, patches, training and inference of this submission. One call is one run.\n"
         "set -euo pipefail\n"
         f"{fetch}\n"
-        "[[ -e patches.h5 ]] || cloudmask-prepare --scenes data/training --out patches.h5\n"
-        f'cloudmask-train --config "$(dirname "$0")/{hyperparameters}" --data patches.h5 \\\n'
+        f"{training_data.prepare_lines(first, other)}"
+        f'cloudmask-train --config "$(dirname "$0")/{hyperparameters}" \\\n'
+        f"  --data {training_data.PATCHES} \\\n"
         '  --scenes data/inference --run "${1:?run directory}"\n'
         "# The command of the first run: "
-        f"{_comment(shlex.join(submission.runs[0].provenance['command']))}\n"
+        f"{_comment(shlex.join(first.provenance.command))}\n"
     )
 
 
@@ -120,26 +132,31 @@ def _runs(submission: Submission) -> str:
     rows = "".join(
         f"| result-{number}.txt | {run.training.epochs_run} | {run.accuracy:.4f} | "
         f"{reference.number(run.training.seconds, 1)} | "
-        f"{reference.number(run.inference.seconds_per_scene, 3)} |\n"
+        f"{reference.number(run.inference.seconds_per_scene_all, 3)} |\n"
         for number, run in enumerate(submission.runs, 1)
     )
     return (
-        "| log | epochs | accuracy on inference scenes | training (s) | inference (s/scene) |\n"
+        "| log | epochs | accuracy, measured pixels | training (s) | inference (s/scene) |\n"
         f"|---|---|---|---|---|\n{rows}"
     )
 
 
 def _how_to_run(submission: Submission) -> str:
     """Program, data and command, each as it is got."""
+    scenes = ""
     found = submission.program
     known = [f"{key} {markdown(value)}" for key, value in found.items() if value]
     commands = "".join(f"    {command}\n" for command in data_commands(submission))
     data = f"The data set {dataset.NAME}, by one of\n\n{commands}"
     if submission.other_data:
-        data = f"The data is not the benchmark's: {markdown(submission.other_data)}.\n"
+        declared = reference.declared_data(submission.runs[0], submission.other_data)
+        data = f"{markdown(declared)}\n"
+    elif other := training_data.foreign(submission.runs):
+        scenes = " TRAINING_SCENES"
+        data += f"\nThe training scenes are others: {markdown(other)}.\n"
     return (
         f"The program: {', '.join(known)}.\n\n{data}\n"
-        "Then, for each run, with a run directory of its own:\n\n    bash run.sh RUN\n\n"
+        f"Then, for each run, with a run directory of its own:\n\n    bash run.sh RUN{scenes}\n\n"
         "`config.yaml` and `hyperparameters.yaml` hold every setting. Another value of a setting "
         "is `--set section.key=value`; many values are an experiment of `cloudmask-grid`, which "
         "gives each run its directory, and `cloudmask-submission` makes such a folder of them.\n"

@@ -11,6 +11,7 @@ from pydantic import Field
 from cloudmask.record.section import Section
 from cloudmask.scenes import dataset, product_name
 from cloudmask.scenes.origin import PRODUCT, SYNTHETIC, UNKNOWN
+from cloudmask.system.text import plural
 
 
 class DataDescription(Section):
@@ -35,10 +36,15 @@ class DataDescription(Section):
     )
 
     @property
+    def of_data_set(self) -> bool:
+        """Whether all are of the public data set."""
+        return self.origins == {dataset.NAME: self.scenes}
+
+    @property
     def of_benchmark(self) -> bool:
         """Whether these are the benchmark's inference scenes, by origin, count and month."""
         months = {dataset.INFERENCE_MONTH: dataset.INFERENCE_SCENES}
-        return self.origins == {dataset.NAME: self.scenes} and self.months == months
+        return self.of_data_set and self.months == months
 
     def text(self) -> str:
         """In words, such as "12 synthetic scenes"."""
@@ -50,11 +56,11 @@ class DataDescription(Section):
 
 
 def _scenes_of(count: int, origin: str) -> str:
-    scenes = f"{count} scene" + ("" if count == 1 else "s")
+    scenes = plural(count, "scene")
     if origin == SYNTHETIC:
-        return scenes.replace(" ", " synthetic ")
+        return plural(count, "synthetic scene")
     if origin == PRODUCT:
-        return f"{count} SLSTR product" + ("" if count == 1 else "s")
+        return plural(count, "SLSTR product")
     return f"{scenes} of unknown origin" if origin == UNKNOWN else f"{scenes} of {origin}"
 
 

@@ -19,10 +19,10 @@ from cloudmask.errors import InputError
 from cloudmask.hardware import container_image, cuda
 from cloudmask.hardware.gpu_libraries import open_gpus
 from cloudmask.overlay import manifest
+from cloudmask.record.recorded_provenance import LARGEST_FILE
 from cloudmask.record.result import plain
 from cloudmask.system import files, reading
 
-LARGEST_FILE = 64 * reading.MIB  # an attempt takes some 10 KB of it, packages most of all
 GIT_SECONDS = 10  # a shared file system that hangs must not stop a run
 
 # Distributions whose version matters; a package may come under several names.
@@ -179,18 +179,16 @@ def write(path: Path, provenance: Mapping) -> None:
     """
     earlier = []
     if path.exists():
-        last = read(path)
+        last = _written(path)
         earlier = [*last.pop("earlier"), last]
     text = json.dumps({**plain(provenance), "earlier": earlier}, indent=2, allow_nan=False)
     files.write_text(path, text + "\n")
 
 
-def read(path: Path) -> dict:
-    """Read what `write` has written; raises InputError if it is missing or damaged."""
+def _written(path: Path) -> dict:
+    """All that is in the file of an earlier attempt; raises InputError if it is damaged."""
     try:
         found = reading.read_json(path, LARGEST_FILE)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the provenance of a run") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
     if not isinstance(found, dict) or not isinstance(found.get("earlier"), list):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloudmask.errors import InputError
 from cloudmask.record.described_data import DataDescription
-from cloudmask.record.section import Number, Section
+from cloudmask.record.section import Number, Section, explain
 from cloudmask.system import files, reading
 
 SCHEMA: Literal[1] = 1
@@ -279,18 +279,11 @@ class Result(BaseModel):
 
 
 def _explain(error: ValidationError) -> str:
-    """The first of what is wrong with a file, in words."""
+    """The first of what is wrong with a result, in words."""
     item = error.errors()[0]
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "missing":
-        return f"no '{key}'; the file is damaged, or of another program"
-    if item["type"] == "json_invalid":
-        return f"not valid JSON ({item['ctx']['error']}); the file is damaged"
-    if not key:
-        return "holds no JSON object; expected the result of a run"
-    if key == "schema":
+    if item["loc"] == ("schema",) and item["type"] != "missing":
         return f"schema {item['input']!r}; this version reads {SCHEMA}"
-    return f"'{key}': {item['msg']}, found {item['input']!r:.80}"
+    return explain(error)
 
 
 def plain(value):

@@ -177,13 +177,23 @@ class RunDirectory:
                 "(--force moves it aside)"
             )
         if self.config.exists():
-            if reading.read_text(self.config, reading.MIB) != config:
+            if not self._begun_with(config):
                 raise InputError(
                     f"{self}: was begun with another configuration ({self.config}); "
                     "expected the same one, or a new run directory"
                 )
         elif any(not path.name.startswith(".") for path in self.path.glob("*")):
             raise InputError(f"{self}: holds files but no run; expected an empty or new directory")
+
+    def _begun_with(self, config: str) -> bool:
+        """Whether the run was begun with these settings, perhaps by a version that had fewer."""
+        if reading.read_text(self.config, reading.MIB) == config:
+            return True
+        from cloudmask.config.settings import load_config
+
+        with contextlib.suppress(InputError):
+            return load_config(self.config).to_yaml() == config
+        return False
 
     def move_aside(self) -> Path | None:
         """Rename a finished run, or evaluation, to a free name and return that; None if it is none.

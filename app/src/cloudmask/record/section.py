@@ -1,9 +1,9 @@
-"""What the sections of `result.json` have in common."""
+"""What the sections of `result.json` and `provenance.json` have in common."""
 
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 
 def _finite(value: Any) -> Any:
@@ -20,3 +20,16 @@ class Section(BaseModel):
     """Fields beyond those named here are kept, so that a newer program's result stays readable."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+def explain(error: ValidationError) -> str:
+    """The first of what is wrong with a JSON file, in words."""
+    item = error.errors()[0]
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"no '{key}'; the file is damaged, or of another program"
+    if item["type"] == "json_invalid":
+        return f"not valid JSON ({item['ctx']['error']}); the file is damaged"
+    if not key:
+        return "holds no JSON object; expected that of a run"
+    return f"'{key}': {item['msg']}, found {item['input']!r:.80}"

@@ -8,6 +8,7 @@ nothing was staged.
 import os
 import stat
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,17 @@ def _record(key: str) -> Any:
 
 def total_seconds(log: Path) -> float:
     """Seconds of staging over all attempts of a run, by its MLPerf log."""
-    total, begun = 0.0, None
-    for event in read_events(log):
+    return sum(end - begin for begin, end in intervals(read_events(log)))
+
+
+def intervals(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Begin and end of each staging in seconds since 1970, by the events of an MLPerf log."""
+    found: list[tuple[float, float]] = []
+    begun = None
+    for event in events:
         if event["key"] == "staging_start":
-            begun = event["time_ms"]
+            begun = event["time_ms"] / 1000
         elif event["key"] == "staging_stop" and begun is not None:
-            total += (event["time_ms"] - begun) / 1000
+            found.append((begun, event["time_ms"] / 1000))
             begun = None
-    return total
+    return found

@@ -11,15 +11,17 @@ from cloudmask.report.drawing import (
     axes,
     dots,
     handle,
-    label_row,
     legend,
     looks,
     row_axes,
     rows_of,
 )
-from cloudmask.report.groups import Group
+from cloudmask.report.groups import Group, data_note
+from cloudmask.report.paper_comparison import data_of
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL
+from cloudmask.scenes import dataset
+from cloudmask.system.text import plural
 
 MOST_GROUPS = 30
 FEWEST_PIXELS = 0.001  # fraction of all pixels that a bin of the calibration must hold
@@ -33,29 +35,53 @@ def by_group(found: Collection) -> Drawing:
     if not groups:
         return Drawing("accuracy_by_group", title, "", missing="no run has a test accuracy")
     look = looks(found.groups)
-    figure, axis = row_axes(title, "accuracy over whole scenes", len(groups))
-    for row, group in enumerate(groups):
-        _draw_dots(axis, row, group, look[group.label].color)
-    axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
-    summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
+    names = [f"{g.label}, n = {len(g.values(_accuracy))}, {g.tested_on}" for g in groups]
+    figure, axis, rows = row_axes(title, "accuracy over whole scenes", names)
     handles = [handle("run", GREY, "", "o")]
+    for row, group in zip(rows, groups, strict=True):
+        _draw_dots(axis, row, group, look[group.label].color)
+    differ = [
+        _draw_published_mean(axis, row, group) for row, group in zip(rows, groups, strict=True)
+    ]
+    if any(differ):
+        handles.append(handle("mean over all pixels", "black", "", "D", "none"))
+    if any(data_of(run).public for group in groups for run in group.runs):
+        axis.axvline(TARGET, color=GREY, linewidth=1, linestyle="--")
+        handles.append(handle(f"target {TARGET:g} for {dataset.NAME}, all pixels", GREY, "--"))
+    summaries = [summary for group in groups if (summary := group.summary(_accuracy))]
     if any(summary.n > 1 for summary in summaries):
         handles.append(handle("mean of the group", "black", "", "|"))
     if any(summary.interval for summary in summaries):
         handles.append(handle(f"{LEVEL:.0%} interval of the mean (Student's t)", "black"))
-    handles.append(handle(f"target {TARGET:g}", GREY, "--"))
     legend(figure, handles, columns=2)
-    caption = "Behind each group stands what it was tested on."
-    if len({group.tested_on for group in groups}) > 1:
-        caption += " Accuracies over different data are not comparable."
+    caption = (
+        "Behind each group stands what it was tested on. The accuracies of own runs are over "
+        "measured pixels, those of published runs over all pixels."
+    )
+    caption += data_note(groups, tested_on)
     return Drawing("accuracy_by_group", title, caption, figure)
+
+
+def tested_on(group: Group) -> str:
+    """What its test accuracies are over."""
+    return group.tested_on
 
 
 def _accuracy(run: RecordedRun) -> float | None:
     return run.test_accuracy
 
 
-def _draw_dots(axis, row: int, group: Group, color: str) -> None:
+def _draw_published_mean(axis, row: float, group: Group) -> bool:
+    """Mark the mean accuracy as published results count it, where it is another."""
+    summary = group.summary(lambda run: run.published_accuracy)
+    measured = group.summary(_accuracy)
+    if summary is None or measured is None or summary.mean == measured.mean:
+        return False
+    axis.plot(summary.mean, row + MIDDLE, "D", color="black", markersize=6, fillstyle="none")
+    return True
+
+
+def _draw_dots(axis, row: float, group: Group, color: str) -> None:
     values = group.values(_accuracy)
     axis.plot(values, dots(row, len(values)), "o", color=color, alpha=0.6, markersize=5)
     summary = group.summary(_accuracy)
@@ -65,7 +91,6 @@ def _draw_dots(axis, row: int, group: Group, color: str) -> None:
         axis.plot(summary.interval, [row + MIDDLE] * 2, color="black", linewidth=2)
     if summary.n > 1:
         axis.plot(summary.mean, row + MIDDLE, "|", color="black", markersize=16, markeredgewidth=2)
-    label_row(axis, row, f"{group.label}, n = {summary.n}, {group.tested_on}")
 
 
 def by_scene(found: Collection) -> Drawing:
@@ -83,18 +108,21 @@ def by_scene(found: Collection) -> Drawing:
         style = look[group.label]
         ranks = (np.arange(len(means)) + 0.5) / len(means) * 100
         axis.plot(ranks, means, style.line, color=style.color, linewidth=1.8)
-    axis.axhline(TARGET, color=GREY, linewidth=1)
     axis.set_xlim(0, 100)
     handles = [
         handle(
-            f"{g.label}, {len(m)} scenes, {g.tested_on}", look[g.label].color, look[g.label].line
+            f"{g.label}, {plural(len(m), 'scene')}, {g.tested_on}",
+            look[g.label].color,
+            look[g.label].line,
         )
         for g, m in groups
     ]
-    legend(figure, [*handles, handle(f"target of the mean, {TARGET:g}", GREY)])
+    legend(figure, handles)
     caption = (
-        "Mean over the runs of a group for each scene, sorted. Groups may have different scenes."
+        "Mean over the runs of a group for each scene, sorted: of own runs over measured pixels, "
+        "of published runs over all pixels. Groups may have different scenes."
     )
+    caption += data_note([group for group, _ in groups], tested_on)
     return Drawing("accuracy_per_scene", title, caption, figure)
 
 
@@ -124,12 +152,13 @@ def calibration(found: Collection) -> Drawing:
         axis.plot(probability, cloud, style.line, color=style.color, marker=style.marker, ms=4)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
-    handles = [handle(g.label, *look[g.label]) for g, _ in groups]
+    handles = [handle(f"{g.label}, {g.tested_on}", *look[g.label]) for g, _ in groups]
     legend(figure, [*handles, handle("perfect calibration", GREY, "--")])
     caption = (
         "All pixels of all runs of a group. Above the diagonal the network underestimates the "
         "probability of cloud."
     )
+    caption += data_note([group for group, _ in groups], tested_on)
     return Drawing("calibration", title, caption, figure)
 
 
@@ -184,4 +213,5 @@ def energy(found: Collection) -> Drawing:
         "Energy of the GPUs, and of the CPU packages where the system permits reading it; see "
         "telemetry.csv."
     )
+    caption += data_note(groups, tested_on)
     return Drawing("energy", title, caption, figure)

@@ -1,7 +1,7 @@
 """What a reviewer must know before believing a table."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,11 @@ from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published import time_note
 from cloudmask.report.runs import RecordedRun
-from cloudmask.report.table import plural
 from cloudmask.system import files, names, reading
+from cloudmask.system.text import named, plural
 
 LEVELS = ("alarm", "warning", "note")
 LARGEST_PLAN = 64 * reading.MIB  # a row takes some 500 bytes
-SHOWN = 6  # names in one message; the tables have all
 
 
 class Alarm(NamedTuple):
@@ -42,13 +41,6 @@ def alarms(found: Collection) -> list[Alarm]:
         *_notes(found.runs),
     ]
     return sorted(raised, key=lambda alarm: LEVELS.index(alarm.level))
-
-
-def named(names: Iterable[str]) -> str:
-    """The names in one line, no more than SHOWN of them."""
-    names = list(names)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return "; ".join(names[:SHOWN]) + more
 
 
 def _identical(runs: Sequence[RecordedRun]) -> list[Alarm]:
@@ -166,7 +158,7 @@ def _planned(plan: Path) -> list[Alarm]:
     absent = [row for row in rows if not RunDirectory(plan.parent / row).finished]
     if not absent:
         return []
-    title = f"{len(absent)} of {len(rows)} planned runs missing"
+    title = f"{len(absent)} of {plural(len(rows), 'planned run')} missing"
     return [Alarm("warning", title, f"{plan.parent}: no result in {named(absent)}.")]
 
 
@@ -323,7 +315,11 @@ def _contradictions(runs: Sequence[RecordedRun]) -> list[Alarm]:
         for note in run.notes:
             by_note[note].append(run.name)
     return [
-        Alarm("warning", f"Seen in {plural(len(names), 'run')}", f"{note}: {named(names)}.")
+        Alarm(
+            "warning",
+            f"{plural(len(names), 'run')} with incomplete or contradictory files",
+            f"{named(names)}: {note}.",
+        )
         for note, names in by_note.items()
     ]
 

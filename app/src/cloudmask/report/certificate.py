@@ -9,8 +9,9 @@ from cloudmask.report.certificate_claims import CLAIMS, Claim
 from cloudmask.report.certificate_tests import Outcome, Runs, Verdict, untestable
 from cloudmask.report.collection import Collection
 from cloudmask.report.published_paper import Paper, paper
-from cloudmask.report.table import Column, Table, plural
+from cloudmask.report.table import Column, Table
 from cloudmask.system.text import markdown as escaped
+from cloudmask.system.text import plural
 
 SCHEMA = 1
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "refuted", "not testable")
@@ -25,8 +26,10 @@ COLUMNS = (
 )
 NOTE = (
     "Each claim is put to the published numbers and to these runs. “Not testable” says why, and "
-    "what the runs have nevertheless; accuracies over other scenes are never judged. A validation "
-    "accuracy counts as reached sooner or later only by more epochs than equal seeds differ."
+    "what the runs have nevertheless; accuracies over other scenes are never judged. Test "
+    "accuracies are over all pixels, as the paper counts; runs without that figure have none. A "
+    "validation accuracy counts as reached sooner or later only by more epochs than equal seeds "
+    "differ."
 )
 
 

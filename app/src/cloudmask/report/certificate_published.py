@@ -4,7 +4,6 @@ import statistics
 
 from cloudmask.report.certificate_tests import Verdict, described, judged
 from cloudmask.report.published_paper import Paper
-from cloudmask.report.timing import machines
 
 MINUTE = 60
 NEAR = 0.25  # of Greene's time per epoch, within which a reading of table 4 agrees with it
@@ -64,18 +63,6 @@ def ranges_are_wide(paper: Paper, factor: float) -> Verdict:
     ]
     ratio, text = max(ranges)
     return judged(ratio >= factor, f"{text}, factor {ratio:.1f}")
-
-
-def first_against_later(paper: Paper) -> Verdict:
-    """What one epoch costs in the totals of Rivanna, in epochs of the fitted line."""
-    found = []
-    for machine in machines(paper.totals):
-        one = min(machine.points)[1]
-        if machine.line:
-            found.append((machine.runs[0].device, one / machine.line.slope))
-    numbers = ", ".join(f"{device} {ratio:.0f}" for device, ratio in found)
-    reason = "a run of one epoch in epochs of the fitted line, start-up included"
-    return judged(all(ratio > 1 for _, ratio in found), numbers, reason)
 
 
 def column_in_seconds(paper: Paper) -> Verdict:

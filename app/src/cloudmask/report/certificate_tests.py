@@ -16,6 +16,7 @@ from cloudmask.report.groups import factors_of
 from cloudmask.report.paper_stopping import best_epoch, epochs_to, stop_epochs
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import machines
+from cloudmask.system.text import plural
 
 Outcome = Literal["confirmed", "refuted", "not testable"]
 Runs = Sequence[RecordedRun]
@@ -106,7 +107,7 @@ def epochs_until(runs: Runs, accuracy: float, low: int, high: int) -> Verdict:
     if not counts:
         return untestable("no run has a validation accuracy by epoch")
     if len(reached) < len(counts):
-        return Verdict("refuted", f"reached by {len(reached)} of {len(counts)} runs")
+        return Verdict("refuted", f"reached by {len(reached)} of {plural(len(counts), 'run')}")
     return judged(
         abs(statistics.fmean(reached) - (low + high) / 2) <= high - low,
         described(reached, 0),
@@ -119,7 +120,8 @@ def _sooner(mean: float, low: int, high: int) -> str:
     if abs(difference) <= high - low:
         return f"no faster or slower than equal seeds differ ({high - low} epochs)"
     word = "sooner" if difference > 0 else "later"
-    return f"{abs(difference):.0f} epochs {word}, more than equal seeds differ ({high - low})"
+    epochs = plural(round(abs(difference)), "epoch")
+    return f"{epochs} {word}, more than equal seeds differ ({high - low})"
 
 
 def stops_by_rule(runs: Runs) -> Verdict:
@@ -154,7 +156,8 @@ def all_stopped_early(runs: Runs) -> Verdict:
         return untestable("no run had early stopping")
     early = sum(run.stopped_early for run in stopping)
     return judged(
-        early == len(stopping), f"{early} of {len(stopping)} runs; the others at their limit"
+        early == len(stopping),
+        f"{early} of {plural(len(stopping), 'run')}; the others at their limit",
     )
 
 
@@ -220,7 +223,8 @@ def shortest_is_best(runs: Runs) -> Verdict:
     stopping = [run for run in runs if run.early_stopping]
     found = []
     for same in alike(stopping):
-        pairs = [(r.epochs_run, r.test_accuracy) for r in same if r.epochs_run and r.test_accuracy]
+        known = [(run.epochs_run, run.published_accuracy) for run in same]
+        pairs = [(epochs, accuracy) for epochs, accuracy in known if epochs and accuracy]
         if len({epochs for epochs, _ in pairs}) > 2:
             found.append((min(pairs), max(pairs, key=lambda pair: pair[1] or 0.0)))
     if not found:
@@ -230,22 +234,6 @@ def shortest_is_best(runs: Runs) -> Verdict:
         for short, best in found
     )
     return judged(all(short == best for short, best in found), numbers)
-
-
-def first_is_longest(runs: Runs) -> Verdict:
-    """Whether the first epoch takes longer than the later ones, by how many of them."""
-    ratios = [ratio for run in runs if (ratio := _first_ratio(run)) is not None]
-    if not ratios:
-        return untestable("no run has the time of its first epoch beside later ones")
-    reason = "compiling the training step included"
-    return judged(min(ratios) > 1, f"first in later epochs, {described(ratios, 1)}", reason)
-
-
-def _first_ratio(run: RecordedRun) -> float | None:
-    first, later = run.times.get("first_epoch"), run.times.get("later_epochs")
-    if not first or not later or not run.epochs_run or run.epochs_run < 2:
-        return None
-    return first / (later / (run.epochs_run - 1))
 
 
 def linear_in_epochs(runs: Runs) -> Verdict:

@@ -1,11 +1,13 @@
 """How every figure looks, and what is common to their making."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudmask.report.groups import Group
+from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -20,6 +22,11 @@ GREY = "#5A5A5A"
 # Narrow enough that the text is readable where a phone shrinks the figure to its width.
 WIDTH, HEIGHT = 5.4, 3.3  # inches, of the axes without legend
 LEGEND_ROW = 0.21
+LINE = 74  # characters of 9 points that fit into the width, wide ones included
+LEGEND_LINES = {1: 68, 2: 40}  # of an entry of a legend, by its columns
+LEGEND_LINE = 0.15  # inches of a further line of an entry
+ROW = 0.5  # inches of a row of dots with its name
+ROW_LINE = 0.32  # of a row: a further line of its name
 MIDDLE = 0.2  # of a row of dots, below the row's own height, where its name stands
 STYLE: "dict[RcKeyType, object]" = {
     "font.size": 10,
@@ -121,32 +128,60 @@ def axes(title: str, x: str, y: str, rows: int = 0, height: float = HEIGHT):
     return figure, axis
 
 
-def row_axes(title: str, x: str, count: int):
-    """A figure and its axes for `count` rows of dots, each below its name, and a legend of two."""
+def row_axes(title: str, x: str, names: Sequence[str]):
+    """A figure and its axes for rows of dots, each below its name, and a legend of two.
+
+    Returns the heights of the rows as well, in which `dots` are drawn.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     plain_text()
+    rows = row_heights(names)
     with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
-        size = (WIDTH, 0.5 * count + 1.1 + 2 * LEGEND_ROW)
+        size = (WIDTH, ROW * (rows[-1] + 1) + 1.1 + 2 * LEGEND_ROW)
         figure = Figure(figsize=size, layout="constrained")
         axis = figure.add_subplot()
         axis.set_title(title)
         axis.set_xlabel(x)
-        axis.set_ylim(count - 0.5, -0.75)
+        axis.set_ylim(rows[-1] + 0.5, -0.75)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
-    return figure, axis
+        for row, name in zip(rows, names, strict=True):
+            _name_row(axis, row, name)
+    return figure, axis, rows
+
+
+def row_heights(names: Sequence[str]) -> list[float]:
+    """Where rows stand, counted downward in heights of a row; long names take several lines."""
+    rows: list[float] = []
+    for name in names:
+        room = ROW_LINE * wrapped(name).count("\n")
+        rows.append(room + (rows[-1] + 1 if rows else 0))
+    return rows
+
+
+def wrapped(text: str, length: int = LINE) -> str:
+    """The text in lines that fit into the width of a figure."""
+    # A line may end with a dot between two parts of a name, and begins with none.
+    kept = text.replace(" · ", "\u00a0· ")
+    lines = textwrap.wrap(kept, length, break_on_hyphens=False)
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def legend(figure, handles: Sequence, columns: int = 1) -> None:
     """Below the axes, where it covers no data."""
     import matplotlib
 
+    lines = 0
     with matplotlib.rc_context(STYLE):
         shown = list(handles)[:MOST_IN_LEGEND]
         if len(handles) > len(shown):
-            shown.append(handle(f"and {len(handles) - len(shown)} more groups", GREY))
+            shown.append(handle(f"and {plural(len(handles) - len(shown), 'more group')}", GREY))
+        for entry in shown:
+            entry.set_label(wrapped(entry.get_label(), LEGEND_LINES[columns]))
+            lines += entry.get_label().count("\n")
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)
         figure.legend(handles=shown, loc="outside lower left", ncols=columns)
 
 
@@ -159,15 +194,15 @@ def handle(label: str, color: str, line: str = "-", marker: str | None = None, f
     return entry
 
 
-def dots(row: int, count: int) -> list[float]:
+def dots(row: float, count: int) -> list[float]:
     """Heights of the dots of a row, below its name and so that they do not hide each other."""
     return [row + MIDDLE + (0.0 if count == 1 else 0.14 * (k % 5 - 2) / 2) for k in range(count)]
 
 
-def label_row(axis, row: int, text: str) -> None:
+def _name_row(axis, row: float, name: str) -> None:
     """The name of a row of dots, above them and inside the axes: on a phone width is scarce."""
     axis.annotate(
-        text,
+        wrapped(name),
         (0, row - 0.1),
         xycoords=("axes fraction", "data"),
         fontsize=9,

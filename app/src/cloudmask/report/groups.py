@@ -5,14 +5,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cloudmask.report.runs import RecordedRun
+from cloudmask.report.runs import UNKNOWN, RecordedRun, described
 from cloudmask.report.statistics import SampleSummary, summarize
+from cloudmask.system.text import named
 
 ALWAYS_SHOWN = ("source", "device", "workers")
 Quantity = Callable[[RecordedRun], float | None]
 STOPPING = "early_stopping."
-TEST_DATA = "test data"
-UNKNOWN = "data unknown"
+TEST_DATA, TRAINING_DATA = "test data", "training data"
+# What is told of these by one run holds for others with the same patches, or scenes besides.
+SAME = {TRAINING_DATA: ("patches",), TEST_DATA: ("patches", "scenes")}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,19 @@ class Group:
     @property
     def tested_on(self) -> str:
         """What the scenes are over which its test accuracies are; equal for all of its runs."""
-        return self.factors.get(TEST_DATA) or UNKNOWN
+        return described(self.factors.get(TEST_DATA), self.factors.get("evaluation truth"))
+
+    @property
+    def trained_on(self) -> str:
+        """What its patches were cut from."""
+        return self.factors.get(TRAINING_DATA) or UNKNOWN
+
+    @property
+    def by_names(self) -> int:
+        """How many of its runs do not tell their test data: their scenes have the same names."""
+        if TEST_DATA not in self.factors:
+            return 0
+        return sum(run.test_accuracy is not None and not run.test.data for run in self.runs)
 
     @property
     def best(self) -> RecordedRun:
@@ -54,10 +68,8 @@ def group(runs: Sequence[RecordedRun]) -> list[Group]:
     """Groups in the order of their first runs; runs set aside by a later one belong to none."""
     members: dict[tuple, list[RecordedRun]] = defaultdict(list)
     factors: dict[tuple, dict] = {}
-    for run in runs:
-        if run.set_aside:
-            continue
-        found = factors_of(run)
+    counted = [run for run in runs if not run.set_aside]
+    for run, found in zip(counted, _with_data([*map(factors_of, counted)]), strict=True):
         key = tuple(sorted((name, str(value)) for name, value in found.items()))
         factors.setdefault(key, found)
         members[key].append(run)
@@ -66,6 +78,35 @@ def group(runs: Sequence[RecordedRun]) -> list[Group]:
         Group(label, rest, factors[key], tuple(members[key]))
         for (label, rest), key in zip(labels, factors, strict=True)
     ]
+
+
+def data_note(groups: Sequence[Group], data: Callable[[Group], str]) -> str:
+    """Which groups are over which data; "" where all are over the same."""
+    by_data: dict[str, list[str]] = defaultdict(list)
+    for one in groups:
+        by_data[data(one)].append(one.label)
+    if len(by_data) < 2:
+        return ""
+    listing = "; ".join(f"{text} ({named(labels)})" for text, labels in by_data.items())
+    return f" Not comparable over different data: {listing}."
+
+
+def _with_data(found: Sequence[dict]) -> Sequence[dict]:
+    """The factors of runs, with the data that a run does not tell and an equal one does.
+
+    Runs of older versions do not tell theirs. Patches are equal by their checksum; test scenes of
+    equal names are taken for equal only where the patches are, too.
+    """
+    for name, same in SAME.items():
+        told: dict[tuple, set[str]] = defaultdict(set)
+        for factors in found:
+            if name in factors:
+                told[tuple(map(factors.get, same))].add(factors[name])
+        for factors in found:
+            texts = told.get(tuple(map(factors.get, same)), set())
+            if name not in factors and len(texts) == 1 and all(key in factors for key in same):
+                factors[name] = next(iter(texts))
+    return found
 
 
 def factors_of(run: RecordedRun) -> dict:
@@ -86,7 +127,7 @@ def factors_of(run: RecordedRun) -> dict:
         "epochs": run.epochs_set,
         "patches": run.data and run.data[:8],
         TEST_DATA: run.test.data,
-        "training data": run.trained_on,
+        TRAINING_DATA: run.trained_on,
         "scenes": _scenes(run),
         **settings,
         **options,
@@ -172,7 +213,7 @@ def _phrase(name: str, value) -> str:
         return f"{value} {name}" if value != 1 else f"1 {name[:-1]}"
     if name == TEST_DATA:
         return f"tested on {value}"
-    if name == "training data":
+    if name == TRAINING_DATA:
         return f"trained on {value}"
     if name == "scenes":
         return f"{value} scenes"

@@ -1,7 +1,8 @@
 """Many runs by the rules of MLPerf HPC: time to solution, and throughput of many instances.
 
 Time to solution is that of the log: from run_start to run_stop, waiting between attempts included,
-and the staging before it, since the rules count it. Of a group's runs the fastest and the slowest
+and the staging before it, since the rules count it; a resumed run stages again between the two,
+which is in that time already. Of a group's runs the fastest and the slowest
 are dropped and the rest is averaged: the Olympic mean. Throughput ("weak scaling") is that of all
 instances together: their number over the time from the first run_start to the last run_stop.
 Source: MLCommons' HPC training rules, and the result summarizer of mlperf-logging.
@@ -29,7 +30,7 @@ HOUR = 3600.0
 class Instance:
     """One model that was trained: start and stop of its run in seconds since 1970.
 
-    staging: seconds of it, over all attempts. devices: that trained it together.
+    staging: seconds of it outside of start and stop. devices: that trained it together.
     """
 
     start: float
@@ -39,7 +40,7 @@ class Instance:
 
     @property
     def time_to_solution(self) -> float:
-        """Seconds of the run and of the staging before it."""
+        """Seconds of the run and of the staging outside of it."""
         return self.stop - self.start + self.staging
 
 
@@ -74,12 +75,22 @@ def instance(run: RecordedRun) -> Instance | None:
     if run.origin != "run" or run.set_aside or not log.is_file():
         return None
     try:
-        times = {event["key"]: event["time_ms"] / 1000 for event in read_events(log)}
+        events = read_events(log)
+        times = {event["key"]: event["time_ms"] / 1000 for event in events}
         start, stop = times["run_start"], times["run_stop"]
-        staging = staging_times.total_seconds(log)
     except (InputError, KeyError):  # The collection names damaged logs already.
         return None
-    return Instance(start, stop, staging, run.workers or 1) if stop > start else None
+    if stop <= start:
+        return None
+    staged = staging_times.intervals(events)
+    outside = sum(_outside(interval, start, stop) for interval in staged)
+    return Instance(start, stop, outside, run.workers or 1)
+
+
+def _outside(interval: tuple[float, float], start: float, stop: float) -> float:
+    """Seconds of the interval that are not between start and stop."""
+    begin, end = interval
+    return end - begin - max(0.0, min(end, stop) - max(begin, start))
 
 
 def throughput(instances: Sequence[Instance]) -> Throughput | None:

@@ -1,21 +1,35 @@
 """What of a run can be laid beside the paper: the same data, stopping rule and hardware or not."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cloudmask.errors import InputError
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.report.collection import Collection
 from cloudmask.report.groups import Group
 from cloudmask.report.published_paper import GREENE, paper
-from cloudmask.report.runs import RecordedRun
+from cloudmask.report.runs import RecordedRun, described
 from cloudmask.scenes import dataset
+from cloudmask.system.text import named, plural
 
 PUBLIC = dataset.NAME
 UNKNOWN = f"data not known to be {PUBLIC}"
 FILTERS = 32  # of the first level of the published network
 DEVICE = "V100"
+
+
+class Labeled(Protocol):
+    """Runs under a label: a group, or a machine."""
+
+    @property
+    def label(self) -> str:
+        """What a reader knows them by."""
+
+    @property
+    def runs(self) -> tuple[RecordedRun, ...]:
+        """At least one."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ def _recorded(path: str, stamp: int) -> DataOrigin:
         return DataOrigin(False, UNKNOWN)
     if result.inference is None or result.inference.data is None:
         return DataOrigin(False, UNKNOWN)
-    text = result.inference.data.text()
+    text = described(result.inference.data.text(), result.inference.truth)
     trained = result.training.data if result.training else None
     if trained is not None and set(trained.origins) != {PUBLIC}:
         return DataOrigin(False, f"{text}, trained on {trained.text()}")
@@ -77,7 +91,7 @@ def protocol_differences(run: RecordedRun) -> list[str]:
         if known[key] is not None and known[key] != value
     ]
     if run.epochs_set is not None and run.epochs_set != facts["limit"]:
-        found.append(f"at most {run.epochs_set} epochs, not {facts['limit']}")
+        found.append(f"at most {plural(run.epochs_set, 'epoch')}, not {facts['limit']}")
     return found
 
 
@@ -113,27 +127,42 @@ def runs_of(groups: Iterable[Group]) -> list[RecordedRun]:
     return [run for group in groups for run in group.runs]
 
 
-def data_line(runs: Sequence[RecordedRun]) -> str:
-    """One sentence on the data of the runs beside the paper's."""
-    if not runs:
-        return ""
-    if all(data_of(run).public for run in runs):
-        return f"Same data: {PUBLIC}."
+def data_line(members: Sequence[Labeled]) -> str:
+    """On the data of groups beside the paper's: which group is over which, where they differ."""
+    by_data = _by_data(members)
+    same = [name for data in [*by_data] if data.public for name in by_data.pop(data)]
+    if not by_data:
+        return f"Same data: {PUBLIC}." if same else ""
+    comparable = f"Same data, {PUBLIC}: {named(same)}. " if same else ""
+    apart = ", not comparable with each other either" if len(by_data) > 1 else ""
     return (
-        f"Not comparable in accuracy or loss: the paper's scenes are {PUBLIC}, of these runs: "
-        f"{'; '.join(_texts(runs))}."
+        f"{comparable}Not comparable in accuracy or loss: the paper's scenes are {PUBLIC}, of "
+        f"these runs{apart}: {_listing(by_data, len(by_data) > 1 or bool(same))}."
     )
 
 
-def work_line(runs: Sequence[RecordedRun]) -> str:
-    """One sentence on the amount of data, which times depend on."""
-    if not runs or all(data_of(run).public for run in runs):
+def work_line(members: Sequence[Labeled]) -> str:
+    """One sentence on the amount of data, which times depend on, of groups or machines."""
+    by_data = _by_data(members)
+    if all(data.public for data in by_data):
         return ""
-    return f"Times compare only over as much data: {'; '.join(_texts(runs))}."
+    return f"Times compare only over as much data: {_listing(by_data, len(by_data) > 1)}."
 
 
-def _texts(runs: Sequence[RecordedRun]) -> list[str]:
-    return sorted({data_of(run).text for run in runs})
+def _by_data(members: Sequence[Labeled]) -> dict[DataOrigin, list[str]]:
+    """The labels of the groups or machines that have runs over each data."""
+    found: dict[DataOrigin, dict[str, None]] = {}
+    for member in members:
+        for run in member.runs:
+            found.setdefault(data_of(run), {})[member.label] = None
+    return {data: list(found[data]) for data in sorted(found, key=lambda data: data.text)}
+
+
+def _listing(by_data: Mapping[DataOrigin, Sequence[str]], whose: bool) -> str:
+    """The data in words; `whose`: with the labels of those who have them."""
+    return "; ".join(
+        f"{data.text} ({named(labels)})" if whose else data.text for data, labels in by_data.items()
+    )
 
 
 def protocol_line(runs: Sequence[RecordedRun]) -> str:

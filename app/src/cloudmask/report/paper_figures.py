@@ -76,7 +76,7 @@ def _caption(groups: Sequence[Group], reading: str = "") -> str:
     runs = runs_of(groups)
     own = "" if groups else "None of these runs has this curve."
     digitized = "The paper's curves are digitized from its figure."
-    return caption(reading, digitized, own, data_line(runs), protocol_line(runs))
+    return caption(reading, digitized, own, data_line(groups), protocol_line(runs))
 
 
 def run_2(found: Collection, figure: int, kind: str) -> Drawing:

@@ -13,7 +13,6 @@ from cloudmask.report.drawing import (
     axes,
     dots,
     handle,
-    label_row,
     legend,
     logarithmic,
     look,
@@ -46,18 +45,18 @@ def one_epoch(found: Collection) -> Drawing:
     bars = paper().one_epoch
     own = [(m, _first_epochs(m)) for m in _machines(found)]
     own = [(machine, values) for machine, values in own if values][: MOST_ROWS - len(bars)]
-    figure, axis = row_axes(title, "seconds", len(bars) + len(own))
+    names = [f"{bar.machine}, {bar.host}" for bar in bars]
+    names += [f"{machine.label}, n = {len(values)}" for machine, values in own]
+    figure, axis, rows = row_axes(title, "seconds", names)
     logarithmic(axis.xaxis)
     colors = {"shared": COLORS[1], "local": COLORS[0]}
-    for row, bar in enumerate(bars):
+    for row, bar in zip(rows, bars, strict=False):
         color = colors[bar.storage]
         if bar.low is not None and bar.high is not None:
             axis.plot([bar.low, bar.high], [row + MIDDLE] * 2, color=color, lw=1.5)
         axis.plot(bar.seconds, row + MIDDLE, "D", color=color, markersize=7)
-        label_row(axis, row, f"{bar.machine}, {bar.host}")
-    for row, (machine, values) in enumerate(own, len(bars)):
+    for row, (_, values) in zip(rows[len(bars) :], own, strict=True):
         axis.plot(values, dots(row, len(values)), "o", color=COLORS[2], alpha=0.7, markersize=5)
-        label_row(axis, row, f"{machine.label}, n = {len(values)}")
     handles = [
         handle("paper, shared file system", COLORS[1], "-", "D"),
         handle("paper, local disk", COLORS[0], "-", "D"),
@@ -65,18 +64,17 @@ def one_epoch(found: Collection) -> Drawing:
     if own:
         handles.append(handle("first epoch of one of these runs", COLORS[2], "", "o"))
     legend(figure, handles)
-    runs = [run for machine, _ in own for run in machine.runs]
-    return Drawing("paper_9", title, _one_epoch_caption(runs), figure)
+    return Drawing("paper_9", title, _one_epoch_caption([m for m, _ in own]), figure)
 
 
-def _one_epoch_caption(runs: Sequence) -> str:
+def _one_epoch_caption(known: Sequence[Machine]) -> str:
     return caption(
         "Digitized; lines are the ranges of several runs, and the paper's are whole runs of one "
         "epoch.",
         "The amounts of data may differ, so only the order of machines can be compared."
-        if runs
+        if known
         else "None of these runs has the time of its first epoch.",
-        work_line(runs),
+        work_line(known),
     )
 
 
@@ -115,7 +113,7 @@ def time_per_epoch(found: Collection) -> Drawing:
         "Greene's figure continues to the values of table 4 read as seconds per epoch, and lies "
         "three times above the other reading.",
         hardware_line(runs, "V100"),
-        work_line(runs),
+        work_line([machine for machine, _ in own]),
     )
     return Drawing("paper_time_per_epoch", title, text, figure)
 
@@ -149,7 +147,7 @@ def total_time(found: Collection) -> Drawing:
         "A line bends upward where the epochs outweigh the fixed cost. Rivanna's totals are "
         "of whole jobs.",
         hardware_line(runs, "A100 and V100"),
-        work_line(runs),
+        work_line(known[2:]),
     )
     return Drawing("paper_total_time", title, text, figure)
 
@@ -157,29 +155,29 @@ def total_time(found: Collection) -> Drawing:
 def inference_time(found: Collection) -> Drawing:
     """Seconds per scene: table 4 and these runs."""
     title = "Inference time per scene"
-    rows: list[tuple[str, list[float], str]] = [
+    shown: list[tuple[str, list[float], str]] = [
         ("Table 4, V100, Greene", _scene_seconds(paper().runs), GREY)
     ]
     own = [m for m in _machines(found) if _scene_seconds(m.runs)][: MOST_ROWS - 1]
-    rows += [(m.label, _scene_seconds(m.runs), COLORS[2]) for m in own]
-    figure, axis = row_axes(title, "seconds per scene", len(rows))
-    for row, (label, values, color) in enumerate(rows):
+    shown += [(m.label, _scene_seconds(m.runs), COLORS[2]) for m in own]
+    names = [f"{label}, n = {len(values)}" for label, values, _ in shown]
+    figure, axis, rows = row_axes(title, "seconds per scene", names)
+    for row, (_, values, color) in zip(rows, shown, strict=True):
         axis.plot(values, dots(row, len(values)), "o", color=color, alpha=0.7, markersize=5)
-        label_row(axis, row, f"{label}, n = {len(values)}")
     axis.set_xlim(left=0)
     handles = [handle("a run of the paper", GREY, "", "o")]
     legend(figure, [*handles, *([handle("one of these runs", COLORS[2], "", "o")] if own else [])])
     runs = [run for machine in own for run in machine.runs]
     text = caption(
-        "The published times contain reading and writing, those of own runs the network alone.",
+        "All times contain reading and writing.",
         hardware_line(runs, "V100"),
-        work_line(runs),
+        work_line(own),
     )
     return Drawing("paper_inference_time", title, text, figure)
 
 
 def _scene_seconds(runs: Sequence) -> list[float]:
-    known = [run.test.seconds_per_scene for run in runs]
+    known = [run.test.seconds_per_scene_all for run in runs]
     return [seconds for seconds in known if seconds]
 
 
@@ -211,7 +209,7 @@ def patience(found: Collection) -> Drawing:
     text = caption(
         "Replayed on the validation losses of the finished runs; a line ends where the run was "
         "over before. The ranges are of other runs.",
-        data_line(runs_of(groups)),
+        data_line(groups),
         protocol_line(runs_of(groups)),
     )
     return Drawing("paper_patience", title, text, figure)

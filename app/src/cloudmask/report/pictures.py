@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudmask.report.collection import Collection
-from cloudmask.report.runs import RecordedRun
 from cloudmask.system import reading
 
 if TYPE_CHECKING:
@@ -52,14 +51,15 @@ def pictures(found: Collection) -> list[Picture]:
     )
     each = min(EACH, len(drawn) // 2) if len(drawn) > 1 else len(drawn)
     worst, best = drawn[:each], drawn[len(drawn) - each :][::-1] if len(drawn) > 1 else []
+    whose = f"{run.name} ({evaluation.tested_on})"
     found_pictures = [
-        *(_picture(run, "worst", k, entry) for k, entry in enumerate(worst, 1)),
-        *(_picture(run, "best", k, entry) for k, entry in enumerate(best, 1)),
+        *(_picture(whose, "worst", k, entry) for k, entry in enumerate(worst, 1)),
+        *(_picture(whose, "best", k, entry) for k, entry in enumerate(best, 1)),
     ]
     return [picture for picture in found_pictures if picture]
 
 
-def _picture(run: RecordedRun, kind: str, rank: int, entry: tuple[float, Path]) -> Picture | None:
+def _picture(whose: str, kind: str, rank: int, entry: tuple[float, Path]) -> Picture | None:
     """The picture of a scene; None if it is damaged, since a report can do without."""
     accuracy, path = entry
     try:
@@ -69,7 +69,7 @@ def _picture(run: RecordedRun, kind: str, rank: int, entry: tuple[float, Path]) 
     except Exception:  # Whatever a decoder raises of bytes that are no picture.
         return None
     which = kind if rank == 1 else f"{kind}, number {rank}"
-    caption = f"{which.capitalize()} scene of {run.name}: {accuracy:.1%} as the mask. {path.stem}"
+    caption = f"{which.capitalize()} scene of {whose}: {accuracy:.1%} as the mask. {path.stem}"
     return Picture(f"{kind}-{rank}.jpg", caption, small, full)
 
 

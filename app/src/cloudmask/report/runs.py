@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from cloudmask.errors import InputError
-from cloudmask.record import provenance, rules
+from cloudmask.record import recorded_provenance, rules
 from cloudmask.record.result import (
+    BENCHMARK_LABELS,
     CalibrationBin,
     ClassifierScores,
     Confusion,
@@ -21,15 +22,14 @@ from cloudmask.record.result import (
     Training,
 )
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.report.run_settings import LARGEST, LONGEST, decisive, flat
 from cloudmask.report.stopwatches import read_stopwatch
-from cloudmask.system.text import one_line
+from cloudmask.scenes.slstr import LABEL_NAMES
+from cloudmask.system.text import one_line, plural
 
 SCORES = ("iou", "precision", "recall", "f1", "skill", "brier", "calibration_error")
-LARGEST = 1e15  # of the numbers of a run: joules and bytes stay below it
-LONGEST = 200  # characters of a text that is shown
+UNKNOWN = "data unknown"
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
-# Settings that name a run, or that a repeat may vary without becoming another experiment.
-NOT_DECISIVE = ("name", "seed", "config_sha256", "precision", "submission", "checkpoint")
 
 
 @dataclass
@@ -37,10 +37,11 @@ class RecordedEvaluation:
     """Whole scenes classified once.
 
     data: what the scenes are, None where nobody says. accuracy, scores: fractions between 0 and 1;
-    accuracy_all_pixels: with the pixels that were not measured or have no label, as clear;
+    accuracy_all_pixels: with the pixels that were not measured or have no label, as clear, which is
+    how published results count;
     per_scene: accuracy of each scene by its name, or by its rank where the log gives no names;
-    constant: every pixel got the same class; seconds: all of it, seconds_per_scene: the network
-    alone.
+    constant: every pixel got the same class; seconds: all of it; seconds_per_scene: the network
+    alone; seconds_per_scene_all: with reading and writing, as published times are.
     """
 
     where: str
@@ -56,8 +57,19 @@ class RecordedEvaluation:
     calibration: tuple[CalibrationBin, ...] = ()
     seconds: float | None = None
     seconds_per_scene: float | None = None
+    seconds_per_scene_all: float | None = None
     pictures: Path | None = None
     constant: bool = False
+
+    @property
+    def tested_on(self) -> str:
+        """The scenes, and the labels where they are not the benchmark's: what accuracies are of."""
+        return described(self.data, self.labels)
+
+    @property
+    def labels(self) -> str | None:
+        """The label source judged by; None where nobody says."""
+        return self.options.get("truth")
 
 
 @dataclass
@@ -113,8 +125,13 @@ class RecordedRun:
 
     @property
     def test_accuracy(self) -> float | None:
-        """Accuracy over whole scenes, as the benchmark defines it."""
+        """Accuracy over whole scenes; of own runs over the pixels that were measured."""
         return self.test.accuracy
+
+    @property
+    def published_accuracy(self) -> float | None:
+        """Test accuracy as the paper and the target count it; None where that was not recorded."""
+        return self.test.accuracy_all_pixels
 
     @property
     def training_seconds(self) -> float | None:
@@ -122,6 +139,13 @@ class RecordedRun:
         parts = [self.times.get(name) for name in ("first_epoch", "later_epochs", "training")]
         known = [part for part in parts if part is not None]
         return sum(known) if known else None
+
+
+def described(data: str | None, labels: str | None) -> str:
+    """Scenes in words, with the label source unless it is the benchmark's, or is not known."""
+    if labels in (None, BENCHMARK_LABELS):
+        return data or UNKNOWN
+    return f"{data or UNKNOWN}, labels: {LABEL_NAMES.get(labels, labels)}"
 
 
 def number(section: Mapping, key: str) -> float | None:
@@ -148,17 +172,6 @@ def text(section: Mapping, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def flat(tree: Mapping, prefix: str = "") -> dict:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
 def read_run(directory: RunDirectory, name: str) -> RecordedRun:
     """Read a finished run directory, or the output folder of an evaluation.
 
@@ -183,17 +196,13 @@ def read_run(directory: RunDirectory, name: str) -> RecordedRun:
 
 
 def _describe(run: RecordedRun, result: Result) -> None:
+    # Neither is ever missing, so that a default of today says nothing of the run.
     leaves = flat(result.experiment)
-    decisive = {k: v for k, v in leaves.items() if k.split(".")[0] not in NOT_DECISIVE}
-    decisive.pop("training.precision", None)  # the one it chose is in the system
-    enabled = decisive.get("early_stopping.enabled")
+    enabled = leaves.get("early_stopping.enabled")
     run.early_stopping = enabled if isinstance(enabled, bool) else None
-    if run.early_stopping is False:
-        decisive = {k: v for k, v in decisive.items() if not k.startswith("early_stopping.")}
-    run.settings = {k: _shown(v) for k, v in decisive.items() if k != "early_stopping.enabled"}
-    run.settings.pop("evaluation.tiling", None)
-    run.seed = whole(result.experiment, "seed")
     run.epochs_set = whole(leaves, "training.epochs")
+    run.seed = whole(result.experiment, "seed")
+    run.settings = decisive(result.experiment)
     system = result.system or System()
     run.machine = system.host or None
     run.device = device_name(system.gpu or system.cpu)
@@ -204,14 +213,6 @@ def _describe(run: RecordedRun, result: Result) -> None:
     run.shared_node = bool(
         others and (others.jobs or others.busy_processes or others.gpu_processes)
     )
-
-
-def _shown(value: Any) -> Any:
-    """A setting, which a newer program may have of any type, as a number or a text."""
-    plain = value is None or isinstance(value, (bool, str))
-    if plain or (isinstance(value, (int, float)) and abs(value) <= LARGEST):
-        return value
-    return str(value)[:LONGEST]
 
 
 def checked(run: RecordedRun) -> RecordedRun:
@@ -292,6 +293,7 @@ def _evaluation(inference: Inference, where: str, folder: RunDirectory) -> Recor
         calibration=inference.calibration,
         seconds=scenes * per_scene if scenes and per_scene else None,
         seconds_per_scene=inference.seconds_per_scene,
+        seconds_per_scene_all=per_scene,
         pictures=folder.pictures if folder.pictures.is_dir() else None,
         constant=inference.confusion is not None and _is_constant(inference.confusion),
     )
@@ -316,16 +318,21 @@ def _add_evaluation(run: RecordedRun, folder: RunDirectory) -> None:
 
 def _add_history(run: RecordedRun, directory: RunDirectory) -> None:
     epochs = directory.read_history()
+    if run.epochs_run not in (None, len(epochs)):
+        raise InputError(
+            f"{directory.history}: has {plural(len(epochs), 'epoch')}, {directory.result.name} "
+            f"has {run.epochs_run}"
+        )
     for curve in (*CURVES, "seconds"):
         run.history[curve] = [getattr(epoch, curve) for epoch in epochs]
 
 
 def _add_provenance(run: RecordedRun, directory: RunDirectory) -> None:
-    facts = provenance.read(directory.provenance)
-    git, versions = facts["git"], facts["versions"]
-    commit = (git["commit"] or "commit unknown")[:12] + ("-dirty" if git["dirty"] else "")
-    run.code = f"{versions['cloudmask']}, {commit}, TensorFlow {versions['tensorflow']}"
-    run.data = text(facts["data"] or {}, "checksum")
+    facts = recorded_provenance.read(directory.provenance, "git", "versions")
+    git, versions = facts.git, facts.versions
+    commit = (git.commit or "commit unknown")[:12] + ("-dirty" if git.dirty else "")
+    run.code = f"{versions.get('cloudmask')}, {commit}, TensorFlow {versions.get('tensorflow')}"
+    run.data = (facts.data.checksum or None) if facts.data else None
 
 
 def _add_problems(run: RecordedRun, directory: RunDirectory) -> None:

@@ -63,13 +63,13 @@ def student_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float
     array = np.asarray(values, float)
     if array.size < FEWEST or not available():
         return None
-    half = _quantile(array.size - 1) * float(array.std(ddof=1)) / math.sqrt(array.size)
+    half = quantile(array.size - 1) * float(array.std(ddof=1)) / math.sqrt(array.size)
     mean = float(array.mean())
     return mean - half, mean + half
 
 
 @functools.cache
-def _quantile(freedom: int) -> float:
+def quantile(freedom: int) -> float:
     """How many standard errors an interval at LEVEL is long on each side."""
     from scipy import stats
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cloudmask.report.template import relative_link, template
 from cloudmask.system.files import csv_text
-from cloudmask.system.text import markdown
+from cloudmask.system.text import markdown, plural
 
 LONG = 20  # characters, from which on a cell must not become a narrow column
 Row = Mapping[str, object]
@@ -75,7 +75,7 @@ class Table:
     def remarks(self) -> str:
         """How to read it, and what the page leaves out of it."""
         left = len(self.rows) - len(self.visible)
-        rest = f"{left} more rows in tables/{self.name}.csv." if left else ""
+        rest = f"{plural(left, 'more row')} in tables/{self.name}.csv." if left else ""
         return " ".join(part for part in (self.note, rest) if part)
 
     def to_csv(self) -> str:
@@ -121,10 +121,5 @@ def _text(value: object, digits: int | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)) and digits is not None:
-        return f"{value:,.{digits}f}".replace(",", "\u2009")
+        return f"{value:,.{digits}f}"
     return str(value)
-
-
-def plural(count: int, noun: str) -> str:
-    """The count with its noun: "1 run", "2 runs"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -2,19 +2,30 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from cloudmask.record.result import BENCHMARK_LABELS
 from cloudmask.report.collection import Collection
 from cloudmask.report.comparison import comparisons
-from cloudmask.report.groups import UNKNOWN
 from cloudmask.report.hpc import hpc_table
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.statistics import LEVEL, WITHOUT_SCIPY, available
 from cloudmask.report.table import Column, Row, Table
 from cloudmask.report.timing import PARTS
 from cloudmask.report.timing_tables import fits_table, scaling_table, targets_table, times_table
-from cloudmask.system.text import one_line
+from cloudmask.scenes.slstr import LABEL_NAMES
+from cloudmask.system.text import one_line, plural
+
+IMPERFECT = (
+    "The Bayesian mask is itself an imperfect reference (skill 0.28 against lidar at the poles)."
+)
+
+ALL_PIXELS = "test acc., all pixels"
+PUBLISHED_FASHION = (
+    "Test accuracies of own runs are over measured pixels, those of published runs over all pixels."
+)
 
 RUN_COLUMNS = (
     Column("run", "run", link="folder"),
@@ -24,6 +35,7 @@ RUN_COLUMNS = (
     Column("train_accuracy", "train acc.", 4),
     Column("validation_accuracy", "val. acc.", 4),
     Column("test_accuracy", "test acc.", 4),
+    Column("published_accuracy", ALL_PIXELS, 4, shown=False),
     Column("test_data", "tested on"),
     Column("seconds_per_epoch", "avg. train time (s/epoch)", 2),
     Column("seconds_per_scene", "avg. inference time (s/scene)", 2),
@@ -73,7 +85,8 @@ def _run_row(run: RecordedRun, label: str | None) -> dict:
         "train_accuracy": run.accuracy,
         "validation_accuracy": run.val_accuracy,
         "test_accuracy": run.test_accuracy,
-        "test_data": None if run.test_accuracy is None else run.test.data or UNKNOWN,
+        "published_accuracy": run.published_accuracy,
+        "test_data": None if run.test_accuracy is None else run.test.tested_on,
         "training_data": run.trained_on,
         "seconds_per_epoch": run.seconds_per_epoch,
         "seconds_per_scene": run.test.seconds_per_scene,
@@ -112,6 +125,7 @@ def _folder(run: RecordedRun) -> str | None:
 
 GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None]]] = {
     "test_accuracy": ("test acc.", 4, lambda run: run.test_accuracy),
+    "published_accuracy": (ALL_PIXELS, 4, lambda run: run.published_accuracy),
     "validation_accuracy": ("val. acc.", 4, lambda run: run.val_accuracy),
     "seconds_per_epoch": ("s/epoch", 2, lambda run: run.seconds_per_epoch),
     "seconds_per_scene": ("s/scene", 2, lambda run: run.test.seconds_per_scene),
@@ -119,16 +133,24 @@ GROUP_QUANTITIES: dict[str, tuple[str, int, Callable[[RecordedRun], float | None
 }
 
 
+def _all_pixels_differ(found: Collection) -> bool:
+    """Whether the two ways to count pixels make a difference in any run."""
+    return any(run.published_accuracy not in (None, run.test_accuracy) for run in found.runs)
+
+
 def groups_table(found: Collection) -> Table:
     """One row per group: mean, standard deviation, interval, best, n of each quantity."""
     columns = [Column("group", "group"), Column("rest", "and"), Column("runs", "n", 0)]
     columns.append(Column("test_data", "tested on"))
+    shown = {*GROUP_QUANTITIES} - {"joules"}
+    if not _all_pixels_differ(found):
+        shown.remove("published_accuracy")
     for key, (head, digits, _) in GROUP_QUANTITIES.items():
         first = key == "test_accuracy"
         columns += [
             Column(f"{key}_n", f"n {head}", 0, shown=False),
-            Column(f"{key}_mean", f"{head} mean", digits, shown=key != "joules"),
-            Column(f"{key}_sd", "sd", digits, shown=key != "joules"),
+            Column(f"{key}_mean", f"{head} mean", digits, shown=key in shown),
+            Column(f"{key}_sd", "sd", digits, shown=key in shown),
             Column(f"{key}_low", f"{LEVEL:.0%} from", digits, shown=first),
             Column(f"{key}_high", "to", digits, shown=first),
             Column(f"{key}_best", "best", digits, shown=first),
@@ -148,12 +170,14 @@ def groups_table(found: Collection) -> Table:
                 names = ("n", "mean", "sd", "low", "high", "best")
                 row |= {f"{key}_{n}": v for n, v in zip(names, values, strict=True)}
         if "test_accuracy_n" in row:
-            row["test_data"] = group.tested_on
+            runs = f" ({group.by_names} of {len(group.runs)} by the scenes' names)"
+            row["test_data"] = group.tested_on + (runs if group.by_names else "")
         rows.append(row)
     note = (
         "A group is runs with equal settings. sd: sample standard deviation; "
         f"{LEVEL:.0%} from … to: interval of the mean by Student's t, from three different values "
-        "on. It assumes values that scatter normally; equal repeats count once in it."
+        "on. It assumes values that scatter normally; equal repeats count once in it. "
+        f"{PUBLISHED_FASHION}"
     )
     note += "" if available() else WITHOUT_SCIPY
     return Table("groups", "Groups", tuple(columns), rows, note if rows else "No run is finished.")
@@ -173,7 +197,7 @@ def comparisons_table(found: Collection) -> Table:
                 "second": c.names[1],
                 "first_mean": first.mean,
                 "second_mean": second.mean,
-                "n": f"{first.n} pairs" if c.test.paired else f"{first.n} + {second.n}",
+                "n": plural(first.n, "pair") if c.test.paired else f"{first.n} + {second.n}",
                 "difference": c.test.difference,
                 # Two values may lie close by chance, and seem a huge effect.
                 "effect": c.test.effect if min(first.n, second.n) > 2 else None,
@@ -227,7 +251,8 @@ def evaluations_table(found: Collection) -> Table:
                     "evaluation": evaluation.where,
                     "classifier": name,
                 }
-                row |= {"data": evaluation.data or UNKNOWN, "tiling": evaluation.tiling}
+                row |= {"data": evaluation.tested_on, "tiling": evaluation.tiling}
+                row["labels"] = evaluation.labels
                 row["scenes"] = len(evaluation.per_scene) or None
                 row |= {key: values.get(key) for key in ("accuracy", *scores)}
                 if name == "network":
@@ -239,6 +264,7 @@ def evaluations_table(found: Collection) -> Table:
         Column("evaluation", "evaluation"),
         Column("classifier", "classifier"),
         Column("data", "tested on"),
+        Column("labels", "labels", shown=False),
         Column("tiling", "tiling"),
         Column("scenes", "scenes", 0),
         Column("accuracy", "accuracy", 4),
@@ -257,44 +283,64 @@ def evaluations_table(found: Collection) -> Table:
     # Those with accuracy alone stand in the table of runs already.
     shown = [row for row in rows if row["iou"] is not None]
     note = (
-        "Means over scenes, against the Bayesian mask. skill: the Hanssen-Kuipers discriminant "
-        "(true skill statistic, TSS), hit rate minus false alarm rate. The mask is itself an "
-        "imperfect reference (skill 0.28 against lidar at the poles)."
+        f"Means over scenes, against {_labels(shown)}. skill: the Hanssen-Kuipers discriminant "
+        "(true skill statistic, TSS), hit rate minus false alarm rate."
     )
+    if any(row["labels"] == BENCHMARK_LABELS for row in shown):
+        note += f" {IMPERFECT}"
     if not shown:
         note = "No evaluation has more than its accuracy."
     return Table("evaluations", "Whole scenes", columns, rows, note, shown)
 
 
+def _labels(rows: Sequence[Row]) -> str:
+    """The label sources of the rows in words; those that are not the benchmark's name theirs."""
+    sources = dict.fromkeys(row["labels"] for row in rows)
+    named = [f"the {LABEL_NAMES.get(str(source), source)}" for source in sources if source]
+    unknown = ["labels of an unknown source"] if None in sources else []
+    return " or ".join([*named, *unknown])
+
+
 def scenes_table(found: Collection) -> Table:
-    """Accuracy of each named scene over all own runs, the worst first."""
-    by_scene: dict[str, list[float]] = defaultdict(list)
-    for run in found.runs:
-        if run.origin == "run" and not run.set_aside:
-            for name, value in run.test.per_scene.items():
-                by_scene[name].append(value)
-    rows: list[Row] = [
-        {
-            "scene": name,
-            "runs": len(values),
-            "mean": statistics.fmean(values),
-            "lowest": min(values),
-            "highest": max(values),
-        }
-        for name, values in sorted(by_scene.items(), key=lambda item: statistics.fmean(item[1]))
-    ]
+    """Accuracy of each named scene over all own runs of equal data, the worst first."""
+    by_data: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for group in found.groups:
+        for run in group.runs:
+            for name, value in run.test.per_scene.items() if run.origin == "run" else ():
+                by_data[group.tested_on][name].append(value)
+    rows: list[Row] = []
+    shown: list[Row] = []
+    for data, by_scene in by_data.items():
+        own = [_scene_row(data, name, values) for name, values in by_scene.items()]
+        own.sort(key=lambda row: row["mean"])
+        rows += own
+        shown += own if len(own) <= 10 else [*own[:5], *own[-5:]]
     columns = (
+        Column("data", "tested on"),
         Column("scene", "scene"),
         Column("runs", "n", 0),
         Column("mean", "mean accuracy", 4),
         Column("lowest", "lowest", 4),
         Column("highest", "highest", 4),
     )
-    shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
-    note = "The five worst and the five best; the CSV file has all." if len(rows) > 10 else ""
+    note = "Own runs."
+    if len(shown) < len(rows):
+        each = " of each data set" if len(by_data) > 1 else ""
+        note = f"The five worst and the five best{each}; the CSV file has all."
     if not rows:
         note = "No own run has accuracies of scenes."
-    return Table("scenes", "Scenes", columns, rows, note or "Own runs.", shown)
+    return Table("scenes", "Scenes", columns, rows, note, shown)
+
+
+def _scene_row(data: str, name: str, values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "data": data,
+        "scene": name,
+        "runs": len(values),
+        "mean": statistics.fmean(values),
+        "lowest": min(values),
+        "highest": max(values),
+    }
 
 
 BUILDERS = (

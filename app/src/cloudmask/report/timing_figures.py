@@ -14,11 +14,12 @@ from cloudmask.report.drawing import (
     axes,
     dots,
     handle,
-    label_row,
     legend,
     logarithmic,
     look,
     row_axes,
+    row_heights,
+    wrapped,
 )
 from cloudmask.report.statistics import Line
 from cloudmask.report.timing import PARTS, Machine, machines, parts, scalings
@@ -50,23 +51,26 @@ def run_time(found: Collection) -> Drawing:
     bars = {s: [(g, t) for g, t in known if g.factors["source"] == s] for s in sources}
     used = [part for part in PARTS if any(part in split for _, split in known)]
     legend_rows = -(-len(used) // 2)
-    heights = [0.55 * len(bars[source]) + 0.35 for source in sources]
+    names = {s: [f"{g.label}: {sum(t.values()):,.0f} s" for g, t in bars[s]] for s in sources}
+    rows = {source: row_heights(names[source]) for source in sources}
+    heights = [0.55 * (rows[source][-1] + 1) + 0.35 for source in sources]
     with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
         size = (WIDTH, sum(heights) + 0.45 * len(sources) + LEGEND_ROW * legend_rows + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(sources), 1, squeeze=False, height_ratios=heights)[:, 0]
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         for axis, source in zip(panels, sources, strict=True):
-            for row, (group, split) in enumerate(bars[source]):
+            for row, name, (_, split) in zip(
+                rows[source], names[source], bars[source], strict=True
+            ):
                 left = 0.0
                 for part, seconds in split.items():
                     # An edge would hide what is short.
                     style = {"hatch": "//", "edgecolor": "white"} if part == "training" else {}
                     axis.barh(row, seconds, 0.4, left, color=PART_COLORS[part], **style)
                     left += seconds
-                text = f"{group.label}: {left:,.0f} s".replace(",", "\u2009")
-                axis.text(0, row - 0.28, text, fontsize=9, va="bottom")
-            axis.set_ylim(len(bars[source]) - 0.6, -0.85)
+                axis.text(0, row - 0.28, wrapped(name), fontsize=9, va="bottom")
+            axis.set_ylim(rows[source][-1] + 0.4, -0.85)
             axis.set_xlim(left=0)
             axis.set_yticks([])
             axis.spines["left"].set_visible(False)
@@ -103,15 +107,14 @@ def epoch_time(found: Collection) -> Drawing:
     if not known:
         return Drawing("epoch_time", title, "", missing="no run has its time per epoch")
     known = known[:MOST_BARS]
-    figure, axis = row_axes(title, "seconds per epoch", len(known))
+    seconds = [[r.seconds_per_epoch for r in m.runs if r.seconds_per_epoch] for m in known]
+    names = [f"{m.label}, n = {len(values)}" for m, values in zip(known, seconds, strict=True)]
+    figure, axis, rows = row_axes(title, "seconds per epoch", names)
     logarithmic(axis.xaxis)
-    for row, machine in enumerate(known):
-        values = [run.seconds_per_epoch for run in machine.runs if run.seconds_per_epoch]
-        heights = dots(row, len(values))
-        axis.plot(values, heights, "o", color=COLORS[0], alpha=0.6, markersize=5)
+    for row, machine, values in zip(rows, known, seconds, strict=True):
+        axis.plot(values, dots(row, len(values)), "o", color=COLORS[0], alpha=0.6, markersize=5)
         if line := _shown(machine):
             axis.plot(line.slope, row + MIDDLE, "D", color=COLORS[1], markersize=7)
-        label_row(axis, row, f"{machine.label}, n = {len(values)}")
     handles = [handle("a run: training time / epochs", COLORS[0], "", "o")]
     remarks = []
     if any(map(_shown, known)):

@@ -90,6 +90,7 @@ def targets_table(found: Collection) -> Table:
         rows.append(
             {
                 "group": group.label,
+                "data": group.trained_on,
                 "runs": len(curves),
                 "best": best,
                 "reached": above,
@@ -99,6 +100,7 @@ def targets_table(found: Collection) -> Table:
     columns = (
         Column("group", "group"),
         Column("runs", "n", 0),
+        Column("data", "trained on"),
         Column("best", "best val. acc.", 4),
         Column("reached", f"reached {TARGET:g}", 0),
         Column("median_seconds", "median seconds to it", 1),

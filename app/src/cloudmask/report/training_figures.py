@@ -7,9 +7,10 @@ import numpy as np
 from cloudmask.record.rules import TARGET
 from cloudmask.report.collection import Collection
 from cloudmask.report.drawing import GREY, Drawing, Look, axes, handle, legend, looks, rows_of
-from cloudmask.report.groups import Group
+from cloudmask.report.groups import Group, data_note
 from cloudmask.report.runs import RecordedRun
 from cloudmask.report.timing import progress
+from cloudmask.system.text import plural
 
 NAMES = {
     "loss": ("Training loss", "binary cross-entropy"),
@@ -42,7 +43,13 @@ def repeats(found: Collection, curve: str) -> Drawing:
     caption = "Each line is a run."
     if any(sum(_has(run, curve) for run in group.runs) > MANY for group in groups):
         caption = f"Thin lines are runs; of groups of more than {MANY}, thick ones are the medians."
+    caption += data_note(groups, _trained_on)
     return Drawing(name, f"{title}, all repeats", caption, figure)
+
+
+def _trained_on(group: Group) -> str:
+    """What the losses and accuracies of its epochs are over."""
+    return group.trained_on
 
 
 def _has(run: RecordedRun, curve: str) -> bool:
@@ -104,8 +111,9 @@ def best(found: Collection, kind: str) -> Drawing:
         for curve, line in ((kind, "-"), (f"val_{kind}", "--")):
             values = run.history[curve]
             axis.plot(range(1, len(values) + 1), values, line, color=color)
-        if run.best_epoch:
-            kept = run.history[f"val_{kind}"][run.best_epoch - 1]
+        # The log of another program may have more epochs than values of validation.
+        if run.best_epoch and 0 < run.best_epoch <= len(values):
+            kept = values[run.best_epoch - 1]
             axis.plot(run.best_epoch, kept, "o", color=color, markersize=8, fillstyle="none")
         if run.stopped_early:
             axis.axvline(len(run.history[kind]), color=color, linewidth=1, linestyle=":")
@@ -119,12 +127,15 @@ def best(found: Collection, kind: str) -> Drawing:
     legend(figure, handles)
     left = len(pairs) - len(shown)
     more = (
-        f" The best runs of {left} more groups are in the figures of all repeats." if left else ""
+        f" The best runs of {plural(left, 'more group')} are in the figures of all repeats."
+        if left
+        else ""
     )
     caption = (
         "For each group the run with the best test accuracy, or else validation accuracy: a best "
         f"of n.{more}"
     )
+    caption += data_note([group for group, _ in shown], _trained_on)
     return Drawing(name, title, caption, figure)
 
 
@@ -152,6 +163,7 @@ def time_to_accuracy(found: Collection) -> Drawing:
         "Start-up and staging count, as the rules require. Validation patches, not whole scenes; "
         "logs without times by epoch cannot be shown."
     )
+    caption += data_note(groups, _trained_on)
     return Drawing("time_to_accuracy", title, caption, figure)
 
 

@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 
 from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.scenes.dataset import PARTS
-from cloudmask.system import names
+from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
 from cloudmask.system.distribution import install_command
 from cloudmask.system.output import folder_held
 from cloudmask.system.progress import track
+from cloudmask.system.text import plural
 
 # The part of the data set that a folder of the store holds, in today's layout and older ones.
 PART_OF_FOLDER = {folder: part for part, folders in PARTS.items() for folder in folders}
@@ -273,7 +274,7 @@ def fetch(store: Store, items: Sequence[Item], out: Path, workers: int) -> Downl
                     done = summary.present + summary.fetched
                     raise Interrupted(
                         f"{store.endpoint} went away or does not answer ({error}); {done} of "
-                        f"{len(items)} scenes are complete, the same command continues"
+                        f"{plural(len(items), 'scene')} complete, the same command continues"
                     ) from None
                 except (Fault, OSError) as error:
                     raise Fault(f"{item.path}: {error}; the same command continues") from None
@@ -325,7 +326,7 @@ def verify(path: Path, item: Item, part_size: Callable[[Item], int | None]) -> b
 def _md5(path: Path, size: int) -> list[bytes]:
     """MD5 of each `size` bytes of a file; one, of nothing, for an empty file."""
     found: list[bytes] = []
-    with path.open("rb") as file:
+    with reading.opened(path) as file:
         while True:
             digest, left = hashlib.md5(usedforsecurity=False), size
             while left and (data := file.read(min(READ, left))):

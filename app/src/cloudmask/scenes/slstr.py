@@ -48,4 +48,5 @@ COSMETIC, DUPLICATE = CONFIDENCE_FLAGS["cosmetic"], CONFIDENCE_FLAGS["duplicate"
 BAYES_BITS = 15
 
 # Which flags label a pixel: the Bayesian mask, or the summary cloud flag.
-LABEL_SOURCES = ("bayes", "summary")
+LABEL_NAMES = {"bayes": "Bayesian mask", "summary": "summary cloud flag"}
+LABEL_SOURCES = tuple(LABEL_NAMES)

@@ -15,6 +15,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 
 MIB = 1 << 20
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -31,16 +32,20 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
     Raises InputError if it is something else, OSError if it cannot be opened.
     """
+    with os.fdopen(descriptor_of(path), "rb") as file:
+        yield file
+
+
+def descriptor_of(path: Path) -> int:
+    """The same as a descriptor, which the caller closes."""
     # Without O_NONBLOCK, opening a pipe waits for a writer; for regular files it means nothing.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _require_file(path, os.fstat(descriptor).st_mode)
-        file = os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
-    with file:
-        yield file
+    return descriptor
 
 
 def require_file(path: Path) -> None:

@@ -64,20 +64,42 @@ def stop_requests(*numbers: signal.Signals, message: str = "stopped") -> Iterato
 
 
 @contextlib.contextmanager
-def interrupted_by(*numbers: signal.Signals, message: str) -> Iterator[None]:
+def interrupted_by(*numbers: signal.Signals, message: str) -> Iterator[StopRequest]:
     """For the block, the first of these signals raises Interrupted(message) where the work stands.
 
     Further ones do not disturb its cleaning up, unless one is repeated after some seconds: it ends
     the process as it does by itself.
     """
+    stop = StopRequest()
 
     def interrupt() -> None:
+        stop.requested = True
         if len(request.came) == 1:
             raise Interrupted(message)
 
     request = _Request(numbers, interrupt)
     with _caught(request):
-        yield
+        yield stop
+
+
+@contextlib.contextmanager
+def interrupts_noted() -> Iterator[StopRequest]:
+    """For the block, note whether SIGINT came; it raises KeyboardInterrupt as without this."""
+    stop = StopRequest()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+        signal.default_int_handler(number, frame)
+
+    usual = signal.default_int_handler
+    if signal.getsignal(signal.SIGINT) is not usual or not _in_main_thread():
+        yield stop  # Whoever started it may have it ignored.
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @contextlib.contextmanager
@@ -87,7 +109,7 @@ def deferred() -> Iterator[None]:
     What a handler raises while Python copies the process for a child is lost, and a lock of
     `logging` may never be given back.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield  # Handlers run in the main thread alone.
         return
     came: list[int] = []
@@ -161,7 +183,7 @@ class _Request:
 
 @contextlib.contextmanager
 def _caught(request: _Request) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         # Only the main thread gets signals, and may say what they do.
         yield
         return
@@ -187,6 +209,10 @@ def _caught(request: _Request) -> Iterator[None]:
         watcher.join()
         os.close(read)
         os.close(write)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _watch(request: _Request, read: int, ended: threading.Event) -> None:

@@ -1,6 +1,7 @@
 """Text of others, such as file names, where a line or a cell is expected."""
 
 import re
+from collections.abc import Iterable
 
 # What spreadsheets take for the beginning of a formula, also in its full-width form.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
@@ -15,6 +16,18 @@ def one_line(text: str) -> str:
     A name that is not UTF-8 so becomes text that can be encoded.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """The count with its noun: "1 run", "2 runs"; `many`: the plural where an s does not do."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"
+
+
+def named(names: Iterable[str], most: int = 6) -> str:
+    """The names in one line, no more than `most` of them and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def csv_cell(text: str) -> str:

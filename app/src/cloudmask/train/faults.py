@@ -7,6 +7,7 @@ from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.hardware.devices import Devices
 from cloudmask.patches.store import INVALID, PatchStore, Split
 from cloudmask.record.run_directory import RunDirectory
+from cloudmask.system.text import plural
 
 
 def check_batch_size(batch: int, devices: Devices) -> None:
@@ -26,9 +27,10 @@ def check_pixels(store: PatchStore, split: Split) -> None:
     store.check()
     for part, rows in (("training", split.training), ("validation", split.validation)):
         if not any((store.labels[row] & INVALID == 0).any() for row in rows):
+            patches = plural(len(rows), f"{part} patch", f"{part} patches")
             raise InputError(
-                f"{store.path}: no pixel of the {len(rows)} {part} patches holds a measurement and "
-                "a label; expected at least one (another data.split_seed picks other scenes)"
+                f"{store.path}: no pixel of the {patches} holds a measurement and a label; "
+                "expected at least one (another data.split_seed picks other scenes)"
             )
 
 

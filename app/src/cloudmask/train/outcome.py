@@ -23,6 +23,7 @@ LOGGED_INFERENCE = {
     "nan",
     "data",
     "seconds_per_scene",
+    "seconds_per_scene_all",
 }
 
 logger = logging.getLogger(__name__)

@@ -31,6 +31,7 @@ from cloudmask.scenes.calibration import TARGETS, UNKNOWN
 from cloudmask.scenes.slstr import LABEL_SOURCES
 from cloudmask.system import files
 from cloudmask.system.signals import StopRequest, stop_requests
+from cloudmask.system.text import plural
 from cloudmask.train.attempt import Attempt, TrainingBatches
 from cloudmask.train.calibration import calibrate
 from cloudmask.train.checkpoint import Checkpoints
@@ -184,7 +185,11 @@ def _initialize(attempt: Attempt, request: TrainingRequest, patches: _Patches) -
     cleared = caches.clear(store.path)
     log.cache_clear(cleared.value, **cleared.metadata)
     with attempt.watch.interval("init"):
-        source = {"path": str(request.data.resolve()), "checksum": store.checksum}
+        source = {
+            "path": str(request.data.resolve()),
+            "checksum": store.checksum,
+            "prepared": store.prepared,
+        }
         facts = provenance.collect(request.command, source)
         facts["other_jobs"] = attempt.others.described()
         facts["settings"] = attempt.config.model_dump(mode="json", include={"training", "loss"})
@@ -226,16 +231,17 @@ def _description(attempt: Attempt, patches: _Patches) -> list[str]:
     """Lines that describe the run before it begins."""
     config, devices, split = attempt.config, attempt.devices, patches.split
     lines = [
-        f"{config.name}: {len(split.training)} patches of {split.training_scenes} scenes train, "
-        f"{len(split.validation)} of {split.validation_scenes} validate; "
+        f"{config.name}: training on {plural(len(split.training), 'patch', 'patches')} of "
+        f"{plural(split.training_scenes, 'scene')}, validation on {len(split.validation)} of "
+        f"{split.validation_scenes}; "
         f"global batch {config.training.batch_size} on {devices.replicas} x "
-        f"{devices.gpu or 'CPU'} of {devices.workers} nodes, "
+        f"{devices.gpu or 'CPU'} of {plural(devices.workers, 'node')}, "
         f"learning rate {config.training.learning_rate:g}, {attempt.precision}"
     ]
     if patches.store.checksums is None:
         lines.append(f"{patches.store.path}: made by an older version, without checksums")
     if missing := patches.store.missing_channels:
-        lines.append(f"{missing} scenes lack channels (see cloudmask-prepare)")
+        lines.append(f"{plural(missing, 'scene')} without all channels (see cloudmask-prepare)")
     return lines
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from cloudmask.config.yaml_model import Section
 from cloudmask.errors import EXIT_INTERRUPTED
 from cloudmask.experiments.plan import Plan, Row
+from cloudmask.record.job_files import SITE
 from cloudmask.system.signals import StopRequest
 
 
@@ -86,6 +87,11 @@ class Executor(ABC):
         Returns exit codes by row number, of the rows that were attended to their end. Once a stop
         is requested running rows save their state and no other is started.
         """
+
+
+def at_site(site: str, command: str) -> str:
+    """The command of a job's shell, which records the site: the variable is exported before it."""
+    return f"export {SITE}={shlex.quote(site)}; {command}"
 
 
 def command_line(command: Sequence[str | Path]) -> str:

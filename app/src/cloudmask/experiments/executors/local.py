@@ -13,6 +13,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 from cloudmask.experiments.executors.executor import Executor, Launch, outcome
 from cloudmask.experiments.plan import Plan, Row
+from cloudmask.record.job_files import SITE
 from cloudmask.system import process
 from cloudmask.system.signals import StopRequest
 
@@ -112,7 +113,8 @@ class _Processes:
 
 
 def _start(command: Sequence[str], card: str | None, log: Path) -> subprocess.Popen:
-    environment = dict(os.environ)
+    # Whatever site was named before, these rows run on this machine.
+    environment = os.environ | {SITE: "local"}
     if card is not None:
         environment["CUDA_VISIBLE_DEVICES"] = card
     with log.open("ab") as output:

@@ -14,6 +14,7 @@ from cloudmask.experiments.executors.executor import (
     Launch,
     RowInputs,
     SubmitRequest,
+    at_site,
     command_line,
 )
 from cloudmask.experiments.plan import Plan, Row, ranges
@@ -77,7 +78,8 @@ class Lsf(BatchSystem):
             raise InputError("data: no patch store; expected it in the site's file, or as --data")
         # LSF joins the arguments and gives them to a shell in the job, where the number is known.
         job = f"{site.command} run {shlex.quote(str(plan.folder))} --index $LSB_JOBINDEX"
-        return [*command, f"{job} {command_line(inputs.arguments())}"]
+        job = f"{job} {command_line(inputs.arguments())}"
+        return [*command, at_site(self.site_name, job)]
 
 
 def _portions(plan: Plan, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

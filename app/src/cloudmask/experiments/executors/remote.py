@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cloudmask.errors import Fault
 from cloudmask.experiments.plan import NAME, Plan, Row
-from cloudmask.record.run_directory import CHECKPOINTS, LOCK, MODEL, RESULT
+from cloudmask.record import job_files
+from cloudmask.record.run_directory import CHECKPOINTS, LOCK, MODEL, RESULT, RunDirectory
 from cloudmask.system import files, process
 from cloudmask.system.signals import StopRequest
 
@@ -72,13 +73,17 @@ class _RowFiles:
 
 
 class RemoteRow:
-    """A row whose runs lie in `folder`/runs there; `ssh` is the command line up to the host."""
+    """A row whose runs lie in `folder`/runs there; `ssh` is the command line up to the host.
 
-    def __init__(self, ssh: Sequence[str], folder: str, plan: Plan, row: Row):
+    site: the site's file here, which the host does not see: the run that comes back gets a copy.
+    """
+
+    def __init__(self, ssh: Sequence[str], folder: str, plan: Plan, row: Row, site: Path):
         self._ssh = list(ssh)
         self._folder = f"{folder}/runs/{plan.name}"
         self._plan = plan
         self._row = row
+        self._site = site
 
     def run(self, script: str, stop: StopRequest) -> int:
         """Execute the script to its end, fetching what it leaves; returns its exit code."""
@@ -146,6 +151,7 @@ class RemoteRow:
         self._recover()
         with files.scratch_folder(run) as incoming:
             self._fetch(incoming)
+            job_files.keep_site(RunDirectory(incoming / self._row.directory), self._site)
             if run.exists():
                 run.rename(self._old)
             (incoming / self._row.directory).rename(run)

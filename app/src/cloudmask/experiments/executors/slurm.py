@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from cloudmask.config.yaml_model import Positive, Section
 from cloudmask.errors import InputError
@@ -15,6 +15,7 @@ from cloudmask.experiments import sites
 from cloudmask.experiments.executors.batch import BatchSystem
 from cloudmask.experiments.executors.executor import Allocation, Launch, SubmitRequest
 from cloudmask.experiments.plan import Plan, Row, ranges
+from cloudmask.record.job_files import SITE as SITE_VARIABLE
 
 TRAIN = Path("slurm/train.sbatch")
 EXCLUSIVE = "--exclusive"
@@ -77,6 +78,8 @@ class SlurmSite(Section):
     options: list[str] = Field([], description="further options of sbatch")
     unverified: list[str] = Field([], description="keys that nobody could try on the cluster")
 
+    _name: str = PrivateAttr("")  # as the user named the site; jobs record it
+
     @field_validator("unverified")
     @classmethod
     def _names_keys(cls, unverified: list[str]) -> list[str]:
@@ -85,6 +88,14 @@ class SlurmSite(Section):
             if re.split(r"[.\s]", key)[0] not in cls.model_fields:
                 raise ValueError(f"{key!r} is no key of a site")
         return unverified
+
+    def named(self, name: str) -> "SlurmSite":
+        """The same site with its name; raises InputError if `--export` cannot hand that on."""
+        if "," in name or "\n" in name:
+            raise InputError(f"--site {name!r}: expected a name without a comma or line break")
+        copy = self.model_copy()
+        copy._name = name
+        return copy
 
     def gpu(self, name: str | None) -> SlurmGpu:
         """The entry of a GPU; None is the only one there is. Raises InputError."""
@@ -111,6 +122,7 @@ class SlurmSite(Section):
             "CLOUDMASK_LOCAL": " ".join(self.local),
             "CLOUDMASK_MODULES": " ".join(self.modules),
             "CLOUDMASK_CLEAR_CACHES": self.clear_caches,
+            SITE_VARIABLE: self._name,
         }
 
     def options_for(
@@ -173,7 +185,7 @@ class Slurm(BatchSystem):
 
 def load_site(name_or_path: str | Path) -> SlurmSite:
     """The cluster of a site file, or of that name under slurm/sites/; raises InputError."""
-    return sites.read(sites.find(name_or_path), SlurmSite)
+    return sites.read(sites.find(name_or_path), SlurmSite).named(str(name_or_path))
 
 
 def sbatch(options: Sequence[str], script: Sequence[str | Path]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from cloudmask.experiments.executors.executor import (
     Launch,
     RowInputs,
     SubmitRequest,
+    at_site,
     command_line,
     outcome,
 )
@@ -75,7 +76,8 @@ class Ssh(Executor):
 
     def __init__(self, site: str, request: SubmitRequest):
         super().__init__(site, request)
-        self._site = sites.read(sites.find(site), SshSite)
+        self._file = sites.find(site)
+        self._site = sites.read(self._file, SshSite)
 
     def launches(self, plan: Plan, rows: Sequence[Row]) -> list[Launch]:
         """The command of each row on the first host that fits it, though another may run it."""
@@ -86,7 +88,8 @@ class Ssh(Executor):
         if host is None:
             gpu = row.parameters["gpu"]
             raise InputError(f"row {row.index}: no host of {self.site_name} has gpu {gpu}")
-        return ("ssh", *self._site.options, host.host, _command(plan, row, _Slot(host)).strip())
+        script = self._script(plan, row, _Slot(host))
+        return ("ssh", *self._site.options, host.host, script.strip())
 
     def start(self, plan: Plan, launches: Sequence[Launch], stop: StopRequest) -> dict[int, int]:
         """Run the rows and fetch them; logs which hosts could not be used."""
@@ -125,8 +128,12 @@ class Ssh(Executor):
     def _run(self, plan: Plan, row: Row, slot: _Slot, stop: StopRequest) -> int:
         # Without questions, since a host that asks for a password must fail at once.
         ssh = ["ssh", "-o", "BatchMode=yes", *self._site.options, slot.host.host]
-        command = _command(plan, row, slot)
-        return remote.RemoteRow(ssh, slot.host.folder, plan, row).run(command, stop)
+        there = remote.RemoteRow(ssh, slot.host.folder, plan, row, self._file)
+        return there.run(self._script(plan, row, slot), stop)
+
+    def _script(self, plan: Plan, row: Row, slot: _Slot) -> str:
+        command = at_site(self.site_name, _command(plan, row, slot))
+        return remote.script(slot.host.folder, command)
 
 
 class _RowQueue:
@@ -179,4 +186,4 @@ def _command(plan: Plan, row: Row, slot: _Slot) -> str:
     command = f"{host.command} {command_line(arguments)}"
     if slot.device is not None:
         command = f"CUDA_VISIBLE_DEVICES={shlex.quote(str(slot.device))} {command}"
-    return remote.script(host.folder, command)
+    return command

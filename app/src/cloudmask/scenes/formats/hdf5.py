@@ -79,6 +79,12 @@ def origin(path: Path) -> Origin:
     return _origin(path)
 
 
+def recorded_origin(path: Path) -> Origin:
+    """The same, by what the file says of itself as well."""
+    with _opened(path) as file:
+        return _origin(path, _source(file))
+
+
 def geolocation(path: Path, shape: tuple[int, int]) -> Geolocation | None:
     """Latitude and longitude of the pixels if the file has them."""
     with _opened(path) as file:
