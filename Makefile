@@ -65,7 +65,7 @@ submit: $(VENV)/cpu.stamp ## prepare, train, evaluate as Slurm jobs; SITE=greene
 	@$(BIN)/cloudmask-grid chain $(EXPERIMENT) --site "$(SITE)" $(if $(GPU),--gpu $(GPU)) \
 	  $(if $(DRY_RUN),--dry-run)
 
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
 
 .PHONY: unit
 unit: $(VENV)/dev.stamp ## the quick tests, in under two minutes; PYTEST_ARGS=

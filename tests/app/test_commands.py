@@ -126,6 +126,7 @@ def test_log_passes_the_compliance_checker(finished, tmp_path):
     assert problems(finished[0] / "mlperf.log") == []
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_figures(finished, store_path, command, tmp_path):
     settings = [*SMALL, "--set", "training.deterministic=true"]
     for name in "ab":
@@ -157,7 +158,10 @@ PLATEAU = (
 )
 
 
-@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, ()), (signal.SIGUSR1, PLATEAU)])
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [pytest.param(signal.SIGTERM, (), marks=pytest.mark.long), (signal.SIGUSR1, PLATEAU)],
+)
 def test_a_signal_cuts_off_and_the_same_command_continues(
     store_path, tmp_path, command, number, more
 ):
@@ -280,6 +284,7 @@ def test_wrong_input_is_one_clear_line(command, tmp_path, arguments, words):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_two_workers_reach_the_same_weights_as_one(store_path, tmp_path, command):
     """Two processes on loopback under the multi-worker strategy, at the same global batch."""
     import keras

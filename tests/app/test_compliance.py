@@ -61,6 +61,7 @@ def test_run_that_stopped_early(store_path, tmp_path):
     assert_compliant(tmp_path / "run/mlperf.log", tmp_path)
 
 
+@pytest.mark.long
 def test_run_that_was_killed_and_asked_to_stop(store_path, tmp_path):
     """SIGKILL, then SIGTERM, then to the end: log, telemetry and energy span the attempts."""
     folder = tmp_path / "run"

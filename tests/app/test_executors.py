@@ -92,6 +92,7 @@ def ssh_site(tmp_path, config, store_path, *hosts):
     (tmp_path / "lab.yaml").write_text("\n".join(lines))
 
 
+@pytest.mark.long
 def test_one_file_over_three_sites(grid, command, tmp_path, store_path, sshd):
     """This machine, LSF and a host by ssh, side by side; the report takes all of it."""
     experiment(tmp_path, "  site: [local, summit.yaml, lab.yaml]\n  gpu: v100\n")

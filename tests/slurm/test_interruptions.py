@@ -21,6 +21,7 @@ def uninterrupted(cluster):
     return cluster.result("calm")[0]
 
 
+@pytest.mark.long
 def test_time_limit_twice_then_finished_with_the_same_result(cluster, uninterrupted):
     name = cluster.experiment("limited", **SETTINGS)
     job = cluster.submit(name)
@@ -49,6 +50,7 @@ def test_time_limit_twice_then_finished_with_the_same_result(cluster, uninterrup
     assert (run / "mlperf.log").read_text().count('"staging_start"') == 3
 
 
+@pytest.mark.long
 def test_slurm_warns_before_the_limit(cluster):
     """The shortest limit that Slurm has: a minute; the warning comes 25 s before its end.
 
@@ -66,6 +68,7 @@ def test_slurm_warns_before_the_limit(cluster):
     assert not cluster.result("minute")
 
 
+@pytest.mark.long
 def test_preempted_it_goes_on_by_itself(cluster):
     name = cluster.experiment("gives-way", training__epochs=15)
     job = cluster.submit(name, "--nodelist=n1", "--exclusive")
@@ -88,6 +91,7 @@ def test_preempted_it_goes_on_by_itself(cluster):
     assert cluster.result("gives-way")[0]["training"]["attempts"] == 2
 
 
+@pytest.mark.long
 def test_a_node_dies(cluster, uninterrupted):
     name = cluster.experiment("survivor", **SETTINGS)
     job = cluster.submit(name, "--exclude=n[1,3-5]")
@@ -131,6 +135,7 @@ def test_scancel_leaves_nothing_on_the_node(cluster, during):
     assert not cluster.left()
 
 
+@pytest.mark.long
 def test_killed_without_a_word(cluster):
     """Shell and all: nobody of the job can tidy up; the next task on the node does."""
     name = cluster.experiment("silent", **ENDLESS)

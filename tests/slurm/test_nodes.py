@@ -31,6 +31,7 @@ def test_two_nodes_have_the_loss_curve_of_one(cluster):
     ]
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_ends_the_job_which_is_queued_again(cluster):
     name = cluster.experiment("widow", training__epochs=12)
     job = cluster.submit(name, grid=["--nodes", 2])

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 
 def test_no_room_on_the_nodes_disk(cluster):
     """The shared file system serves then, loudly."""
@@ -57,6 +59,7 @@ def test_no_overlay_no_image_no_gpu_each_in_one_line(cluster):
     assert not list(cluster.tree.glob("runs/nothing/0001*"))
 
 
+@pytest.mark.long
 def test_gaps_two_at_once_and_a_finished_row(cluster):
     name = cluster.experiment("gaps", repeats=5, training__epochs=1)
     job = cluster.submit(name, "--array=1,3,5%2")
