@@ -176,7 +176,7 @@ def test_a_signal_cuts_off_and_the_same_command_continues(
             process.send_signal(number)
             break
     process.stdout.read()
-    assert process.wait(timeout=60) == 75
+    assert process.wait(timeout=300) == 75
     assert not (tmp_path / "cut" / "result.json").exists()
     assert command("cloudmask-train", *arguments).returncode == 0
     arguments[3] = tmp_path / "whole"

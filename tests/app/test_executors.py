@@ -126,7 +126,7 @@ def test_rows_over_ssh_come_back(grid, tmp_path, store_path, sshd):
     ssh_site(tmp_path, sshd, store_path, "nowhere.invalid", "node", "node")
     done = grid("submit", "e.yaml", "--site", "lab.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "nowhere.invalid: " in done.stdout
+    assert "nowhere.invalid: " in done.stderr
     assert rows_by_state(grid("status", "e.yaml")) == {"finished": {1, 2}}
     for run in tmp_path.glob("runs/e/0*"):
         assert RunDirectory(run).read_result().status == "success"

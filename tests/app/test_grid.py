@@ -194,7 +194,7 @@ def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
     assert re.search(r"1 +running +1 +epoch \d+ of 500, ends by \d{4}-", done.stdout)
     assert rows_by_state(done) == {"running": {1}, "queued": {2}}
     executor.send_signal(signal.SIGTERM)
-    _, errors = executor.communicate(timeout=60)
+    _, errors = executor.communicate(timeout=300)
     assert executor.returncode == 75 and "interrupted: runs/e" in errors
     done = grid("status", "e.yaml")
     assert rows_by_state(done) == {"interrupted": {1}, "lost": {2}}
@@ -213,7 +213,7 @@ def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
         time.sleep(0.05)
     executor.kill()
     executor.wait()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while (run / ".lock").exists():
         assert time.monotonic() < until
         time.sleep(0.05)

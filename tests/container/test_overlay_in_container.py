@@ -173,7 +173,7 @@ def test_what_a_killed_container_leaves_is_named(apptainer, writable, cpu_image)
         [holder] = [h for h in processes.find(writable) if "fuse2fs" in h.command]
         assert not holder.leftover
         psutil.Process(holder.pid).parent().kill()  # the runtime, by kill -9
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while "left over" not in who(writable):
             assert time.monotonic() < deadline, who(writable)
             time.sleep(0.1)
@@ -184,6 +184,6 @@ def test_what_a_killed_container_leaves_is_named(apptainer, writable, cpu_image)
         # What the message says helps.
         [process] = [member for member in family if member.pid == holder.pid]
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=120)
         assert "nobody on" in who(writable)
         assert apptainer.run(*words(f"{writable}:ro", cpu_image, "true")).returncode == 0

@@ -138,7 +138,7 @@ class Shell:
             env=clean | {"CALLS": str(calls)} | variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return calls.read_text().replace(str(self.folder), "FOLDER")

@@ -24,7 +24,7 @@ def step(tmp_path):
             env={"PATH": str(tmp_path), **variables},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip(), done.stderr

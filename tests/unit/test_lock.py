@@ -151,7 +151,7 @@ def test_of_many_one_wins(tmp_path):
         )
         for _ in range(10)
     ]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while sum(p.poll() is not None for p in processes) < 9 and time.monotonic() < deadline:
         time.sleep(0.05)
     alive = [p for p in processes if p.poll() is None]
@@ -194,7 +194,7 @@ def test_a_dead_process_that_nobody_waited_for_holds_nothing(tmp_path):
         os._exit(0)
     try:
         path.write_text(json.dumps({"host": platform.node(), "process": child}))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 120
         while lock.held(path) and time.monotonic() < until:
             time.sleep(0.01)
         assert not lock.held(path)

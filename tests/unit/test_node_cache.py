@@ -81,7 +81,7 @@ class Task:
 
     def end(self, told=""):
         """End as a job does that has finished; returns what it said."""
-        _, errors = self.process.communicate(told, timeout=60)
+        _, errors = self.process.communicate(told, timeout=300)
         assert self.process.returncode == 0, errors
         return errors
 
@@ -92,7 +92,7 @@ def user_folder(local):
 
 def copying(local):
     """Wait until somebody copies; returns the unfinished file."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = [path for path in local.rglob(".patches.*") if path.is_file()]
         if found and found[0].stat().st_blocks:
@@ -353,7 +353,7 @@ def test_a_damaged_overlay_leaves_nothing(task, image, local, tmp_path):
             file.seek(place)
             file.write(os.urandom(64))
     one = task(local, image=damaged)
-    _, errors = one.process.communicate(timeout=60)
+    _, errors = one.process.communicate(timeout=300)
     assert one.process.returncode == 2
     assert "damaged" in errors and "Traceback" not in errors
 

@@ -46,7 +46,7 @@ def image(patches, tmp_path):
 def make(*words):
     # Without any installed package, as on a node.
     command = [sys.executable, "-I", "-S", MAKE_OVERLAY, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_make_overlay_from_a_checkout(patches, tmp_path):

@@ -140,7 +140,7 @@ def test_a_request_without_effect_ends_the_process(context, work, setup):
     """Once such a process held its lock for half an hour."""
     process = run_heedless(context, work, setup)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == EXIT_INTERRUPTED
     assert errors == "interrupted: SIGTERM had no effect on the work\n"
 
@@ -150,7 +150,7 @@ def test_work_that_saves_has_its_time():
     work = "time.sleep(2); assert stop.requested; print('saved')"
     process = run_heedless(REQUESTS, work, "stop.noticed_by_work = True")
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=20)[0] == "saved\n"
+    assert process.communicate(timeout=120)[0] == "saved\n"
     assert process.returncode == 0
 
 
@@ -189,6 +189,6 @@ def test_what_a_callback_swallows_is_sent_again(number, ends_with):
     """Python prints what is raised there, and goes on."""
     process = run_heedless(BY, IN_A_CALLBACK)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     assert output == "" and errors.rstrip().endswith(ends_with)
     assert "Exception ignored" not in errors

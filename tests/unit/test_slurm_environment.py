@@ -63,7 +63,7 @@ def job(tmp_path):
             env=clean | {"CLOUDMASK_SITE": "site.yaml"} | variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
 
     return job
