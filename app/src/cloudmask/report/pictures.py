@@ -69,7 +69,7 @@ def _picture(whose: str, kind: str, rank: int, entry: tuple[float, Path]) -> Pic
     except Exception:  # Whatever a decoder raises of bytes that are no picture.
         return None
     which = kind if rank == 1 else f"{kind}, number {rank}"
-    caption = f"{which.capitalize()} scene of {whose}: {accuracy:.1%} as the mask. {path.stem}"
+    caption = f"{which.capitalize()} scene of {whose}: pixel accuracy {accuracy:.1%}. {path.stem}"
     return Picture(f"{kind}-{rank}.jpg", caption, small, full)
 
 

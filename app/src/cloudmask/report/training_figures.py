@@ -15,8 +15,8 @@ from cloudmask.system.text import plural
 NAMES = {
     "loss": ("Training loss", "binary cross-entropy"),
     "val_loss": ("Validation loss", "binary cross-entropy"),
-    "accuracy": ("Training accuracy", "fraction of pixels as in the mask"),
-    "val_accuracy": ("Validation accuracy", "fraction of pixels as in the mask"),
+    "accuracy": ("Training accuracy", "pixel accuracy (agreement with the mask)"),
+    "val_accuracy": ("Validation accuracy", "pixel accuracy (agreement with the mask)"),
 }
 # From so many lines on single ones cannot be followed: they become pixels, and medians join them.
 MANY = 40
