@@ -46,12 +46,9 @@ def test_the_real_product_goes_all_the_way(shared, tmp_path, command):
     assert (trained / "evaluation" / "masks" / f"{product.stem}.nc").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    ("learnt", "judged"),
-    [
-        pytest.param("landsat5", "sentinel2", marks=pytest.mark.long),
-        ("sentinel2", "landsat5"),
-    ],
+    ("learnt", "judged"), [("landsat5", "sentinel2"), ("sentinel2", "landsat5")]
 )
 def test_one_sensor_learnt_the_other_judged(shared, tmp_path, command, learnt, judged):
     """Against a person's truth, from four patches: what carries over from sensor to sensor."""

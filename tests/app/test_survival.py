@@ -107,6 +107,7 @@ def test_fifty_kills_at_random_moments(arguments, whole, tmp_path):
     assert finished > 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signals_at_random_moments(arguments, whole, tmp_path, number):
     expected, seconds = whole
