@@ -160,7 +160,11 @@ PLATEAU = (
 
 @pytest.mark.parametrize(
     ("number", "more"),
-    [pytest.param(signal.SIGTERM, (), marks=pytest.mark.long), (signal.SIGUSR1, PLATEAU)],
+    [
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.long),
+        pytest.param(signal.SIGUSR1, (), marks=pytest.mark.long),
+        (signal.SIGINT, PLATEAU),
+    ],
 )
 def test_a_signal_cuts_off_and_the_same_command_continues(
     store_path, tmp_path, command, number, more

@@ -57,7 +57,9 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
         axis.imshow(shown, interpolation="nearest")
         axis.set_title(panel.title, fontsize=FONT)
         axis.set_axis_off()
-    agreement = "" if accuracy is None else f"\npixel accuracy {accuracy:.1%} (agreement with the mask)"
+    agreement = (
+        "" if accuracy is None else f"\npixel accuracy {accuracy:.1%} (agreement with the mask)"
+    )
     figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=FONT)
     # Without a mask there is nothing that could agree.
     colors = (
