@@ -259,6 +259,7 @@ def test_what_tensorflows_errors_mean(tmp_path):
         meets(tf.errors.UnavailableError, one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dying", [0, 1])
 def test_a_worker_that_dies_ends_the_others_to_be_continued(arguments, tmp_path, dying):
     """Two processes on loopback, one killed after the first epoch; then both go on to the end."""

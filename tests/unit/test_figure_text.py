@@ -33,7 +33,12 @@ def recorded(rate, repeat):
     options = {"truth": "summary", "nan": "ignore"}
     run.evaluations.append(
         RecordedEvaluation(
-            "x", DATA, options=options, accuracy=0.92 + rate, per_scene=scenes, seconds_per_scene=1
+            "x",
+            DATA,
+            options=options,
+            accuracy=0.92 + rate,
+            per_scene=scenes,
+            seconds_per_scene_all=1,
         )
     )
     return run

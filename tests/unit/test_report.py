@@ -200,6 +200,7 @@ def seconds_to_parse(folder):
     return time.process_time() - began
 
 
+@pytest.mark.long
 def test_the_time_of_a_thousand_runs(real_runs, tmp_path):
     """It grows with the number of runs, and stays a small multiple of what parsing them takes.
 
