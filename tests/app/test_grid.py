@@ -220,6 +220,10 @@ def test_when_a_stop_is_requested_the_rows_save(grid, tmp_path, store_path):
     assert rows_by_state(grid("status", "e.yaml"))["interrupted"] == {1}
 
 
+# Processor seconds for ten thousand rows: one on a quick processor, beside other work two.
+AT_ONCE = 4
+
+
 def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
     (tmp_path / "big.yaml").write_text("name: big\nparameters:\n  seed: 1..10000\n")
     from cloudmask.experiments.experiment import load_experiment
@@ -236,10 +240,10 @@ def test_ten_thousand_rows_are_listed_at_once(grid, tmp_path):
             (run / "result.json").touch()
     printed, seconds = timed(tmp_path, "status", "runs/big")
     assert printed.endswith("10000 rows: 1000 planned, 6000 finished, 3000 failed\n")
-    assert seconds < 2
+    assert seconds < AT_ONCE
     printed, seconds = timed(tmp_path, "missing", "runs/big")
     assert printed.startswith("3,6,9,") and printed.endswith(",9000-10000\n")
-    assert seconds < 2
+    assert seconds < AT_ONCE
     # What does not fit on a terminal is counted; what failed comes first.
     (screen,) = at_terminal(tmp_path, 20, "watch", "runs/big")
     lines = screen.splitlines()

@@ -111,7 +111,8 @@ def test_prepare_in_little_memory(scenes, tmp_path, megabytes):
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("megabytes", [700, 2900, 3100, 4000])
+# Threads that happen to run at once take some hundred megabytes more than the 3 GiB required.
+@pytest.mark.parametrize("megabytes", [700, 2900, 3500, 4000])
 def test_evaluation_in_little_memory(tmp_path, megabytes):
     done = limited(megabytes, "cloudmask-eval", "--example", "--out", tmp_path / "e")
     assert_one_line(done)
