@@ -150,6 +150,10 @@ image-test: ## let the image check itself, with the GPU where there is one
 example: $(VENV)/cpu.stamp ## make the small model and scene of cloudmask-eval --example anew
 	$(BIN)/python app/scripts/make_example.py build/example
 
+.PHONY: dist
+dist: $(VENV)/dev.stamp ## the source distribution and the wheel of the package, into build/dist/
+	$(BIN)/python -m build --no-isolation --outdir build/dist app
+
 .PHONY: clean
 clean: ## remove the virtual environments, the demo and what builds leave; images stay
 	rm -rf "$(VENV)" "$(DEMO)" "$(BUILD_VENV)" build

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "app" / "src"))
 from cloudmask.errors import InputError  # noqa: E402
 from cloudmask.hardware.base_images import BaseImage, read_base_images  # noqa: E402
 from cloudmask.system import files  # noqa: E402
+from cloudmask.system.distribution import DISTRIBUTION  # noqa: E402
 
 LOCKS = ROOT / "app" / "locks"
 # glibc 2.28 and older: every base has a newer one.
@@ -98,7 +99,7 @@ def app_wheel(out: Path) -> Path:
         skip = shutil.ignore_patterns("*.egg-info", "__pycache__", "build", ".*")
         shutil.copytree(ROOT / "app", tree, ignore=skip)
         pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, tree)
-    return next(out.glob("cloudmask-*.whl"))
+    return next(out.glob(f"{DISTRIBUTION.replace('-', '_')}-*.whl"))
 
 
 def pip(*arguments) -> None:

@@ -38,7 +38,8 @@ each item of a list; text is checked against the pattern in the column "values",
 
 The files in `app/configs/` are examples. Every key has a default, which is the paper's setting, so
 that a file holds only what differs. `--set training.epochs=10` overrides one key, and may be
-repeated. The complete configuration of a run is written to `config.yaml` in its directory.
+repeated. `cloudmask config` prints all keys, `cloudmask config FILE` all that a file sets. The
+complete configuration of a run is written to `config.yaml` in its directory.
 
 {run}
 ## Experiment file

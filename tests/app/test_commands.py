@@ -14,24 +14,11 @@ import yaml
 from support.compliance import comply
 from support.processes import free_ports
 
+from cloudmask.commands.catalog import COMMANDS
 from cloudmask.patches.store import PatchStore
 from cloudmask.record.rules import problems
 
-COMMANDS = (
-    "synth",
-    "prepare",
-    "train",
-    "eval",
-    "predict",
-    "data",
-    "stage",
-    "grid",
-    "report",
-    "check-log",
-    "submission",
-    "fair",
-)
-COMMANDS = tuple(f"cloudmask-{name}" for name in COMMANDS)
+PROGRAMS = [command.program for command in COMMANDS.values()]
 # A network small enough for seconds, in everything else the real thing.
 SMALL = [
     "--set",
@@ -78,7 +65,7 @@ def finished(store_path, scenes, tmp_path_factory):
     return run, done
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_help_teaches_and_answers_at_once(command, name):
     seconds = []
     for _ in range(3):
@@ -92,10 +79,9 @@ def test_help_teaches_and_answers_at_once(command, name):
     assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_help_does_not_import_tensorflow(name):
-    module = {"cloudmask-eval": "evaluate"}.get(name, name.removeprefix("cloudmask-"))
-    module = module.replace("-", "_")
+    module = COMMANDS[name.removeprefix("cloudmask-")].module
     code = f"import sys; import cloudmask.commands.{module} as c; c.parser(); print([*sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"tensorflow", "keras", "numpy", "h5py", "pydantic"} & set(eval(done.stdout))
@@ -174,7 +160,11 @@ PLATEAU = (
 
 @pytest.mark.parametrize(
     ("number", "more"),
-    [pytest.param(signal.SIGTERM, (), marks=pytest.mark.long), (signal.SIGUSR1, PLATEAU)],
+    [
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.long),
+        pytest.param(signal.SIGUSR1, (), marks=pytest.mark.long),
+        (signal.SIGINT, PLATEAU),
+    ],
 )
 def test_a_signal_cuts_off_and_the_same_command_continues(
     store_path, tmp_path, command, number, more

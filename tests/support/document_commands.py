@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from cloudmask.system.distribution import DISTRIBUTION
 from support.documents import (
     COMMAND,
     PLACEHOLDER,
@@ -32,7 +33,7 @@ def wrong_commands(document: Document) -> list[str]:
             for line in command_lines(block):
                 wrong += wrong_command(line, whole=True)
     for text in document.code:
-        if text in job_names():
+        if text in job_names() or text == DISTRIBUTION:
             continue
         if first_word(text) == "make" or COMMAND.fullmatch(first_word(text)):
             wrong += wrong_command(text, whole=False)
@@ -72,12 +73,13 @@ def wrong_command(line: str, whole: bool) -> list[str]:
 
 
 def _wrong_words(words: Sequence[str], whole: bool) -> list[str]:
-    """What is wrong with one simple command."""
+    """What is wrong with one simple command, without the file that its output goes to."""
     wrong = []
+    words = words[: words.index(">")] if ">" in words else words
     for number, word in enumerate(words):
         # Any command may stand behind `apptainer exec` and its like.
         if COMMAND.fullmatch(word) and (number == 0 or not words[number - 1].startswith("-")):
-            return wrong + wrong_arguments(word, words[number + 1 :], whole)
+            return wrong + _wrong_call(word, words[number + 1 :], whole)
         if word == "make" and number == 0:
             return wrong_targets(words[1:])
         if re.fullmatch(r"(benchmarks|tests|docs|app|overlays|containers|slurm)/[\w./-]+", word):
@@ -86,6 +88,17 @@ def _wrong_words(words: Sequence[str], whole: bool) -> list[str]:
             if word.endswith(".py") or word == "overlays/make-overlay":
                 return _wrong_options(word, words[number + 1 :])
     return wrong
+
+
+def _wrong_call(program: str, words: Sequence[str], whole: bool) -> list[str]:
+    """What is wrong with a call of a command, by its own program or through `cloudmask`."""
+    if program != "cloudmask":
+        return wrong_arguments(program, words, whole)
+    if not words or PLACEHOLDER.search(words[0]):
+        return []
+    if words[0] in ("--help", "--version"):
+        return []
+    return wrong_arguments(f"cloudmask-{words[0]}", words[1:], whole)
 
 
 @functools.cache

@@ -27,7 +27,7 @@ PACKAGE = REPOSITORY / "app" / "src" / "cloudmask"
 SHELL_LANGUAGES = ("sh", "bash", "console", "shell")
 # First words by which a block without a language is known for commands.
 STARTS = ("make", "sbatch", "bash", "apptainer", "python", "git", ".", "overlays/make-overlay")
-COMMAND = re.compile(r"cloudmask-[a-z-]+")
+COMMAND = re.compile(r"cloudmask(-[a-z-]+)?")
 SETTING = re.compile(r"([a-z_]+(?:\.[a-z_0-9]+)+)(?:[=:].*)?")
 PLACEHOLDER = re.compile(r"[A-Z]{3,}|…|<[^>]*>")
 SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
@@ -45,7 +45,7 @@ class Block:
         """Whether it holds commands."""
         if self.language:
             return self.language in SHELL_LANGUAGES
-        return any(first_word(line).startswith((*STARTS, "cloudmask-")) for line in self.lines)
+        return any(first_word(line).startswith((*STARTS, "cloudmask")) for line in self.lines)
 
     @property
     def is_yaml(self) -> bool:

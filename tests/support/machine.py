@@ -19,7 +19,7 @@ USER = "cloudmask-ci"
 # Not below /tmp/pytest-of-root, which the ordinary user cannot enter.
 KEPT = Path(os.environ.get("CLOUDMASK_TEST_IMAGES", "/var/tmp/cloudmask-test-images"))
 # What a tree needs to build images and to use them, and of that what does not change an image.
-INPUTS = ("Makefile", "containers", "app", "slurm")
+INPUTS = ("Makefile", "LICENSE", "containers", "app", "slurm")
 BESIDE = ("Makefile", "containers/info.py", "containers/README.md", "slurm/")
 
 WRAPPER = """\

@@ -90,6 +90,8 @@ def test_documents_with_commands_were_found():
         ("```sh\nmake nothing\n```", document_commands.wrong_commands, "no target nothing"),
         ("```\nmake test NOTHING=1\n```", document_commands.wrong_commands, "no variable NOTHING"),
         ("    cloudmask-nothing --x", document_commands.wrong_commands, "no such command"),
+        ("    cloudmask nothing --x", document_commands.wrong_commands, "no such command"),
+        ("    cloudmask train --nothing", document_commands.wrong_commands, "no option --nothing"),
         ("    cloudmask-train --nothing", document_commands.wrong_commands, "no option --nothing"),
         ("    cloudmask-train --data x.h5", document_commands.wrong_commands, "required: --run"),
         ("    cloudmask-grid nothing x", document_commands.wrong_commands, "no verb nothing"),

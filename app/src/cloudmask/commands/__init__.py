@@ -18,6 +18,7 @@ from cloudmask.errors import (
     InUse,
 )
 from cloudmask.system import signals
+from cloudmask.system.distribution import missing_tensorflow
 from cloudmask.system.memory import require_address_space
 from cloudmask.system.text import plural
 
@@ -162,6 +163,12 @@ def _print_logs() -> None:
     # Without a home, as in a container, Matplotlib reports at length where it keeps its list of
     # fonts: in a folder of its own, which it removes at the end.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def require_tensorflow() -> None:
+    """Raise InputError, with the command that installs it, if TensorFlow is not installed."""
+    if missing := missing_tensorflow():
+        raise InputError(missing)
 
 
 def print_left_out(lines: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
 from cloudmask.system.text import plural
 
 EPILOG = """\
@@ -20,18 +21,15 @@ and the Science rules). Exit code 0: all logs are compliant, 1: one is not, 2: o
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-check-log",
-        description="Check MLPerf logs against the rules and explain what is wrong.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("check-log", EPILOG)
     parser.add_argument(
         "--distinct-seeds",
         action="store_true",
         help="also require that no two logs have the same seed, as the HPC rules do",
     )
-    parser.add_argument("logs", nargs="+", type=Path, metavar="FILE", help="mlperf.log of a run")
+    parser.add_argument(
+        "logs", nargs="+", type=Path, metavar="FILE.log", help="mlperf.log of a run"
+    )
     return parser
 
 

@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_dry_run, add_workers
+from cloudmask.scenes.dataset import BUCKET, ENDPOINT, PREFIX
 from cloudmask.system.text import plural
 
 EPILOG = """\
@@ -21,32 +24,32 @@ name when it is complete and its checksum is right. Exit code 75: the server is 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-data",
-        description="Fetch the public data set cloud_slstr_ds1 from its S3 store.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser("data", EPILOG)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder, which gets training/ and inference/",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="gets training/ and inference/"
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="only N scenes, a fifth of them for inference (default: all)",
     )
-    parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="only N scenes, a fifth of them for inference"
-    )
-    parser.add_argument("--endpoint", metavar="URL", help="another S3 server (default: STFC's)")
-    parser.add_argument("--bucket", metavar="NAME", help="another bucket")
-    parser.add_argument("--prefix", metavar="PATH/", help="another folder of the bucket")
-    parser.add_argument(
-        "--workers", type=_positive, default=8, metavar="N", help="scenes at once (default: 8)"
-    )
+    parser.add_argument("--endpoint", default=ENDPOINT, metavar="URL", help="S3 server")
+    parser.add_argument("--bucket", default=BUCKET, metavar="NAME", help="bucket of that server")
+    parser.add_argument("--prefix", default=PREFIX, metavar="KEY/", help="folder of that bucket")
+    add_workers(parser, "scenes", 8, "", _positive)
     parser.add_argument(
         "--retries",
         type=int,
         default=5,
         metavar="N",
-        help="attempts without a byte before giving up, with growing pauses (default: 5)",
+        help="attempts without a byte before giving up, with growing pauses",
     )
-    parser.add_argument("--dry-run", action="store_true", help="list and compare, fetch nothing")
+    add_dry_run(parser)
     return parser
 
 
@@ -64,13 +67,13 @@ def main() -> int:
 
 def _fetch(arguments: argparse.Namespace) -> None:
     from cloudmask.errors import Interrupted
-    from cloudmask.scenes import dataset, download, listing
+    from cloudmask.scenes import download, listing
     from cloudmask.system.disk import free_space
 
     store = download.Store(
-        arguments.endpoint or dataset.ENDPOINT,
-        arguments.bucket or dataset.BUCKET,
-        dataset.PREFIX if arguments.prefix is None else arguments.prefix,
+        arguments.endpoint,
+        arguments.bucket,
+        arguments.prefix,
         arguments.retries,
         arguments.workers,
     )

@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import print_left_out, run
+from cloudmask.commands import print_left_out, require_tensorflow, run
+from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import (
     add_channels,
     add_cosmetic,
+    add_force,
     add_inference,
     add_network,
+    add_skip_bad,
+    add_threshold,
     network_source,
     read_options,
 )
@@ -37,17 +41,32 @@ netCDF) and pictures/.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-eval",
-        description="Label the clouds of whole scenes and compare with their masks.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("eval", EPILOG)
     add_network(parser)
-    parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="output folder (default: evaluation in the run)"
+        "--scenes",
+        nargs="+",
+        metavar="PATH",
+        help=f"scenes: folders or files (default: {SCENES})",
     )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="output folder (default: evaluation in the run directory)",
+    )
+    _add_judgment(parser)
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
+    add_force(parser)
+    add_skip_bad(parser)
+    parser.add_argument("--no-masks", action="store_true", help="write no masks")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
+    return parser
+
+
+def _add_judgment(parser: argparse.ArgumentParser) -> None:
+    """With what the masks are compared, and which pixels count."""
     parser.add_argument(
         "--baselines",
         action="store_true",
@@ -57,35 +76,24 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         metavar="FILE.h5",
-        help="patch store whose training patches fit naive Bayes (default: the run's)",
+        help="patch store, whose training patches fit naive Bayes (default: the run's)",
     )
-    parser.add_argument(
-        "--threshold", type=float, metavar="P", help="cloud above this probability (default: 0.5)"
-    )
+    add_threshold(parser)
     parser.add_argument(
         "--labels",
         "--truth",
         choices=("bayes", "summary"),
-        help="compare with the Bayesian mask or the summary cloud flag (default: what the network "
-        "was trained on)",
+        help="label source: the Bayesian mask or the summary cloud flag (default: what the "
+        "network was trained on)",
     )
     parser.add_argument(
         "--nan",
         choices=("ignore", "fill", "error"),
         default="ignore",
-        help="pixels without a measurement: leave out of the metrics (default), count them (the "
-        "channels that are there stay), or refuse the scene",
+        help="pixels without a measurement: leave out of the metrics, count them (the channels "
+        "that are there stay), or refuse the scene",
     )
     add_cosmetic(parser)
-    add_channels(parser, "that of the network's patches")
-    add_inference(parser)
-    parser.add_argument(
-        "--force", action="store_true", help="move an evaluation that is in --out aside first"
-    )
-    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
-    parser.add_argument("--no-masks", action="store_true", help="write no masks")
-    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
-    return parser
 
 
 def main() -> int:
@@ -97,6 +105,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.job import EvaluationRequest, run_evaluation
     from cloudmask.record.run_directory import RunDirectory
 
+    require_tensorflow()
     source = network_source(arguments)
     request = EvaluationRequest(
         source=source,

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
 from cloudmask.scenes import dataset
 from cloudmask.system.text import plural
 
@@ -22,30 +23,31 @@ replaces an earlier description of its own, and no other file.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-fair",
-        description="Describe runs as RO-Crates and the data set as Croissant.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("fair", EPILOG)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     crate = verbs.add_parser("crate", help="RO-Crate of a run or an experiment")
-    crate.add_argument("folder", type=Path, metavar="DIR")
+    crate.add_argument(
+        "folder", type=Path, metavar="DIR", help="run directory, or folder of an experiment"
+    )
     croissant = verbs.add_parser("croissant", help="Croissant description of scenes")
-    croissant.add_argument("folder", type=Path, metavar="DIR", help="with training/, inference/")
-    croissant.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="patch store, as well")
+    croissant.add_argument("folder", type=Path, metavar="DIR", help="folder of scenes")
+    croissant.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="output file"
+    )
+    croissant.add_argument("--patches", type=Path, metavar="FILE.h5", help="also this patch store")
     croissant.add_argument(
         "--name",
         default="",
-        help=f"of the data (default: {dataset.NAME} if all scenes are of it, else the folder's)",
+        metavar="NAME",
+        help=f"name of the data set (default: {dataset.NAME} if all scenes are of it, else the "
+        "folder's)",
     )
     croissant.add_argument(
         "--license",
         "--licence",
         default="unknown",
         metavar="URL",
-        help="of the data (unknown: the public data set states none with its files)",
+        help="license of the data; the public data set states none with its files",
     )
     return parser
 

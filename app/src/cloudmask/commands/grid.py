@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from cloudmask.commands import jobs, run
+from cloudmask.commands import jobs, require_tensorflow, run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_dry_run, add_index, add_runs
 
 EPILOG = """\
 examples:
@@ -29,18 +31,13 @@ WATCH_SECONDS = 5.0
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-grid",
-        description="Plan, run and follow an experiment over many runs.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("grid", EPILOG)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     planning = _verb(verbs, "plan", "show the table of rows and what it would cost; writes nothing")
     planning.add_argument(
-        "--data", type=Path, metavar="FILE.h5", help="patch store, for what it would cost with that"
+        "--data", type=Path, metavar="FILE.h5", help="patch store, to estimate the cost with"
     )
-    submit = _verb(verbs, "submit", "freeze the plan and start the rows that never were")
+    submit = _verb(verbs, "submit", "freeze the plan and start rows not yet submitted")
     rerun = _verb(verbs, "rerun", "start again what failed, was interrupted or lost, or --index")
     rerun.add_argument(
         "--fresh", action="store_true", help="move what --index has left aside and begin anew"
@@ -52,13 +49,13 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "status", "show the state of every row")
     watch = _verb(verbs, "watch", "show the state again and again until nothing runs or waits")
     watch.add_argument(
-        "--every", type=float, default=WATCH_SECONDS, metavar="S", help="seconds (5)"
+        "--every", type=float, default=WATCH_SECONDS, metavar="S", help="seconds between"
     )
     _verb(verbs, "missing", "print what is neither finished nor running, as --array takes it")
     where = _verb(verbs, "where", "print the run directory of a row")
-    where.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
+    add_index(where, required=True)
     row = _verb(verbs, "run", "execute one row in this process, as cloudmask-train would")
-    row.add_argument("--index", type=int, required=True, metavar="N", help="number of the row")
+    add_index(row, required=True)
     _data(row, required=True)
     return parser
 
@@ -74,10 +71,14 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _verb(verbs, name: str, what: str) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
-    verb.add_argument("experiment", nargs="?", default="paper", metavar="EXPERIMENT")
     verb.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (runs)"
+        "experiment",
+        nargs="?",
+        default="paper",
+        metavar="EXPERIMENT",
+        help="experiment file, the name of one, or the folder of a frozen one",
     )
+    add_runs(verb)
     return verb
 
 
@@ -88,25 +89,31 @@ def _data(verb: argparse.ArgumentParser, required: bool = False) -> None:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="evaluate on these whole scenes at the end of each run",
+        help="scenes: folders or files, to evaluate on at the end of each run",
     )
 
 
 def _executor(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--index", metavar="1-3,7", help="only these rows")
+    verb.add_argument("--index", metavar="1-3,7", help="only these rows (default: all)")
     verb.add_argument(
         "--site",
         default="local",
-        metavar="S",
-        help="where rows go that name no site: local (default), a site file or its name",
-    )
-    verb.add_argument("--gpu", default="", metavar="G", help="for rows that name no GPU")
-    verb.add_argument(
-        "--jobs", type=int, metavar="N", help="rows at once on this machine (one on each GPU)"
+        metavar="SITE",
+        help="site file or its name, for rows that name none; local: this machine",
     )
     verb.add_argument(
-        "--dry-run", action="store_true", help="only print what would be run; writes nothing"
+        "--gpu",
+        default="",
+        metavar="GPU",
+        help="GPU of the site, for rows that name none (default: its only one)",
     )
+    verb.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="rows at once on this machine (default: one on each GPU)",
+    )
+    add_dry_run(verb)
     _data(verb)
 
 
@@ -212,6 +219,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from cloudmask.experiments import row
     from cloudmask.scenes.finding import find_scenes
 
+    require_tensorflow()
     frozen = _planned(arguments, write=True)
     chosen = frozen.row(arguments.index)
     scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudmask.commands.options import add_dry_run
+
 if TYPE_CHECKING:
     from cloudmask.experiments.executors.executor import Allocation, SubmitRequest
 
@@ -13,30 +15,28 @@ CHAIN = "on Slurm: prepare the overlay if there is none, train, evaluate"
 
 def add(verbs, chain: argparse.ArgumentParser) -> None:
     """Add the verbs; `chain` has the arguments of an experiment already."""
-    chain.add_argument("--index", metavar="1-3,7", help="only these rows")
+    chain.add_argument("--index", metavar="1-3,7", help="only these rows (default: all)")
     what = "submit another job script of slurm/ with a site's options"
     batch = verbs.add_parser("batch", help=what, description=f"{what[0].upper()}{what[1:]}.")
-    batch.add_argument("script", metavar="SCRIPT", help="such as slurm/scaling.sbatch")
-    batch.add_argument("arguments", nargs="*", metavar="ARG", help="of the script")
+    batch.add_argument("script", metavar="SCRIPT", help="job script, such as slurm/scaling.sbatch")
+    batch.add_argument("arguments", nargs="*", metavar="ARG", help="arguments of the script")
     for verb in (chain, batch):
-        verb.add_argument("--site", default="generic", metavar="S", help="site file or its name")
-        verb.add_argument("--gpu", default="", metavar="G", help="one of the site's")
+        verb.add_argument("--site", default="generic", metavar="SITE", help="site file or its name")
         verb.add_argument(
-            "--dry-run", action="store_true", help="only print what would be run; writes nothing"
+            "--gpu", default="", metavar="GPU", help="GPU of the site (default: its only one)"
         )
+        add_dry_run(verb)
         add_shape(verb)
     what = "print a site's variables, as the job scripts read them"
     site = verbs.add_parser("site", help=what, description=f"{what[0].upper()}{what[1:]}.")
-    site.add_argument("site", metavar="S", help="site file or its name")
-    site.add_argument("--gpu", metavar="G", help="one of the site's (default: its first)")
+    site.add_argument("site", metavar="SITE", help="site file or its name")
+    site.add_argument("--gpu", metavar="GPU", help="GPU of the site (default: its first)")
 
 
 def add_shape(verb: argparse.ArgumentParser) -> None:
     """Options for how much of a cluster a row gets."""
-    verb.add_argument(
-        "--gpus", type=int, default=1, metavar="N", help="Slurm: GPUs of each node (1)"
-    )
-    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="Slurm: nodes of a row (1)")
+    verb.add_argument("--gpus", type=int, default=1, metavar="N", help="Slurm: GPUs of each node")
+    verb.add_argument("--nodes", type=int, default=1, metavar="N", help="Slurm: nodes of a row")
 
 
 def request(arguments: argparse.Namespace) -> "SubmitRequest":

@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_dry_run, add_workers
 
 EPILOG = """\
 examples:
@@ -23,30 +25,25 @@ from the same inputs. Needs e2fsprogs, no root, no mount.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Put patches, and scenes if given, into one ext3 image for container runtimes.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("overlay", EPILOG, prog=None)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("patches", nargs="?", type=Path, metavar="FILE.h5", help="patch store")
-    what.add_argument("--check", type=Path, metavar="IMAGE", help="verify an overlay")
-    what.add_argument("--who", type=Path, metavar="IMAGE", help="show who has an overlay open")
+    what.add_argument("--check", type=Path, metavar="FILE.ext3", help="verify an overlay")
+    what.add_argument("--who", type=Path, metavar="FILE.ext3", help="show who has an overlay open")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.ext3", help="image (default: beside the patches)"
+        "--out",
+        type=Path,
+        metavar="FILE.ext3",
+        help="overlay image (default: beside the patch store)",
     )
-    parser.add_argument("--scenes", metavar="DIR", help="also these scenes, for inference")
     parser.add_argument(
-        "--container", type=Path, metavar="SIF", help="with --check: read a batch through it"
+        "--scenes", metavar="PATH", help="scenes: a folder or file, put in as well, for inference"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
     parser.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="threads that compute checksums (default: all %(default)s cores)",
+        "--container", type=Path, metavar="FILE.sif", help="with --check: read a batch through it"
     )
+    add_dry_run(parser)
+    add_workers(parser, "threads", len(os.sched_getaffinity(0)), "as many as cores")
     return parser
 
 

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import run
+from cloudmask.commands import require_tensorflow, run
+from cloudmask.commands.command_parser import command_parser
 from cloudmask.commands.options import (
     add_channels,
     add_inference,
     add_network,
+    add_skip_bad,
+    add_threshold,
     network_source,
     read_options,
 )
@@ -33,25 +36,38 @@ continues.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-predict",
-        description="Write cloud masks of Sentinel-3 SLSTR scenes.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser("predict", EPILOG)
+    parser.add_argument(
+        "scenes", nargs="*", type=Path, metavar="PATH", help="scenes: folders or files"
     )
-    parser.add_argument("scenes", nargs="*", type=Path, metavar="SCENE", help="products or folders")
     add_network(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="output folder")
+    _add_format(parser)
+    _add_decision(parser)
+    parser.add_argument(
+        "--nan",
+        choices=("ignore", "fill"),
+        default="ignore",
+        help="pixels without a measurement: fill in the mask, or a probability from the channels "
+        "that are there",
+    )
+    add_channels(parser, "that of the network's patches")
+    add_inference(parser)
+    parser.add_argument("--pictures", action="store_true", help="draw each scene as well")
+    add_skip_bad(parser)
+    return parser
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    """What files hold the masks, and what besides."""
     parser.add_argument(
         "--format",
         choices=("netcdf", "cog", "zarr"),
         default="netcdf",
-        help="CF netCDF in the swath's own grid (default), cloud-optimized GeoTIFF in degrees, or "
-        "Zarr; the last two need the extra cloudmask[map]",
+        help="CF netCDF in the swath's own grid, cloud-optimized GeoTIFF in degrees, or Zarr; the "
+        "last two need the extra map",
     )
-    parser.add_argument(
-        "--crs", default="EPSG:4326", metavar="CRS", help="grid of a GeoTIFF (default: %(default)s)"
-    )
+    parser.add_argument("--crs", default="EPSG:4326", metavar="CRS", help="grid of a GeoTIFF")
     parser.add_argument(
         "--resolution",
         type=float,
@@ -64,28 +80,13 @@ def parser() -> argparse.ArgumentParser:
         choices=("valid", "confidence", "surface"),
         default=[],
         help="also carry along: where all channels were measured, the product's confidence flags, "
-        "or its surface classes; can be repeated",
+        "or its surface classes; may be repeated",
     )
-    _add_decision(parser)
-    parser.add_argument(
-        "--nan",
-        choices=("ignore", "fill"),
-        default="ignore",
-        help="pixels without a measurement: fill in the mask (default), or a probability from the "
-        "channels that are there",
-    )
-    add_channels(parser, "that of the network's patches")
-    add_inference(parser)
-    parser.add_argument("--pictures", action="store_true", help="draw each scene as well")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable scenes")
-    return parser
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:
     """When a pixel is cloud."""
-    parser.add_argument(
-        "--threshold", type=float, metavar="P", help="cloud above this probability (default: 0.5)"
-    )
+    add_threshold(parser)
     parser.add_argument(
         "--favor",
         choices=("clear", "cloud"),
@@ -93,7 +94,7 @@ def _add_decision(parser: argparse.ArgumentParser) -> None:
         "pixels are lost (clear) or 2 %% of the cloud is missed (cloud)",
     )
     parser.add_argument(
-        "--dilate", type=int, default=0, metavar="N", help="grow clouds by N pixels (default: 0)"
+        "--dilate", type=int, default=0, metavar="N", help="grow clouds by N pixels"
     )
 
 
@@ -107,6 +108,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from cloudmask.evaluate.masking import MaskOptions
     from cloudmask.system.text import plural
 
+    require_tensorflow()
     source = network_source(arguments)
     options = MaskOptions(
         threshold=arguments.threshold,

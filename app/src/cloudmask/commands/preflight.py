@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_index, add_local, add_runs
 from cloudmask.errors import InputError
 
 EPILOG = """\
@@ -17,40 +19,25 @@ Exit code 0 if work can begin, 2 if not; then the report names the image to take
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-preflight",
-        description="Compare what TensorFlow was compiled for with this node's GPU and driver, and "
-        "check what a job is given.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("preflight", EPILOG)
     device = parser.add_mutually_exclusive_group()
     device.add_argument(
         "--cpu", action="store_true", help="use the CPU, whether or not there is a GPU"
     )
     device.add_argument("--auto", action="store_true", help="check the GPU only where there is one")
     job = parser.add_argument_group("what a job is given")
-    job.add_argument("--overlay", type=Path, metavar="IMAGE.ext3", help="overlay image")
+    job.add_argument("--overlay", type=Path, metavar="FILE.ext3", help="overlay image")
     job.add_argument(
         "--data", type=Path, metavar="FILE.h5", help="patch store, of which every byte is verified"
     )
+    add_local(job, "one has to have room for the overlay's files")
     job.add_argument(
-        "--local",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="directory of the node's own disk; may be repeated",
+        "--experiment",
+        metavar="EXPERIMENT",
+        help="experiment file, the name of one, or the folder of a frozen one",
     )
-    job.add_argument("--experiment", metavar="E", help="experiment, as for cloudmask-grid")
-    job.add_argument("--index", type=int, default=1, metavar="N", help="number of its row (1)")
-    job.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="where the runs are (runs)",
-    )
+    add_index(job, default=1)
+    add_runs(job)
     return parser
 
 

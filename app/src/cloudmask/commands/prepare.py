@@ -1,12 +1,12 @@
 """cloudmask-prepare: scenes to patch store."""
 
 import argparse
-import os
 import signal
 from pathlib import Path
 
 from cloudmask.commands import print_left_out, run
-from cloudmask.commands.options import add_channels, add_cosmetic
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_channels, add_cosmetic, add_processes, add_skip_bad
 from cloudmask.system import signals
 from cloudmask.system.text import plural
 
@@ -24,14 +24,9 @@ same command continues; the file appears under its name only when it is complete
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-prepare",
-        description="Cut scenes into normalized patches and write them into one patch store.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--scenes", nargs="+", metavar="PATH", help="folders or files with scenes")
-    parser.add_argument("--out", type=Path, metavar="FILE.h5", help="patch store")
+    parser = command_parser("prepare", EPILOG)
+    parser.add_argument("--scenes", nargs="+", metavar="PATH", help="scenes: folders or files")
+    parser.add_argument("--out", type=Path, metavar="FILE.h5", help="patch store to write")
     parser.add_argument(
         "--verify",
         type=Path,
@@ -39,34 +34,29 @@ def parser() -> argparse.ArgumentParser:
         help="read a whole patch store and compare it with its checksums; changes nothing",
     )
     parser.add_argument(
-        "--dtype", choices=("float16", "float32"), default="float16", help="default: float16"
+        "--dtype",
+        choices=("float16", "float32"),
+        default="float16",
+        help="type of the stored values",
     )
     parser.add_argument(
         "--labels",
         "--truth",
         choices=("bayes", "summary"),
         default="bayes",
-        help="mask to learn: Bayesian (default) or the summary cloud flag",
+        help="label source: the Bayesian mask or the summary cloud flag",
     )
     parser.add_argument(
         "--nan",
         choices=("ignore", "fill", "error"),
         default="ignore",
-        help="pixels without a measurement: leave out of loss and metrics (default), count them "
-        "as measured, or refuse the scene",
+        help="pixels without a measurement: leave out of loss and metrics, count them as "
+        "measured, or refuse the scene",
     )
     add_cosmetic(parser)
     add_channels(parser, "that of the scenes, which have to agree")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out scenes that cannot be used; list them"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="processes (default: all %(default)s cores)",
-    )
+    add_skip_bad(parser)
+    add_processes(parser)
     return parser
 
 

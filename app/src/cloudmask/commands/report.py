@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
 
 EPILOG = """\
 examples:
@@ -23,14 +24,9 @@ An earlier report in the output folder is replaced; files of others are not.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-report",
-        description="Tables, figures and alarms of runs, of one or several machines.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("report", EPILOG)
     parser.add_argument(
-        "runs", nargs="+", metavar="RUNS", help="run directories, logs, or folders of both"
+        "runs", nargs="+", metavar="PATH", help="run directories, logs, or folders of both"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_local, add_workers
 from cloudmask.system import signals
 
 if TYPE_CHECKING:
@@ -36,43 +38,31 @@ input ended with the line "keep", since another task is to come.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-stage",
-        description="Bring data of an overlay onto a fast disk of this machine.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("stage", EPILOG)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     extract = verbs.add_parser(
         "extract",
         help="one file of an overlay image, as a plain file",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    extract.add_argument("image", type=Path, metavar="IMAGE.ext3", help="overlay image")
-    extract.add_argument("--out", type=Path, required=True, metavar="FILE", help="plain file")
+    extract.add_argument("image", type=Path, metavar="FILE.ext3", help="overlay image")
+    extract.add_argument("--out", type=Path, required=True, metavar="FILE", help="output file")
     extract.add_argument(
         "--path",
         default="/data/patches.h5",
         metavar="PATH",
-        help="which file, by its path in the container (default: %(default)s)",
+        help="which file, by its path in the container",
     )
     share = verbs.add_parser(
         "share",
         help="all files of an overlay image, once per node, for as long as this command runs",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    share.add_argument("image", type=Path, metavar="IMAGE.ext3", help="overlay image")
+    share.add_argument("image", type=Path, metavar="FILE.ext3", help="overlay image")
     for verb in (extract, share):
-        verb.add_argument(
-            "--workers",
-            type=int,
-            # More than cores on a small machine: some wait for the disk while others compute.
-            default=max(4, min(16, len(os.sched_getaffinity(0)))),
-            metavar="N",
-            help="threads (default: as many as cores, from 4 to 16; here %(default)s)",
-        )
+        # More than cores on a small machine: some wait for the disk while others compute.
+        threads = max(4, min(16, len(os.sched_getaffinity(0))))
+        add_workers(verb, "threads", threads, "as many as cores, from 4 to 16")
     clean = verbs.add_parser(
         "clean", aliases=["sweep"], help="remove copies that tasks of yours left when they died"
     )
@@ -80,14 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--kept", action="store_true", help="remove also those kept for a task to come"
     )
     for verb in (share, clean):
-        verb.add_argument(
-            "--local",
-            type=Path,
-            action="append",
-            default=[],
-            metavar="DIR",
-            help="directory of the node's own disk; the first with enough room is taken",
-        )
+        add_local(verb, "the first with enough room is taken")
     return parser
 
 

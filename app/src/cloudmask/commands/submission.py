@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
 
 EPILOG = """\
 examples:
@@ -23,19 +24,16 @@ and declared as the best of so many.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-submission",
-        description="Write the directory that MLCommons Science takes.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("submission", EPILOG)
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="finished run, or experiment"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="run directory, or folder of an experiment",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    parser.add_argument(
-        "--descriptor", default="paper", metavar="NAME", help="last folder's name (paper)"
-    )
+    parser.add_argument("--descriptor", default="paper", metavar="NAME", help="last folder's name")
     parser.add_argument(
         "--other-data",
         metavar="TEXT",

@@ -1,11 +1,12 @@
 """cloudmask-synth: make scenes that behave like SLSTR's."""
 
 import argparse
-import os
 import re
 from pathlib import Path
 
 from cloudmask.commands import run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_processes
 
 EPILOG = """\
 examples:
@@ -20,34 +21,25 @@ gives the same scenes, whatever the number of workers. Files of the same name ar
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-synth",
-        description="Make synthetic scenes that look and behave like those of Sentinel-3 SLSTR.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="data set to write")
+    parser = command_parser("synth", EPILOG)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder")
     parser.add_argument(
         "--train", type=int, required=True, metavar="N", help="scenes in DIR/training"
     )
     parser.add_argument(
-        "--test", type=int, required=True, metavar="M", help="scenes in DIR/inference"
+        "--test", type=int, required=True, metavar="N", help="scenes in DIR/inference"
     )
     parser.add_argument(
         "--size",
         type=_size,
-        default=(1200, 1500),
+        default="1200x1500",  # as published
         metavar="HxW",
-        help="rows x columns, at least 256x256 (default: 1200x1500, as published)",
+        help="rows x columns, at least 256x256",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
     parser.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="processes (default: all %(default)s cores)",
+        "--seed", type=_seed, default=0, metavar="N", help="seed of the random numbers"
     )
+    add_processes(parser)
     return parser
 
 

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudmask.commands import print_left_out, run
+from cloudmask.commands import print_left_out, require_tensorflow, run
+from cloudmask.commands.command_parser import command_parser
+from cloudmask.commands.options import add_config, add_force, add_set, add_skip_bad
 from cloudmask.system.text import plural
 
 if TYPE_CHECKING:
@@ -25,15 +27,8 @@ command continues an interrupted run (exit code 75); a finished run is never ove
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="cloudmask-train",
-        description="Train the U-Net on a patch store, with early stopping and checkpoints.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="C.yaml", help="configuration (default: the paper's)"
-    )
+    parser = command_parser("train", EPILOG)
+    add_config(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="FILE.h5", help="patch store")
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
     parser.add_argument(
@@ -41,24 +36,13 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="evaluate on these whole scenes at the end, as part of the run; each is read once "
-        "before the training to see that it can be judged by the labels of the patches",
+        help="scenes: folders or files, to evaluate on at the end, as part of the run; each "
+        "is read once before the training to see that it can be judged by the labels of the "
+        "patches",
     )
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out --scenes that cannot be judged; list them",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="move a finished run of that name aside first"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting, such as training.epochs=10; may be repeated",
-    )
+    add_skip_bad(parser)
+    add_force(parser)
+    add_set(parser)
     return parser
 
 
@@ -74,6 +58,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from cloudmask.train.run import TrainingRequest, train
 
     config = load_config(arguments.config, arguments.set)
+    require_tensorflow()
     scenes = find_scenes(arguments.scenes, part="inference") if arguments.scenes else []
     request = TrainingRequest(
         config=config,

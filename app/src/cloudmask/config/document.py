@@ -1,10 +1,14 @@
-"""Models written out as Markdown tables, from the descriptions that stand at their fields.
+"""Models written out from the descriptions that stand at their fields: as Markdown, as plain text.
 
-`docs/generate.py` writes docs/configuration.md and a part of docs/formats.md with it.
+`docs/generate.py` writes docs/configuration.md and a part of docs/formats.md with the first,
+`cloudmask config` prints the second.
 """
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,6 +32,18 @@ LIMITS = (
     ("minProperties", "at least {}"),
 )
 DESCRIPTION = "description"
+SECTION_LINK = re.compile(r"\[section\]\(#[\w-]*\)")
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """What is known of a key, in words; the type may hold a link, the default is YAML."""
+
+    key: str
+    type: str
+    values: str
+    default: str
+    meaning: str
 
 
 class _Sections:
@@ -60,10 +76,33 @@ def model_tables(model: type[BaseModel], level: int = 3) -> str:
     sections = _Sections(model)
     parts = []
     for key, schema in sections:
-        rows = [_row(sections, key, name, field, schema) for name, field in _fields(schema)]
+        rows = [_markdown(row) for row in _rows(sections, key, schema)]
         # Tables first, since sections are numbered in the order in which their rows name them.
         heading = [f"{'#' * level} `{key}`", "", _summary(schema), ""] if key else []
         parts.append("\n".join([*heading, *HEADER, *rows, ""]))
+    return "\n".join(parts)
+
+
+def model_text(model: type[BaseModel], width: int) -> str:
+    """All keys of a model as plain text of at most `width` columns, as far as words are that short.
+
+    Each key has a line with its type, what is allowed and its default, and its meaning below; the
+    sections of the model follow each other, each under its first sentence.
+    """
+    sections = _Sections(model)
+    parts = []
+    for key, schema in sections:
+        rows = [
+            line
+            for row in _rows(sections, key, schema)
+            # What a section is stands at its head.
+            if not SECTION_LINK.fullmatch(row.type)
+            for line in _plain(row, width)
+        ]
+        summary = f"{key}: {_summary(schema)}".rstrip(": ")
+        heading = [*textwrap.wrap(summary, width), ""] if key else []
+        if rows:
+            parts.append("\n".join([*heading, *rows, ""]))
     return "\n".join(parts)
 
 
@@ -92,14 +131,43 @@ def _summary(schema: Mapping[str, Any]) -> str:
     return " ".join(schema.get(DESCRIPTION, "").split("\n\n")[0].split())
 
 
-def _row(
-    sections: _Sections, section: str, name: str, field: Mapping[str, Any], schema: Mapping
-) -> str:
-    key = f"{section}.{name}" if section else name
-    default = "required" if name in schema.get("required", ()) else _default(field)
-    meaning = field.get(DESCRIPTION) or _section_summary(sections, field)
-    cells = (f"`{key}`", _type(sections, key, field), _values(field), default, meaning)
+def _rows(sections: _Sections, section: str, schema: Mapping[str, Any]) -> list[KeyRow]:
+    """The keys of a section."""
+    rows = []
+    for name, field in _fields(schema):
+        key = f"{section}.{name}" if section else name
+        default = "required" if name in schema.get("required", ()) else _default(field)
+        meaning = field.get(DESCRIPTION) or _section_summary(sections, field)
+        rows.append(KeyRow(key, _type(sections, key, field), _values(field), default, meaning))
+    return rows
+
+
+def _markdown(row: KeyRow) -> str:
+    cells = (f"`{row.key}`", *astuple(row)[1:])
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _plain(row: KeyRow, width: int) -> list[str]:
+    """The lines of a key, without the marks of Markdown."""
+    default = row.default if row.default in ("", "required") else f"default: {row.default}"
+    kind = SECTION_LINK.sub("section", row.type)
+    # "one of `a`, `b`" is one statement, "number, > 0" are two.
+    allowed = (
+        f"{kind} {row.values}" if kind == "one of" else ", ".join(filter(None, (kind, row.values)))
+    )
+    facts = "; ".join(filter(None, (allowed, default)))
+    facts = facts.replace("`", "").replace("\u2265", ">=").replace("\u2264", "<=")
+    first = textwrap.wrap(
+        f"  {row.key:<30}  {facts}", width, subsequent_indent=" " * 34, break_long_words=False
+    )
+    indent = " " * 6
+    return first + textwrap.wrap(
+        row.meaning.replace("`", ""),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+    )
 
 
 def _type(sections: _Sections, key: str, field: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from cloudmask.evaluate.mask_content import FILL, MaskVariable, attributes, vari
 from cloudmask.evaluate.prediction import Prediction
 from cloudmask.scenes.geolocation import Geolocation
 from cloudmask.system import files
+from cloudmask.system.distribution import install_command
 
 if TYPE_CHECKING:
     import pyproj
@@ -270,5 +271,5 @@ def _require(*packages: str) -> None:
             importlib.import_module(name)
         except ImportError:
             raise InputError(
-                f"no package '{name}', which maps need; install it by: pip install 'cloudmask[map]'"
+                f"no package '{name}', which maps need; install it by: {install_command('map')}"
             ) from None

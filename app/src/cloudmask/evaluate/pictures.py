@@ -30,8 +30,8 @@ NO_MEASUREMENT = "no measurement"
 COLORS = {
     "agree: clear": (0.10, 0.24, 0.45),
     "agree: cloud": (0.95, 0.95, 0.95),
-    "cloud missed": (0.80, 0.25, 0.05),
-    "cloud invented": (0.98, 0.80, 0.20),
+    "miss": (0.80, 0.25, 0.05),
+    "false alarm": (0.98, 0.80, 0.20),
     NO_MEASUREMENT: (0.72, 0.45, 0.85),
 }
 
@@ -57,7 +57,9 @@ def write_picture(path: Path, prediction: Prediction, accuracy: float | None) ->
         axis.imshow(shown, interpolation="nearest")
         axis.set_title(panel.title, fontsize=FONT)
         axis.set_axis_off()
-    agreement = "" if accuracy is None else f"\n{accuracy:.1%} of pixels as in the mask"
+    agreement = (
+        "" if accuracy is None else f"\npixel accuracy {accuracy:.1%} (agreement with the mask)"
+    )
     figure.suptitle(f"{prediction.scene.name}{agreement}", fontsize=FONT)
     # Without a mask there is nothing that could agree.
     colors = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cloudmask.errors import EXIT_INTERRUPTED, Fault, InputError, Interrupted
 from cloudmask.experiments import sites, state, submissions
-from cloudmask.experiments.executors import EXECUTORS
+from cloudmask.experiments.executors import EXECUTORS, executor_of
 from cloudmask.experiments.executors.executor import (
     Executor,
     Launch,
@@ -149,9 +149,4 @@ def _kind(site: str) -> str:
     """The name of the executor of a site."""
     if site == LOCAL:
         return LOCAL
-    path = sites.find(site)
-    kind = sites.executor(path)
-    known = [name for name, executor in EXECUTORS.items() if executor.site_model]
-    if kind not in known:
-        raise InputError(f"{path}: executor: {kind!r}; expected one of {', '.join(known)}")
-    return kind
+    return executor_of(sites.find(site))

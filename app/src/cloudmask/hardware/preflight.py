@@ -20,6 +20,7 @@ from cloudmask.hardware.devices import without_greeting
 from cloudmask.hardware.gpu_libraries import GpuLibrary, open_gpus
 from cloudmask.hardware.gpus import GpuCard
 from cloudmask.system.disk import free_space
+from cloudmask.system.distribution import missing_tensorflow
 
 # There as soon as the node's kernel has the driver, whether or not the container may use the card.
 DRIVER_OF_NODE = Path("/proc/driver/nvidia/version")
@@ -93,6 +94,9 @@ class TensorFlowBuild:
 def preflight(device: str = "gpu") -> PreflightReport:
     """Compare this image with this machine. `device`: "gpu", "cpu", or "auto", what is there."""
     report, table = PreflightReport(), read_base_images()
+    if missing := missing_tensorflow():
+        report.problem(missing)
+        return report
     base = table.bases.get(os.environ.get("CLOUDMASK_BASE", ""))
     image = f"base {base.name}" if base else NO_IMAGE
     if device == "cpu":

@@ -46,8 +46,8 @@ LABELS = {
 UNKNOWN_LABELS = "The runs did not record where the labels come from."
 
 REFERENCES = (
-    "G. von Laszewski et al., MLCommons Cloud Masking Benchmark with Early Stopping, 2023, "
-    "arXiv:2401.08636: the published results that are compared with here.",
+    "V. Chennamsetti, G. von Laszewski et al., MLCommons Cloud Masking Benchmark with Early "
+    "Stopping, 2023, arXiv:2401.08636: the published results that are compared with here.",
     "J. Thiyagalingam et al., AI Benchmarking for Science: Efforts from the MLCommons Science "
     "Working Group, 2022: the benchmark and its purpose.",
     "MLCommons Science Working Group, Science Benchmark Policy, version 0.5, "

@@ -14,6 +14,7 @@ from cloudmask.experiments import plan
 from cloudmask.publication.crate_actions import Entities, add_run
 from cloudmask.record.run_directory import RunDirectory
 from cloudmask.system import files, output, reading
+from cloudmask.system.distribution import install_command
 
 NAME = "ro-crate-metadata.json"
 TITLE = "Cloud masking of Sentinel-3 SLSTR scenes: "
@@ -37,9 +38,7 @@ def describe(folder: Path) -> Path:
     try:
         import rocrate.rocrate  # noqa: F401
     except ImportError:
-        raise InputError(
-            "rocrate is not installed; expected pip install 'cloudmask[fair]'"
-        ) from None
+        raise InputError(f"rocrate is not installed; expected {install_command('fair')}") from None
     planned = plan.load(folder)
     runs = [planned.run(row) for row in planned.rows] if planned else [RunDirectory(folder)]
     finished = [run for run in runs if run.finished]

@@ -22,6 +22,7 @@ from cloudmask.scenes.slstr import (
     VISIBLE,
 )
 from cloudmask.system import files, output, reading
+from cloudmask.system.distribution import install_command
 
 LARGEST_FILE = 256 * reading.MIB  # a scene takes some 400 bytes of it
 
@@ -114,7 +115,7 @@ def describe(data: DataSet, out: Path) -> None:
         import mlcroissant as mlc
     except ImportError:
         raise InputError(
-            "mlcroissant is not installed; expected pip install 'cloudmask[fair]'"
+            f"mlcroissant is not installed; expected {install_command('fair')}"
         ) from None
     origins = [recorded_origin(path).source for path in data.scenes]
     described = DataDescription(scenes=len(origins), origins=dict(Counter(origins)))

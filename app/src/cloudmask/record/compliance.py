@@ -7,6 +7,7 @@ from cloudmask.errors import InputError
 from cloudmask.record.events import LARGEST_FILE, TOKEN, parse_event
 from cloudmask.record.rules import RULESET, key_rules
 from cloudmask.system import reading
+from cloudmask.system.distribution import install_command
 
 VERSION = "3.0.0"  # how lines are read; the HPC rules that ours go by
 
@@ -27,7 +28,7 @@ def findings(path: Path | str) -> list[str]:
     except ImportError as error:
         raise InputError(
             f"the compliance checker needs {error.name}, which is not installed; expected "
-            "pip install 'cloudmask[check]'"
+            f"{install_command('check')}"
         ) from None
     try:
         content = reading.read_bytes(Path(path), LARGEST_FILE)

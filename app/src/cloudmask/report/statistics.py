@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloudmask.system.distribution import install_command
+
 LEVEL = 0.95
 # Fewer different values have no interval: of two it would be 13 standard errors long on each side.
 FEWEST = 3
@@ -19,8 +21,8 @@ EXACT = 50_000  # up to so many permutations all are tried, beyond that RESAMPLE
 RESAMPLES = 4000
 SEED = 20240108  # of the permutations, so that a report made again is the same
 WITHOUT_SCIPY = (
-    " SciPy is not installed, so that there are no intervals and no p values; expected pip install "
-    "'cloudmask[report]'."
+    " SciPy is not installed, so that there are no intervals and no p values; expected "
+    f"{install_command('report')}."
 )
 
 

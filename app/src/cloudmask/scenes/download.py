@@ -23,6 +23,7 @@ from cloudmask.errors import Fault, InputError, Interrupted
 from cloudmask.scenes.dataset import PARTS
 from cloudmask.system import names, reading
 from cloudmask.system.disk import require_space
+from cloudmask.system.distribution import install_command
 from cloudmask.system.output import folder_held
 from cloudmask.system.progress import track
 from cloudmask.system.text import plural
@@ -86,7 +87,9 @@ class Store:
             from botocore import UNSIGNED
             from botocore.config import Config
         except ImportError:
-            raise InputError("needs boto3; 'make data' installs it, or pip install boto3") from None
+            raise InputError(
+                f"boto3 is not installed; expected {install_command('data')}, or make data"
+            ) from None
         self.endpoint, self.bucket, self.prefix = endpoint, bucket, prefix
         self.retries = retries
         self.stop = threading.Event()

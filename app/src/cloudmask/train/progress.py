@@ -6,9 +6,12 @@ import time
 from dataclasses import dataclass
 
 from cloudmask.patches.batches import BatchLoader
+from cloudmask.system.progress import MEDIUM, WIDE, open_bar, terminal_columns
 
 LOG_SECONDS = 20.0  # between two lines of a log file
 BAR_SECONDS = 0.5  # between two updates of a bar
+# Columns of a terminal from which on a bar has the second, third and fourth figure as well.
+FIGURE_COLUMNS = (MEDIUM, WIDE, 130)
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +41,8 @@ class EpochProgress:
         self._interval = LOG_SECONDS
         self._shown = time.perf_counter()
         if chief and sys.stderr.isatty():
-            from tqdm import tqdm
-
             self._interval = BAR_SECONDS
-            self._bar = tqdm(total=batches.steps, desc=label, unit="step", leave=False)
+            self._bar = open_bar(batches.steps, label, "step", leave=False)
 
     def due(self) -> bool:
         """Whether it is time for the next report."""
@@ -51,15 +52,19 @@ class EpochProgress:
         """Report how far the epoch is."""
         self._shown = time.perf_counter()
         patches = figures.step * self._batches.samples / self._batches.steps
-        text = (
-            f"loss {figures.loss:.4f} accuracy {figures.accuracy:.4f} "
-            f"{patches / figures.seconds:.1f} patches/s, "
-            f"waiting for data {figures.wait_seconds / figures.seconds:.1%}"
+        parts = (
+            f"loss {figures.loss:.4f}",
+            f" accuracy {figures.accuracy:.4f}",
+            f" {patches / figures.seconds:.1f} patches/s",
+            f", waiting for data {figures.wait_seconds / figures.seconds:.1%}",
         )
         if self._bar is not None:
+            # Of the figures as many as the terminal has room for.
+            fitting = 1 + sum(terminal_columns() >= width for width in FIGURE_COLUMNS)
             self._bar.update(figures.step - self._bar.n)
-            self._bar.set_postfix_str(text)
+            self._bar.set_postfix_str("".join(parts[:fitting]))
         elif self._chief:
+            text = "".join(parts)
             logger.info("%s step %d/%d %s", self._label, figures.step, self._batches.steps, text)
 
     def close(self) -> None:

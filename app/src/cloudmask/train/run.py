@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,9 @@ from cloudmask.train.outcome import (
 )
 from cloudmask.train.seeds import with_seed
 from cloudmask.train.step import TrainStep
+
+# A stop is requested by a batch system, by its warning before the time limit, or by Ctrl-C.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +103,7 @@ def train(request: TrainingRequest) -> Result:
     """
     # Loading TensorFlow takes a while, in which the batch system may already request a stop.
     message = f"{request.run}: nothing is lost; the same command continues"
-    with stop_requests(message=message) as stop:
+    with stop_requests(*STOP_SIGNALS, message=message) as stop:
         worker, workers = rank()
         run = request.run
         config = with_seed(request.config, run, workers)
