@@ -53,11 +53,11 @@ processes.context.set_forkserver_preload(
 # its own importing, or in a line of the command's script that comes before the call of `main`,
 # among which pip's scripts import more than others.
 STARTING = re.compile(
-    r"(<frozen importlib|\ATraceback .*\n  File .*/cloudmask-\S+\", line \d+, in <module>\n"
+    r"(<frozen importlib|\ATraceback .*\n  File .*/cloudmask\S*\", line \d+, in <module>\n"
     r"(?! +sys\.exit\(main))[\s\S]*^KeyboardInterrupt\s*\Z",
     re.MULTILINE,
 )
-LINE = re.compile(r"^(error|interrupted|usage|cloudmask-\S+: error)\b", re.MULTILINE)
+LINE = re.compile(r"^(error|interrupted|usage|cloudmask\S*: error)\b", re.MULTILINE)
 # What a batch system or a user sends; without a handler they end a process at once.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGKILL)
 

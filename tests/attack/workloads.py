@@ -195,6 +195,8 @@ ALL = (
     Workload(
         "check a log", "cloudmask-check-log", lambda g, work: [g.run / "mlperf.log"]
     ),
+    Workload("settings", "cloudmask", lambda g, work: ["config", g.run / "config.yaml"]),
+    Workload("completion", "cloudmask", lambda g, work: ["completion", "bash"]),
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def _main(name: str, arguments: list[str], log: str, before: Callable[[], None] 
     if before:
         before()
     sys.argv = [name, *arguments]
-    module = {"cloudmask-eval": "evaluate"}.get(
+    module = {"cloudmask-eval": "evaluate", "cloudmask": "umbrella"}.get(
         name, name.removeprefix("cloudmask-").replace("-", "_")
     )
     code = importlib.import_module(f"cloudmask.commands.{module}").main()

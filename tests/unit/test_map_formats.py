@@ -214,7 +214,7 @@ def test_impossible_grids(tmp_path, full, rasterio, grid, message):
 def test_a_missing_package_is_named(tmp_path, full, monkeypatch, package, write):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
-        InputError, match=f"no package '{package}'.*pip install 'cloudmask\\[map\\]'"
+        InputError, match=f"no package '{package}'.*pip install 'cloudmask-slstr\\[map\\]'"
     ):
         write(tmp_path / "S3A_x", full)
 

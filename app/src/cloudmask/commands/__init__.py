@@ -36,9 +36,18 @@ def run(command: Callable[[], None]) -> int:
     The command line is parsed in it as well: Ctrl-C at that time is an interruption like any other,
     from the first line to the last.
     """
-    try:
+
+    def prepared() -> int:
         _prepare_process()
         return _run(command)
+
+    return interruptible(prepared)
+
+
+def interruptible(call: Callable[[], int]) -> int:
+    """Return what `call` returns; after Ctrl-C a line says so, with its exit code."""
+    try:
+        return call()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import cloudmask
-from cloudmask.commands import run
+from cloudmask.commands import interruptible, run
 from cloudmask.commands.catalog import COMMANDS, GROUPS
 from cloudmask.commands.command_parser import CommandParser, add_version
 from cloudmask.errors import EXIT_INPUT, InputError
@@ -46,7 +46,9 @@ def main() -> int:
     # As the command's own program would have been called; records of runs show it.
     program = Path(sys.argv[0]).with_name(command.program)
     sys.argv = [str(program), *sys.argv[2:]]
-    return importlib.import_module(f"cloudmask.commands.{command.module}").main()
+    module = f"cloudmask.commands.{command.module}"
+    # The module is loaded before it can answer a signal by itself.
+    return interruptible(lambda: importlib.import_module(module).main())
 
 
 def _answer() -> None:
