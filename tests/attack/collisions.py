@@ -79,7 +79,7 @@ class Collisions:
     """A pair of commands with one output, a random moment apart."""
 
     name = "collisions"
-    amount = 200
+    amount = 150
     seconds = 600.0
 
     def unavailable(self) -> str:

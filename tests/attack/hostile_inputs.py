@@ -21,7 +21,7 @@ class HostileInputs:
     """A copy of the inputs with one file damaged, for a command that gets it as an argument."""
 
     name = "hostile inputs"
-    amount = 600
+    amount = 400
     seconds = 600.0
 
     def unavailable(self) -> str:

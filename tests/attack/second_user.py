@@ -24,7 +24,7 @@ class SecondUser:
     """The victim shares an overlay and cleans up; its runs and its data must stay what they are."""
 
     name = "second user"
-    amount = 200
+    amount = 150
     seconds = 400.0
 
     def unavailable(self) -> str:

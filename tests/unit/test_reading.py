@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tracemalloc
 
 import pytest
 
@@ -18,6 +19,16 @@ def test_files_and_links_to_files_are_read(tmp_path):
         reading.require_file(tmp_path / name)
     with pytest.raises(InputError, match=r"a: more than .* MiB; expected a smaller file"):
         reading.read_bytes(tmp_path / "a", 4)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345" * 500_000)
+    tracemalloc.start()
+    try:
+        assert reading.read_bytes(tmp_path / "a", 4 << 30) == b"12345" * 500_000
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_file_holds_nobody_up(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from pathlib import Path
 from cloudmask.errors import InputError
 
 MIB = 1 << 20
+BLOCK = MIB  # bytes read at once
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
 _KINDS = {
@@ -59,8 +60,13 @@ def require_file(path: Path) -> None:
 
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a regular file; raises InputError if it has more than `limit` bytes."""
+    blocks, left = [], limit + 1
     with opened(path) as file:
-        content = file.read(limit + 1)
+        # Python takes as much memory as it is asked to read, however small the file is.
+        while left and (block := file.read(min(left, BLOCK))):
+            blocks.append(block)
+            left -= len(block)
+    content = b"".join(blocks)
     if len(content) > limit:
         raise InputError(f"{path}: more than {limit / MIB:g} MiB; expected a smaller file")
     return content
