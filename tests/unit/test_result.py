@@ -73,6 +73,7 @@ def test_an_unknown_section_is_a_fault():
             '{"schema": 1, "status": "success", "training": {"epochs_run": "x", "best_epoch": 1}}',
             "'training.epochs_run': .* found 'x'",
         ),
+        ('{"schema": 1, "status": "success", "a\\nb": 3}', r"'a\\nb': .* found 3"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )

@@ -4,6 +4,9 @@ import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from cloudmask.system.text import one_line
 
 
 def _finite(value: Any) -> Any:
@@ -23,8 +26,11 @@ class Section(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """The first of what is wrong with a JSON file, in words."""
-    item = error.errors()[0]
+    """The first of what is wrong with a JSON file, in one line."""
+    return one_line(_reason(error.errors()[0]))
+
+
+def _reason(item: ErrorDetails) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "missing":
         return f"no '{key}'; the file is damaged, or of another program"
