@@ -269,5 +269,5 @@ def test_published_logs_are_not_compliant(shared):
 
 def test_missing_checker_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlperf_logging.compliance_checker", None)
-    with pytest.raises(InputError, match=r"cloudmask\[check\]"):
+    with pytest.raises(InputError, match=r"cloudmask-slstr\[check\]"):
         findings(tmp_path / "mlperf.log")

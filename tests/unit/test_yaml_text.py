@@ -47,14 +47,14 @@ REFUSED = {
 def test_what_cannot_be_used_is_one_line_at_once(name, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(REFUSED[name])
-    began = time.monotonic()
+    began = time.process_time()
     for read in (load_config, load_experiment):
         with pytest.raises(InputError) as caught:
             read(path)
         message = str(caught.value)
         assert message.startswith(f"{path}: not valid YAML: "), message
         assert "\n" not in message and len(message) < 500
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"name: \xe9", b"# " + b"x" * (1 << 21)])

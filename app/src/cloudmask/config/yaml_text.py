@@ -25,6 +25,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str):
         super().__init__(text)
         self._depth = 0
+        self._composed = 0  # nodes so far, each alias counted once
         self._extents: dict[int, tuple[int, int]] = {}  # by node: nodes in it, and their depth
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -32,6 +33,9 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > DEEPEST:
             raise ValueError(f"nested more than {DEEPEST} deep")
+        self._composed += 1
+        if self._composed > MOST_NODES:  # Not only once the list that holds them ends.
+            raise ValueError(f"more than {MOST_NODES} values")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is None:
