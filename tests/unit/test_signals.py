@@ -168,27 +168,60 @@ def test_a_repeated_signal_ends_the_process_but_not_one_sent_twice():
         process.communicate()
 
 
-IN_A_CALLBACK = """
-    import gc
+GOING_ON = """
+    for _ in range(100):
+        time.sleep(0.1)
+    print("nothing came")
+"""
+IN_A_CALLBACK = f"""
     class Waiting:
         def __del__(self):
             time.sleep(2)
     waiting = Waiting()
     del waiting
-    for _ in range(100):
-        time.sleep(0.1)
-    print("nothing came")
+{GOING_ON}"""
+# Code in C that runs Python and prints the errors that it gets (PyErr_Print), as TensorFlow's does.
+IN_C = """
+    import ctypes
+    ctypes.pythonapi.PyRun_SimpleString(b'''
+import time
+{code}''')
 """
+SLEEPING = IN_C.format(code="time.sleep(2)")
+MADE_OF_IT = IN_C.format(
+    code="""
+try:
+    time.sleep(2)
+except BaseException:
+    raise SystemError("made of it") from None
+"""
+)
 
 
+@pytest.mark.parametrize("where", [IN_A_CALLBACK, SLEEPING + GOING_ON])
 @pytest.mark.parametrize(
     ("number", "ends_with"),
     [(signal.SIGTERM, "Interrupted: x"), (signal.SIGINT, "KeyboardInterrupt")],
 )
-def test_what_a_callback_swallows_is_sent_again(number, ends_with):
+def test_what_is_swallowed_and_printed_is_sent_again(number, ends_with, where):
     """Python prints what is raised there, and goes on."""
-    process = run_heedless(BY, IN_A_CALLBACK)
+    process = run_heedless(BY, where)
     process.send_signal(number)
     output, errors = process.communicate(timeout=120)
     assert output == "" and errors.rstrip().endswith(ends_with)
-    assert "Exception ignored" not in errors
+    assert "Exception ignored" not in errors and errors.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "context"),
+    [(signal.SIGTERM, BY), (signal.SIGINT, "interrupts_noted()")],
+)
+def test_what_code_in_c_makes_of_a_request_is_not_printed(number, context):
+    process = run_heedless(context, MADE_OF_IT)
+    process.send_signal(number)
+    assert process.communicate(timeout=120) == ("", "")
+
+
+def test_code_in_c_prints_its_own_errors():
+    process = run_heedless(BY, MADE_OF_IT.replace("time.sleep(2)", "1 / 0"))
+    assert "SystemError: made of it" in process.communicate(timeout=120)[1]

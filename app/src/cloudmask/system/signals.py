@@ -5,8 +5,8 @@ the time limit, SIGINT from Ctrl-C, SIGHUP when a terminal closes.
 
 Python runs a handler between two of its own instructions: never while a library waits for another
 node or for a lock, and what a handler raises is lost in a callback, whose errors Python only
-prints. So a thread watches, too: it sends what was lost once more, and ends the process if a
-request has no effect.
+prints, or in code in C that prints errors itself. So a thread watches, too: it sends what was lost
+once more, and ends the process if a request has no effect.
 """
 
 import contextlib
@@ -97,7 +97,8 @@ def interrupts_noted() -> Iterator[StopRequest]:
         return
     signal.signal(signal.SIGINT, interrupt)
     try:
-        yield stop
+        with _printing(lambda error: stop.requested):
+            yield stop
     finally:
         signal.signal(signal.SIGINT, usual)
 
@@ -147,14 +148,19 @@ class _Request:
     came: dict[int, float] = field(default_factory=dict)
     lost: int | None = None
 
-    def unraisable(self, report: "sys.UnraisableHookArgs", usual: Callable) -> None:
-        """Note, instead of printing it, that a request to stop was lost in a callback."""
-        if isinstance(report.exc_value, KeyboardInterrupt):
+    def was_lost(self, error: BaseException | None) -> bool:
+        """Whether an error that would only be printed is a request to stop; noted if it is."""
+        if isinstance(error, KeyboardInterrupt):
             self.lost = signal.SIGINT
-        elif isinstance(report.exc_value, Interrupted) and self.came:
+        elif isinstance(error, Interrupted) and self.came:
             self.lost = next(iter(self.came))
         else:
-            usual(report)
+            return False
+        return True
+
+    def not_printed(self, error: BaseException | None) -> bool:
+        """Whether code in C need not print an error: a request, or what it made of one."""
+        return self.was_lost(error) or bool(self.came)
 
     def send_lost(self) -> None:
         """Send again what was lost."""
@@ -196,9 +202,10 @@ def _caught(request: _Request) -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     before = [signal.signal(number, request.handle) for number in request.numbers]
     usual = sys.unraisablehook
-    sys.unraisablehook = lambda report: request.unraisable(report, usual)
+    sys.unraisablehook = lambda report: request.was_lost(report.exc_value) or usual(report)
     try:
-        yield
+        with _printing(request.not_printed):
+            yield
     finally:
         sys.unraisablehook = usual
         for number, earlier in zip(request.numbers, before, strict=True):
@@ -209,6 +216,21 @@ def _caught(request: _Request) -> Iterator[None]:
         watcher.join()
         os.close(read)
         os.close(write)
+
+
+@contextlib.contextmanager
+def _printing(exempt: Callable[[BaseException | None], bool]) -> Iterator[None]:
+    """For the block, code in C prints no errors that are exempt.
+
+    What it prints (PyErr_Print) goes through Python's hook for errors that nobody caught, which are
+    none of the main thread's as long as the block lasts.
+    """
+    usual = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: exempt(error) or usual(kind, error, trace)
+    try:
+        yield
+    finally:
+        sys.excepthook = usual
 
 
 def _in_main_thread() -> bool:
