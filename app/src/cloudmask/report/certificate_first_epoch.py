@@ -89,9 +89,7 @@ def first_as_published(runs: Runs) -> Verdict:
         if (first := _first_epoch(machine))
     ]
     if not found:
-        return untestable(
-            "no run has the time of its first epoch, no machine runs of other lengths"
-        )
+        return untestable(NO_TIMES)
     numbers = f"first in later epochs, {', '.join(first.text for _, first in found)}"
     told = [(expected, first) for expected, first in found if first.longer is not None]
     if not told:
