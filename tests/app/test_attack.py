@@ -97,5 +97,5 @@ def test_cases_are_drawn_by_share_until_all_have_theirs():
         drawn.append(case)
         campaign.add(*case, Verdict("", 1 if case[0] == "signals" else 100))
     assert drawn.count(("signals", 3)) == 1
-    assert [name for name, _ in drawn].count("signals") == 7
+    assert [name for name, _ in drawn].count("signals") == 8
     assert [name for name, _ in drawn].count("hostile files") == 2

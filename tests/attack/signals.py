@@ -16,7 +16,7 @@ class Signals:
     """Up to three interrupted starts of a command, each with a signal or two."""
 
     name = "signals"
-    amount = 700  # cases, of one to six signals
+    amount = 800  # cases, of one to six signals
     seconds = 600.0
 
     def unavailable(self) -> str:
